@@ -1,0 +1,195 @@
+/**
+ * The SDK's public types: what `connect()` gives, in the order a reader meets it.
+ */
+import type { Revision } from '../core/base/position.ts';
+
+/** A key or value as callers may give it: text is UTF-8. */
+export type Bytes = Uint8Array | string;
+
+export interface CallOptions {
+  /** Milliseconds until the call gives up; default `ConnectOptions.deadlineMs` (10 000). */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface PutOptions extends CallOptions {
+  /** Milliseconds to live, counted in log time from the moment the leader takes the write. */
+  readonly ttlMs?: number;
+}
+
+export interface GetOptions extends CallOptions {
+  /**
+   * 'linearizable' (default): sees every write acknowledged before the call, confirmed with a quorum.
+   * 'local': what the connected node has now; answers with the quorum lost.
+   */
+  readonly consistency?: 'linearizable' | 'local';
+  /** Waits until the node has applied this revision (read your own write anywhere). */
+  readonly atLeast?: Revision;
+}
+
+export interface Entry {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  /** The write that made this value. */
+  readonly revision: Revision;
+  /** Absolute log time at which it expires, or undefined. */
+  readonly expiryMs: number | undefined;
+  keyText(): string;
+  text(): string;
+  json(): unknown;
+}
+
+export interface RangeOptions extends GetOptions {
+  /** Keys that begin with this. Not together with from/to. */
+  readonly prefix?: Bytes;
+  /** First key, inclusive. */
+  readonly from?: Bytes;
+  /** End, exclusive. */
+  readonly to?: Bytes;
+  readonly limit?: number;
+  readonly reverse?: boolean;
+}
+
+export interface WatchOptions {
+  readonly key?: Bytes;
+  readonly prefix?: Bytes;
+  /** First revision wanted; default: the next one. COMPACTED when it is older than what the nodes keep. */
+  readonly fromRevision?: Revision;
+  readonly signal?: AbortSignal;
+}
+
+export interface WatchEvent {
+  readonly kind: 'put' | 'delete';
+  readonly key: Uint8Array;
+  /** Empty for a delete. */
+  readonly value: Uint8Array;
+  readonly revision: Revision;
+  /** Log time of the revision. */
+  readonly timeMs: number;
+  /** True on the last event of its revision: a revision is then complete. */
+  readonly lastOfRevision: boolean;
+  keyText(): string;
+  text(): string;
+  json(): unknown;
+}
+
+export interface WriteResult {
+  readonly revision: Revision;
+}
+
+export interface DeleteResult extends WriteResult {
+  /** False when there was nothing to delete. */
+  readonly found: boolean;
+}
+
+/** One answer per operation of the branch that ran. */
+export type TxnOpResult =
+  | { readonly kind: 'put' }
+  | { readonly kind: 'delete'; readonly found: boolean }
+  | { readonly kind: 'get'; readonly entry: Entry | undefined };
+
+export interface TxnResult extends WriteResult {
+  /** True when every condition held, so the main branch ran; false when the else branch ran. */
+  readonly succeeded: boolean;
+  readonly results: readonly TxnOpResult[];
+}
+
+/** Conditions first, then operations; `else()` switches to the other branch. Calls chain. */
+export interface TxnBuilder {
+  /** The key's value was written by exactly this revision; 0 = the key is absent. */
+  ifRevision(key: Bytes, revision: number): TxnBuilder;
+  ifExists(key: Bytes): TxnBuilder;
+  ifAbsent(key: Bytes): TxnBuilder;
+  ifValue(key: Bytes, value: Bytes): TxnBuilder;
+  put(key: Bytes, value: Bytes, options?: { readonly ttlMs?: number }): TxnBuilder;
+  delete(key: Bytes): TxnBuilder;
+  get(key: Bytes): TxnBuilder;
+  else(): TxnBuilder;
+}
+
+export interface NodeStatus {
+  readonly node: string;
+  readonly cluster: string;
+  readonly role: 'leader' | 'follower' | 'candidate';
+  readonly term: number;
+  /** Node id of the leader it follows, or null. */
+  readonly leader: string | null;
+  readonly leaderUrl: string | null;
+  readonly committed: number;
+  readonly applied: number;
+  readonly lastIndex: number;
+  /** Age of the newest log time it has applied, in ms; null before the first. */
+  readonly lagMs: number | null;
+  readonly keys: number;
+  readonly memtableBytes: number;
+  readonly memtableBytesMax: number;
+  readonly version: string;
+  readonly uptimeMs: number;
+}
+
+export type ClientState = 'connecting' | 'connected' | 'reconnecting' | 'closed';
+
+export type ClientEvent =
+  | { readonly kind: 'connected'; readonly url: string; readonly node: string }
+  | { readonly kind: 'disconnected'; readonly url: string; readonly reason: string }
+  | { readonly kind: 'retrying'; readonly attempt: number; readonly delayMs: number; readonly reason: string };
+
+export interface ConnectOptions {
+  /** Default for calls, in ms. */
+  readonly deadlineMs?: number;
+  /** How long `connect` itself may take; default 10 000. */
+  readonly connectDeadlineMs?: number;
+  /** Calls under way at once before callers wait; default 1024. */
+  readonly inFlightMax?: number;
+  /** Told about connections coming and going. */
+  readonly onEvent?: (event: ClientEvent) => void;
+  /** Stay on this node: no move to the leader, no other endpoint (status tools). */
+  readonly pinned?: boolean;
+}
+
+export interface Client extends AsyncDisposable {
+  readonly state: ClientState;
+  /** The endpoint in use, or undefined between connections. */
+  readonly endpoint: string | undefined;
+  put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult>;
+  get(key: Bytes, options?: GetOptions): Promise<Entry | undefined>;
+  delete(key: Bytes, options?: CallOptions): Promise<DeleteResult>;
+  range(options?: RangeOptions): AsyncIterable<Entry>;
+  txn(build: (t: TxnBuilder) => unknown, options?: CallOptions): Promise<TxnResult>;
+  watch(options?: WatchOptions): AsyncIterable<WatchEvent>;
+  status(options?: CallOptions): Promise<NodeStatus>;
+  /** The whole ledger, as a reflector needs it. See `LedgerFrame`. */
+  ledger(options: LedgerOptions): AsyncIterable<LedgerFrame>;
+  /** Sends what waits, closes the session, closes the socket. May be called twice. */
+  close(): Promise<void>;
+}
+
+export interface LedgerOptions {
+  /** First revision wanted: the LDB's position + 1 (1 for an empty LDB). */
+  readonly fromRevision: Revision;
+  /** The cluster the LDB belongs to; '' when it is new. LDB_FOREIGN when it is another one. */
+  readonly cluster: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * What a ledger stream brings, in order: `hello`, then either `records` from `fromRevision` on, or (when the
+ * nodes no longer keep that revision) `snapshot-begin`, `snapshot-entries`*, `snapshot-end`, and `records` from
+ * the snapshot's revision + 1. A snapshot may also come later in the stream, when the reader fell behind.
+ * The stream resumes by itself across reconnects; after one, `hello` and perhaps a snapshot come again, and
+ * an unfinished snapshot is void.
+ */
+export type LedgerFrame =
+  | { readonly kind: 'hello'; readonly cluster: string; readonly node: string }
+  | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
+  | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotEntry[] }
+  | { readonly kind: 'snapshot-end'; readonly revision: Revision }
+  /** Whole records in revision order, encoded as in core/model/ledger.ts (`decodeRecords`). */
+  | { readonly kind: 'records'; readonly bytes: Uint8Array };
+
+export interface SnapshotEntry {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly revision: Revision;
+  readonly expiryMs: number;
+}
