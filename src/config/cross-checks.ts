@@ -1,0 +1,95 @@
+/**
+ * Cross-checks: faults that lie between two fields, looked for in the value as written, so that they are
+ * reported together with the faults inside fields and not one run later.
+ */
+import { resolve, sep } from 'node:path';
+import { HEARTBEATS_PER_TIMEOUT_MIN, NODES_MAX, RAFT_OPTIONS } from './options.ts';
+import type { ConfigFault } from './types.ts';
+import { isLoopback, parseAddress } from './url.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+export function crossFaults(value: unknown, baseDir: string): ConfigFault[] {
+  const config = fields(value);
+  const nodes = Object.entries(fields(config['nodes'])).map(([id, node]) => ({ id, node: fields(node) }));
+  return [
+    ...countFaults(config['nodes'], nodes.length),
+    ...portFaults(nodes),
+    ...directoryFaults(nodes, baseDir),
+    ...raftFaults(fields(config['raft'])),
+  ];
+}
+
+interface Node {
+  readonly id: string;
+  readonly node: Fields;
+}
+
+function countFaults(nodes: unknown, count: number): ConfigFault[] {
+  if (typeof nodes !== 'object' || nodes === null || Array.isArray(nodes)) return [];
+  if (count === 0) return [{ path: 'nodes', message: 'a cluster has at least 1 node' }];
+  if (count > NODES_MAX)
+    return [{ path: 'nodes', message: `a cluster has at most ${NODES_MAX} nodes; these are ${count}` }];
+  return [];
+}
+
+/** Two listeners cannot have one address. */
+function portFaults(nodes: readonly Node[]): ConfigFault[] {
+  const faults: ConfigFault[] = [];
+  const takenBy = new Map<string, string>();
+  for (const { id, node } of nodes) {
+    for (const field of ['client', 'peer', 'http']) {
+      const address = parseAddress(node[field]);
+      if (address === undefined) continue;
+      const path = `nodes.${id}.${field}`;
+      const key = `${isLoopback(address.host) && address.host !== '::1' ? sameLoopback(address.host) : address.host}:${address.port}`;
+      const other = takenBy.get(key);
+      if (other === undefined) takenBy.set(key, path);
+      else faults.push({ path, message: `port ${address.port} on ${address.host} is already used by ${other}` });
+    }
+  }
+  return faults;
+}
+
+/** 'localhost' is 127.0.0.1; 127.0.0.2 is an address of its own. */
+const sameLoopback = (host: string): string => (host === 'localhost' ? '127.0.0.1' : host);
+
+/** A directory has one owner. Nodes on different machines may well use the same path. */
+function directoryFaults(nodes: readonly Node[], baseDir: string): ConfigFault[] {
+  const faults: ConfigFault[] = [];
+  const seen: { readonly id: string; readonly machine: string; readonly dir: string }[] = [];
+  for (const { id, node } of nodes) {
+    const written = node['dataDir'];
+    if (typeof written !== 'string' || written === '') continue;
+    const host = parseAddress(node['peer'])?.host ?? parseAddress(node['client'])?.host ?? 'localhost';
+    const one = { id, machine: isLoopback(host) ? 'localhost' : host, dir: resolve(baseDir, written) };
+    for (const other of seen) {
+      if (other.machine !== one.machine) continue;
+      const relation = overlap(one.dir, other.dir);
+      if (relation === undefined) continue;
+      faults.push({ path: `nodes.${id}.dataDir`, message: `${relation} nodes.${other.id}.dataDir (${one.dir})` });
+      break;
+    }
+    seen.push(one);
+  }
+  return faults;
+}
+
+function overlap(a: string, b: string): string | undefined {
+  if (a === b) return 'is the same directory as';
+  if (a.startsWith(b + sep)) return 'lies inside';
+  if (b.startsWith(a + sep)) return 'contains';
+  return undefined;
+}
+
+function raftFaults(raft: Fields): ConfigFault[] {
+  const [electionTimeoutMs, heartbeatMs] = RAFT_OPTIONS.map((option) => raft[option.name] ?? option.default);
+  if (typeof electionTimeoutMs !== 'number' || typeof heartbeatMs !== 'number') return [];
+  if (electionTimeoutMs >= heartbeatMs * HEARTBEATS_PER_TIMEOUT_MIN) return [];
+  const message = `must be at least ${HEARTBEATS_PER_TIMEOUT_MIN} heartbeats (${HEARTBEATS_PER_TIMEOUT_MIN} x ${heartbeatMs} ms); this is ${electionTimeoutMs} ms`;
+  return [{ path: 'raft.electionTimeoutMs', message }];
+}
+
+function fields(value: unknown): Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+}

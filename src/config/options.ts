@@ -1,0 +1,109 @@
+/**
+ * Options: the one table of everything that can be tuned, with default, unit, bounds and why this default.
+ *
+ * The schema, the resolved config and the documentation are all made from it, so that they cannot disagree.
+ */
+import type { ClusterConfig, LogLevel } from './types.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+export interface NumberOption {
+  readonly name: string;
+  readonly default: number;
+  readonly unit: 'ms' | 'bytes' | 'connections' | 'operations';
+  readonly min: number;
+  readonly max: number;
+  readonly why: string;
+}
+
+export const RAFT_OPTIONS: readonly NumberOption[] = [
+  {
+    name: 'electionTimeoutMs',
+    default: 500,
+    unit: 'ms',
+    min: 50,
+    max: 60_000,
+    why: 'five lost heartbeats; long enough for a garbage collection or a slow fdatasync, short enough that a dead leader costs about a second',
+  },
+  {
+    name: 'heartbeatMs',
+    default: 100,
+    unit: 'ms',
+    min: 10,
+    max: 10_000,
+    why: 'ten small messages a second to each follower cost nothing, and the log clock moves with them',
+  },
+];
+
+export const TUNING_OPTIONS: readonly NumberOption[] = [
+  {
+    name: 'memtableBytes',
+    default: 512 * MIB,
+    unit: 'bytes',
+    min: MIB,
+    max: 4 * GIB,
+    why: 'address space reserved and touched only as data arrives; all data must fit in it, and writes are refused (STORE_FULL) before it overflows',
+  },
+  {
+    name: 'walSegmentBytes',
+    default: 16 * MIB,
+    unit: 'bytes',
+    min: 64 * KIB,
+    max: GIB,
+    why: 'one preallocated file: big enough that rotation is rare, small enough that old log is given back soon',
+  },
+  {
+    name: 'ledgerBytes',
+    default: 64 * MIB,
+    unit: 'bytes',
+    min: MIB,
+    max: 4 * GIB,
+    why: 'how far back a watch or an LDB can resume; one that is further behind gets a snapshot (an LDB) or COMPACTED (a watch)',
+  },
+  {
+    name: 'connectionsMax',
+    default: 1024,
+    unit: 'connections',
+    min: 1,
+    max: 65_536,
+    why: 'sockets a node accepts before it refuses more: below the usual limit of open files',
+  },
+  {
+    name: 'inFlightMax',
+    default: 4096,
+    unit: 'operations',
+    min: 1,
+    max: 1_048_576,
+    why: 'operations a node holds at once before it answers OVERLOADED: a bound on memory, 16 times what saturates the log',
+  },
+];
+
+export const CLUSTER_NAME_DEFAULT = 'ctlmesh';
+export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+export const LOG_LEVEL_DEFAULT: LogLevel = 'info';
+/** A quorum of seven is four: more nodes only make writes slower. */
+export const NODES_MAX = 7;
+/** Heartbeats that fit in an election timeout, at least: fewer, and one lost message elects a new leader. */
+export const HEARTBEATS_PER_TIMEOUT_MIN = 3;
+
+/** What a node must say about itself. */
+export const NODE_FIELDS: Readonly<Record<'client' | 'peer' | 'http' | 'dataDir', string>> = {
+  client: "where clients connect, like 'ws://127.0.0.1:7411'",
+  peer: "where the other nodes connect, like 'ws://127.0.0.1:7421'",
+  http: "where /metrics and /healthz are served, like 'http://127.0.0.1:7431'",
+  dataDir: "the directory for this node's files, like 'data/n1'",
+};
+
+export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
+  'cluster',
+  'nodes',
+  'raft',
+  'memtableBytes',
+  'walSegmentBytes',
+  'ledgerBytes',
+  'connectionsMax',
+  'inFlightMax',
+  'logLevel',
+];

@@ -1,0 +1,55 @@
+/**
+ * The cluster's config: as people write it (`ClusterConfigInput`) and as the node reads it (`ClusterConfig`,
+ * every default filled in, every path absolute).
+ */
+
+/** One node: the three addresses it listens on and the directory it owns. */
+export interface NodeConfig {
+  /** Where SDK clients connect: ws://host:port. */
+  readonly client: string;
+  /** Where the other nodes connect: ws://host:port. */
+  readonly peer: string;
+  /** /metrics, /healthz, /readyz: http://host:port. */
+  readonly http: string;
+  /** The node's files. In a config file, relative to that file. One node, one directory. */
+  readonly dataDir: string;
+}
+
+export interface RaftConfig {
+  /** A follower that hears nothing for this long (and up to twice this, at random) asks for an election. */
+  readonly electionTimeoutMs: number;
+  readonly heartbeatMs: number;
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+
+/** What each option means, its default and why: `OPTIONS` in options.ts. */
+export interface TuningConfig {
+  readonly memtableBytes: number;
+  readonly walSegmentBytes: number;
+  readonly ledgerBytes: number;
+  readonly connectionsMax: number;
+  readonly inFlightMax: number;
+  readonly logLevel: LogLevel;
+}
+
+/** Resolved: what `parseConfig` and `loadConfig` give. */
+export interface ClusterConfig extends TuningConfig {
+  /** The cluster's name; a data directory of another cluster is refused. */
+  readonly cluster: string;
+  readonly nodes: Readonly<Record<string, NodeConfig>>;
+  readonly raft: RaftConfig;
+}
+
+/** As written: nodes, and whatever differs from the defaults. */
+export interface ClusterConfigInput extends Partial<TuningConfig> {
+  readonly cluster?: string;
+  readonly nodes: Readonly<Record<string, NodeConfig>>;
+  readonly raft?: Partial<RaftConfig>;
+}
+
+/** One thing wrong with a config. `path` is where: 'nodes.n1.peer'; '' is the file as a whole. */
+export interface ConfigFault {
+  readonly path: string;
+  readonly message: string;
+}
