@@ -1,0 +1,145 @@
+/**
+ * Layers: which part of src may import which. Imports point one way:
+ *
+ *   cli → node.ts → net → actors → engine → core        client → core        config → core
+ *
+ * Everything below is a table of what is allowed, turned into rules; what is not in it is forbidden. A new arrow is a
+ * line here with its reason, in the same commit as the import. Type-only imports count: a type is knowledge too.
+ *
+ * TypeScript 7 has no JavaScript API yet, so the sources are parsed with swc. (`tsPreCompilationDeps` stays off: it
+ * asks for the old compiler; swc reports type-only imports without it, and test/repo/layers.test.ts proves it.)
+ */
+
+/** Layer → the layers it may import besides itself. */
+const layers = {
+  core: [],
+  engine: ['core'],
+  actors: ['engine', 'core'],
+  // Doors turn bytes into commands and errors into answers, in core's words.
+  net: ['actors', 'core'],
+  client: ['core'],
+  // config is parsed once, at the top; the parts below get the few values that concern them.
+  config: ['core'],
+  // The assembly names every part once: config → engine → actors → net, and back down in reverse.
+  // node.ts → client: the embedded node speaks to its own gateway through the SDK, over an in-process transport.
+  node: ['net', 'actors', 'engine', 'core', 'client', 'config'],
+  // The public surface re-exports what users may have.
+  index: ['node', 'net', 'actors', 'engine', 'core', 'client', 'config'],
+  // cli → client: kvctl is a user of the SDK. cli → engine/ldb: `kvctl ldb` reads a local replica file.
+  cli: ['node', 'index', 'client', 'config', 'engine/ldb', 'core'],
+};
+
+/** Inside core: raft and model do not know each other (to raft a command is bytes); base is below all. */
+const coreParts = {
+  base: [],
+  raft: ['base'],
+  model: ['base'],
+  wire: ['base', 'model'],
+};
+
+/** Inside engine: wal, lsm and ldb are strangers, introduced at engine's root. */
+const engineParts = {
+  disk: [],
+  wal: ['disk'],
+  lsm: ['disk'],
+  ldb: ['disk'],
+};
+
+/** Each outside thing has one home. */
+const homes = [
+  // config, cli and node.ts read the config file.
+  { thing: 'node:fs', of: builtin('fs'), in: ['engine/disk', 'config', 'cli', 'node'] },
+  { thing: 'node:worker_threads', of: builtin('worker_threads'), in: ['actors/runtime'] },
+  { thing: 'comlink', of: npm('comlink'), in: ['actors/runtime'] },
+  { thing: 'lmdb', of: npm('lmdb'), in: ['engine/ldb'] },
+  { thing: 'ws', of: npm('ws'), in: ['net', 'client'] },
+];
+
+/** The path of a part: a folder, or a file of that name at the root of src. */
+function at(part) {
+  return `^src/${part}(/|\\.ts$)`;
+}
+
+function builtin(name) {
+  return `^(node:)?${name}(/|$)`;
+}
+
+/** A package, found in node_modules or (not installed) named only. */
+function npm(name) {
+  return `(^|/node_modules/|^node_modules/)${name}(/|$)`;
+}
+
+function arrows(kind, folder, table) {
+  return Object.entries(table).map(([from, allowed]) => ({
+    name: `${kind}-${from}`,
+    comment: `${folder}${from} may import ${allowed.length === 0 ? 'nothing but itself' : allowed.join(', ')}`,
+    severity: 'error',
+    from: { path: at(`${folder}${from}`) },
+    to: { path: `^src/${folder}`, pathNot: [at(`${folder}${from}`), ...allowed.map((part) => at(`${folder}${part}`))] },
+  }));
+}
+
+export default {
+  forbidden: [
+    ...arrows('layer', '', layers),
+    ...arrows('core', 'core/', coreParts),
+    ...arrows('engine', 'engine/', engineParts).map((rule) => ({
+      ...rule,
+      comment: 'wal, lsm and ldb are strangers, introduced at engine’s root',
+    })),
+    ...homes.map((home) => ({
+      name: `home-of-${home.thing}`,
+      comment: `${home.thing} is imported in ${home.in.join(', ')} only`,
+      severity: 'error',
+      from: { path: '^src/', pathNot: home.in.map(at) },
+      to: { path: home.of },
+    })),
+    {
+      name: 'core-is-pure',
+      comment: 'core has no outside: no node:, no package; it is given a clock, a disk, a random number',
+      severity: 'error',
+      from: { path: at('core') },
+      to: { pathNot: '^src/' },
+    },
+    {
+      name: 'client-runs-in-browsers',
+      comment: 'client uses no node: module and no package but ws',
+      severity: 'error',
+      from: { path: at('client') },
+      to: { pathNot: ['^src/', npm('ws')] },
+    },
+    {
+      name: 'a-layer-for-each-file',
+      comment: 'a file of src that is in no layer: give it a line in the table',
+      severity: 'error',
+      from: { path: '^src/', pathNot: Object.keys(layers).map(at) },
+      to: {},
+    },
+    {
+      name: 'no-circles',
+      comment: 'two files that need each other are one file, or miss a third',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { circular: true },
+    },
+    {
+      name: 'src-stands-alone',
+      comment: 'src imports nothing of test, bench, demo or scripts',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^(test|bench|demo|scripts)/' },
+    },
+    {
+      name: 'resolvable',
+      comment: 'an import that leads nowhere',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { couldNotResolve: true },
+    },
+  ],
+  options: {
+    parser: 'swc',
+    doNotFollow: { path: 'node_modules' },
+    detectProcessBuiltinModuleCalls: true,
+  },
+};

@@ -1,0 +1,127 @@
+/**
+ * The package as users get it: built, packed, installed somewhere else, imported by plain Node and by TypeScript.
+ *
+ * A checkout cannot show what a package lacks: a file that was not copied, an export that points at source, a
+ * declaration that only resolves beside its .ts file.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { outcome, root, run, tool } from './repo.ts';
+
+const ENTRIES = [
+  'src/index.ts',
+  'src/client/index.ts',
+  'src/engine/ldb/index.ts',
+  'src/cli/cluster.ts',
+  'src/cli/kvctl.ts',
+];
+const missing = ENTRIES.filter((entry) => !existsSync(join(root, entry)));
+const why = missing.length === 0 ? '' : ` (skipped: no ${missing.join(', ')} yet)`;
+
+interface Packed {
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+
+describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
+  const project = mkdtempSync(join(tmpdir(), 'ctlmesh-dist-'));
+  const installed = join(project, 'node_modules', 'ctlmesh');
+  let packed: Packed;
+
+  beforeAll(() => {
+    run(process.execPath, ['scripts/build.ts']);
+    const pack = ['pack', '--json', '--pack-destination', project, join(root, 'dist')];
+    const answer = JSON.parse(run('npm', pack, { cwd: project })) as Packed[] | Record<string, Packed>;
+    packed = Object.values(answer)[0] as Packed;
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
+    const install = ['install', '--prefer-offline', '--no-audit', '--no-fund', `./${packed.filename}`];
+    run('npm', install, { cwd: project });
+  });
+
+  afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+  /** Runs a module in the project; gives what it prints. */
+  const evaluate = (source: string): string => {
+    const file = join(project, 'main.js');
+    writeFileSync(file, source);
+    return run(process.execPath, [file], { cwd: project }).trim();
+  };
+
+  test.each([
+    ['ctlmesh', ['defineCluster', 'startNode']],
+    ['ctlmesh/client', ['connect']],
+    ['ctlmesh/ldb', ['openLdb']],
+  ])('%s gives %j', (name, functions) => {
+    const types = evaluate(`
+      const entry = await import('${name}');
+      console.log(${JSON.stringify(functions)}.map((name) => typeof entry[name]).join());
+    `);
+    expect(types).toBe(functions.map(() => 'function').join());
+  });
+
+  test('what is not exported cannot be reached', () => {
+    const code = evaluate(
+      `console.log(await import('ctlmesh/core/base/errors.js').then(() => 'reached', (e) => e.code));`,
+    );
+    expect(code).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED');
+  });
+
+  test('TypeScript finds the types of every entry', () => {
+    writeFileSync(
+      join(project, 'main.ts'),
+      `import { defineCluster, startNode } from 'ctlmesh';
+       import { connect } from 'ctlmesh/client';
+       import { openLdb } from 'ctlmesh/ldb';
+       type NotAny<T> = 0 extends 1 & T ? never : T;
+       export const all: [NotAny<typeof defineCluster>, NotAny<typeof startNode>, NotAny<typeof connect>, NotAny<typeof openLdb>] =
+         [defineCluster, startNode, connect, openLdb];`,
+    );
+    // Types of Node are the user's own dependency; ours are at hand.
+    const compilerOptions = {
+      ...{ module: 'nodenext', target: 'es2023', strict: true, noEmit: true, skipLibCheck: false },
+      ...{
+        types: ['node'],
+        typeRoots: [join(root, 'node_modules/@types')],
+        lib: ['es2023', 'esnext.disposable', 'dom'],
+      },
+    };
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['main.ts'] }));
+    const done = outcome(tool('tsc'), ['-p', project], { cwd: project });
+    expect(done.stdout).toBe('');
+    expect(done.status).toBe(0);
+  });
+
+  test('kvctl and cluster.js answer --help', () => {
+    expect(run(join(project, 'node_modules/.bin/kvctl'), ['--help'], { cwd: project })).toMatch(/kvctl/);
+    expect(run(process.execPath, [join(installed, 'cluster.js'), '--help'], { cwd: project })).toMatch(/--config/);
+  });
+
+  test('the browser bundle needs nothing but a browser', () => {
+    const source = readFileSync(join(installed, 'browser/client.js'), 'utf8');
+    expect(source).not.toMatch(/['"`]node:/);
+    expect(source).not.toMatch(/\brequire\(/);
+    expect(source).not.toMatch(/^\s*import\b.*\bfrom\b/m);
+  });
+
+  test('browsers get the bundle, and it has connect', () => {
+    const program = `const { connect } = await import('ctlmesh/client');
+      console.log(typeof connect, import.meta.resolve('ctlmesh/client').split('/').slice(-2).join('/'));`;
+    writeFileSync(join(project, 'browser.js'), program);
+    const printed = run(process.execPath, ['--conditions=browser', join(project, 'browser.js')], { cwd: project });
+    expect(printed.trim()).toBe('function browser/client.js');
+  });
+
+  test('it carries its licence and its manual, and no source, test or build file', () => {
+    const paths = packed.files.map((file) => file.path);
+    expect(paths).toEqual(
+      expect.arrayContaining(['LICENSE', 'README.md', 'package.json', 'cluster.js', 'bin/kvctl.js']),
+    );
+    expect(paths.filter((path) => /(^|\/)(src|test|node_modules)\/|(?<!\.d)\.ts$|tsbuildinfo/.test(path))).toEqual([]);
+    const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as Record<string, unknown>;
+    expect(manifest).not.toHaveProperty('private');
+    expect(manifest).not.toHaveProperty('devDependencies');
+    expect(manifest).not.toHaveProperty('scripts');
+  });
+});
