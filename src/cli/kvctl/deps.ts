@@ -1,0 +1,51 @@
+/** What kvctl needs from the world, as a record: a test gives a fake client and reads what was printed. */
+import type { Client, ConnectOptions, Entry, LedgerFrame } from '../../client/types.ts';
+import type { Revision } from '../../core/base/position.ts';
+import type { Terminal } from '../cluster/console.ts';
+
+export interface Input extends AsyncIterable<Uint8Array | string> {
+  readonly isTTY?: boolean;
+}
+
+/** The part of an LDB reader that kvctl uses. */
+export interface LdbView {
+  get(key: string): Entry | undefined;
+  range(options: {
+    readonly prefix?: string;
+    readonly from?: string;
+    readonly to?: string;
+    readonly limit?: number;
+    readonly reverse?: boolean;
+  }): Iterable<Entry>;
+  readonly revision: number;
+  readonly cluster: string;
+  readonly timeMs: number;
+  lagMs(): number;
+  count(): number;
+  close(): void;
+}
+
+export interface LedgerFrom {
+  readonly fromRevision: Revision;
+  readonly cluster: string;
+  readonly signal: AbortSignal;
+}
+
+export interface Follow {
+  readonly source: (from: LedgerFrom) => AsyncIterable<LedgerFrame>;
+  readonly dir: string;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: { readonly kind: string }) => void;
+}
+
+export interface KvctlDeps {
+  readonly connect: (urls: readonly string[], options: ConnectOptions) => Promise<Client>;
+  readonly openLdb: (dir: string) => Promise<LdbView>;
+  readonly runReflector: (follow: Follow) => Promise<void>;
+  readonly stdin: Input;
+  readonly stdout: Terminal;
+  readonly stderr: Terminal;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Aborted by SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+}
