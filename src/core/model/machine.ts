@@ -1,0 +1,229 @@
+/**
+ * Machine: what the log means. Entry in; state changed, one ledger record made, one answer made.
+ *
+ * Deterministic: the same entries in the same order give the same state, the same ledger bytes and the same
+ * answers on every node and in every replay. No clock, no chance, no iteration over anything unordered.
+ *
+ * Time comes only from entries and never goes back. Before an entry acts, everything whose expiry its time has
+ * reached is deleted, as part of the same revision: readers, watchers and LDBs then need no rule of their own
+ * for expiry, a delete is a delete.
+ *
+ * On the put path: stop 7 of 9. From memtable (its actor); to gateway (answers) and shipper (ledger).
+ */
+import { assert } from '../base/assert.ts';
+import { ByteReader, ByteWriter, equalBytes } from '../base/bytes.ts';
+import { ERROR_CODE_LIST, type ErrorCode, isStoreError } from '../base/errors.ts';
+import { type Index, type Revision, toIndex } from '../base/position.ts';
+import { commandKind, type Condition, decodeTxn, type Operation } from './commands.ts';
+import { ExpiryQueue } from './expiry.ts';
+import { type Change, encodeChange } from './ledger.ts';
+import { RESULTS_MAX, type Session, Sessions, type StoredResult } from './sessions.ts';
+import type { Store } from './store.ts';
+
+/** 0 is success; otherwise a place in the error table, plus one. */
+export const RESULT_OK = 0;
+export const resultCode = (code: ErrorCode): number => ERROR_CODE_LIST.indexOf(code) + 1;
+export const errorOfResult = (code: number): ErrorCode | undefined => ERROR_CODE_LIST[code - 1];
+
+/** Keys that one entry may expire. */
+const EXPIRED_PER_ENTRY_MAX = 1024;
+
+const NONE = new Uint8Array(0);
+const FOUND = new Uint8Array([1]);
+const NOT_FOUND = new Uint8Array([0]);
+
+export class Machine {
+  readonly #store: Store;
+  readonly #origin: number;
+  readonly sessions: Sessions = new Sessions();
+  readonly #expiry = new ExpiryQueue();
+  /** Changes of the entry in hand. */
+  #changes: Change[] = [];
+
+  /** Log time: the newest stamp applied, in ms. */
+  timeMs = 0;
+  applied: Index = toIndex(0);
+
+  /** Ledger records, one per entry, as in ledger.ts. The driver takes and resets it. */
+  readonly records: ByteWriter = new ByteWriter(64 * 1024);
+  /**
+   * Answers for this node's own clients: token u32 | code u8 | revision u64 | extra blob. The driver takes and
+   * resets it.
+   */
+  readonly results: ByteWriter = new ByteWriter(16 * 1024);
+
+  constructor(store: Store, origin: number) {
+    this.#store = store;
+    this.#origin = origin;
+  }
+
+  /** When the next key expires, in log time; Infinity when none does. */
+  get nextExpiryMs(): number {
+    return this.#expiry.nextMs;
+  }
+
+  /** Applies the entry at `index`. Empty data is a no-op that still makes its (empty) ledger record. */
+  apply(index: Index, data: Uint8Array): void {
+    assert(index === this.applied + 1, 'entries are applied in order, each once');
+    this.applied = index;
+    this.#changes = [];
+    if (data.length > 0) this.#command(index, data);
+    this.#writeRecord(index);
+  }
+
+  #command(index: Index, data: Uint8Array): void {
+    const reader = new ByteReader(data);
+    const kind = commandKind(reader.u8());
+    const timeMs = reader.f64();
+    if (timeMs > this.timeMs) {
+      this.timeMs = timeMs;
+      this.#expireKeys(index);
+      this.sessions.expire(this.timeMs);
+    }
+    const origin = reader.u64();
+    const token = reader.u32();
+    if (kind === 'clock') return;
+    const result = this.#call(index, kind, reader);
+    if (origin === this.#origin) {
+      this.results.u32(token).u8(result.code).u64(result.revision).blob(result.extra ?? NONE);
+    }
+  }
+
+  /** Runs a call once: a repeated one gets the answer of the first. */
+  #call(index: Index, kind: ReturnType<typeof commandKind>, reader: ByteReader): StoredResult {
+    const id = reader.varint();
+    const seq = reader.varint();
+    const acked = reader.varint();
+    if (kind === 'openSession') {
+      const isOpen = this.sessions.open(index, reader.varint(), this.timeMs);
+      return { code: isOpen ? RESULT_OK : resultCode('OVERLOADED'), revision: index, extra: undefined };
+    }
+    if (id === 0) return this.#run(index, kind, reader);
+    const session = this.sessions.get(id);
+    if (session === undefined) return failed('SESSION_EXPIRED', index);
+    session.lastActiveMs = this.timeMs;
+    session.ack(acked);
+    if (kind === 'keepAlive') return { code: RESULT_OK, revision: index, extra: undefined };
+    if (kind === 'closeSession') {
+      this.sessions.close(id);
+      return { code: RESULT_OK, revision: index, extra: undefined };
+    }
+    return this.#once(index, kind, reader, session, seq);
+  }
+
+  #once(
+    index: Index,
+    kind: ReturnType<typeof commandKind>,
+    reader: ByteReader,
+    session: Session,
+    seq: number,
+  ): StoredResult {
+    // Its answer was received or given up: whoever repeats it now is a late copy, and nobody waits for it.
+    if (seq <= session.acked) return failed('BAD_REQUEST', index);
+    const first = session.results.get(seq);
+    if (first !== undefined) return first;
+    if (session.results.size >= RESULTS_MAX) return failed('OVERLOADED', index);
+    const result = this.#run(index, kind, reader);
+    session.results.set(seq, result);
+    return result;
+  }
+
+  #run(index: Index, kind: ReturnType<typeof commandKind>, reader: ByteReader): StoredResult {
+    try {
+      if (kind === 'put') {
+        const ttlMs = reader.varint();
+        this.#put(index, reader.blob(), reader.blob(), ttlMs);
+        return { code: RESULT_OK, revision: index, extra: undefined };
+      }
+      if (kind === 'delete') {
+        const found = this.#delete(index, reader.blob());
+        return { code: RESULT_OK, revision: index, extra: found ? FOUND : NOT_FOUND };
+      }
+      if (kind === 'txn') return this.#txn(index, reader);
+    } catch (error) {
+      // Gateways check every call; should one ever not, all nodes refuse the entry alike and nothing is half
+      // done: decoding comes before the first change.
+      if (!isStoreError(error, 'PROTOCOL_ERROR')) throw error;
+    }
+    return failed('BAD_REQUEST', index);
+  }
+
+  #txn(index: Index, reader: ByteReader): StoredResult {
+    const txn = decodeTxn(reader);
+    const succeeded = txn.conditions.every((condition) => this.#holds(condition));
+    const answer = new ByteWriter(64).u8(succeeded ? 1 : 0);
+    for (const operation of succeeded ? txn.then : txn.otherwise) this.#operate(index, operation, answer);
+    return { code: RESULT_OK, revision: index, extra: answer.take() };
+  }
+
+  #holds(condition: Condition): boolean {
+    if (condition.kind === 'revision') return this.#store.newestRevision(condition.key) === condition.revision;
+    if (condition.kind === 'exists') return this.#store.newestRevision(condition.key) !== 0;
+    const stored = this.#store.newest(condition.key);
+    return stored !== undefined && equalBytes(stored.value, condition.value);
+  }
+
+  /** Answer of one operation: put: 0 · delete: 1, found u8 · get: 2, found u8 [revision, expiry, value]. */
+  #operate(index: Index, operation: Operation, answer: ByteWriter): void {
+    if (operation.kind === 'put') {
+      this.#put(index, operation.key, operation.value, operation.ttlMs);
+      answer.u8(0);
+    } else if (operation.kind === 'delete') {
+      answer.u8(1).u8(this.#delete(index, operation.key) ? 1 : 0);
+    } else {
+      const stored = this.#store.newest(operation.key);
+      answer.u8(2).u8(stored === undefined ? 0 : 1).blob(operation.key);
+      if (stored !== undefined) answer.varint(stored.revision).f64(stored.expiryMs).blob(stored.value);
+    }
+  }
+
+  #put(index: Index, key: Uint8Array, value: Uint8Array, ttlMs: number): void {
+    const expiryMs = ttlMs === 0 ? 0 : Math.floor(this.timeMs) + ttlMs;
+    this.#store.put(key, value, index, expiryMs);
+    // The queue outlives the entry's bytes, which are only lent.
+    if (expiryMs !== 0) this.#expiry.push({ expiryMs, revision: index, key: key.slice() });
+    this.#change({ kind: 'put', key, value, expiryMs });
+  }
+
+  #delete(index: Index, key: Uint8Array): boolean {
+    if (this.#store.newestRevision(key) === 0) return false;
+    this.#store.remove(key, index);
+    this.#change({ kind: 'delete', key, value: NONE, expiryMs: 0 });
+    return true;
+  }
+
+  /** Deletes what is due, at most so many per entry: a record stays small, and the rest goes with the next. */
+  #expireKeys(index: Revision): void {
+    for (let count = 0; count < EXPIRED_PER_ENTRY_MAX; ) {
+      const due = this.#expiry.popDue(this.timeMs);
+      if (due === undefined) return;
+      if (this.#store.newestRevision(due.key) !== due.revision) continue;
+      this.#store.remove(due.key, index);
+      this.#changes.push({ kind: 'delete', key: due.key, value: NONE, expiryMs: 0 });
+      count++;
+    }
+  }
+
+  /** A key stands once in a record: what an entry does to it outdoes its expiry in the same entry. */
+  #change(change: Change): void {
+    if (this.#changes.length > 0) {
+      const at = this.#changes.findIndex((other) => equalBytes(other.key, change.key));
+      if (at !== -1) this.#changes.splice(at, 1);
+    }
+    this.#changes.push(change);
+  }
+
+  #writeRecord(index: Index): void {
+    this.records.u64(index).f64(this.timeMs);
+    const lengthAt = this.records.length;
+    this.records.u32(0);
+    for (const change of this.#changes) encodeChange(this.records, change);
+    this.records.patchU32(lengthAt, this.records.length - lengthAt - 4);
+  }
+}
+
+const failed = (code: ErrorCode, revision: Revision): StoredResult => ({
+  code: resultCode(code),
+  revision,
+  extra: undefined,
+});

@@ -1,0 +1,79 @@
+/**
+ * Sessions: a write happens once, however often it is sent (thesis §6.3).
+ *
+ * A client opens a session through the log (its id is the revision that opened it) and numbers its writes. The
+ * answer of each is kept, in replicated state, until the client says that it has it; the same number again
+ * gets the same answer and does nothing. Everything here depends on the log alone, expiry included: it
+ * compares log time with log time, so every node forgets a session at the same entry.
+ *
+ * Invariant: a session holds at most RESULTS_MAX answers, all with seq > acked.
+ */
+import type { Revision } from '../base/position.ts';
+
+/** A stored answer: of a put just its revision, of the rest the encoded answer too. */
+export interface StoredResult {
+  readonly code: number;
+  readonly revision: Revision;
+  readonly extra: Uint8Array | undefined;
+}
+
+/** Answers one session may have unacknowledged: more writes under way than this are refused. */
+export const RESULTS_MAX = 8192;
+export const SESSIONS_MAX = 65_536;
+const SWEEP_EVERY_MS = 1_000;
+
+export class Session {
+  readonly ttlMs: number;
+  lastActiveMs: number;
+  acked = 0;
+  readonly results: Map<number, StoredResult> = new Map();
+
+  constructor(ttlMs: number, nowMs: number) {
+    this.ttlMs = ttlMs;
+    this.lastActiveMs = nowMs;
+  }
+
+  /** The client has every answer up to `seq`. */
+  ack(seq: number): void {
+    if (seq <= this.acked) return;
+    if (seq - this.acked <= this.results.size * 2) {
+      for (let done = this.acked + 1; done <= seq; done++) this.results.delete(done);
+    } else {
+      for (const done of this.results.keys()) if (done <= seq) this.results.delete(done);
+    }
+    this.acked = seq;
+  }
+}
+
+export class Sessions {
+  readonly #byId = new Map<number, Session>();
+  #sweptMs = 0;
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  /** False: there are as many as there may be. */
+  open(id: Revision, ttlMs: number, nowMs: number): boolean {
+    if (this.#byId.size >= SESSIONS_MAX) return false;
+    this.#byId.set(id, new Session(ttlMs, nowMs));
+    return true;
+  }
+
+  get(id: number): Session | undefined {
+    return this.#byId.get(id);
+  }
+
+  close(id: number): boolean {
+    return this.#byId.delete(id);
+  }
+
+  /** Forgets sessions that were silent for their time to live; looks about once per second of log time. */
+  expire(nowMs: number): void {
+    if (nowMs - this.#sweptMs < SWEEP_EVERY_MS) return;
+    this.#sweptMs = nowMs;
+    for (const [id, session] of this.#byId) {
+      if (session.lastActiveMs + session.ttlMs < nowMs) this.#byId.delete(id);
+    }
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * The mesh protocol, version 1: between nodes. Each node dials every peer twice and sends only on what it
+ * dialled: `control` (votes, heartbeats, acks, reads: small, never behind bulk) and `bulk` (appends, forwarded
+ * proposals).
+ *
+ *   hello    = magic u32 "CTLP" | version u8 | channel u8 | cluster string | from string | to string | boot u64
+ *   message  = kind u8 | …                       several follow each other in one WebSocket message
+ *   batch    = crc u32 | message*                 CRC-32C: a byte changed on the way must not enter a log
+ *
+ * Entries travel as in the WAL: term u64, length u32, data.
+ */
+import { ByteReader, type ByteWriter } from '../base/bytes.ts';
+import { StoreError } from '../base/errors.ts';
+import { toIndex, toTerm } from '../base/position.ts';
+import type { Entry, Message, NodeId } from '../raft/types.ts';
+
+export const MESH_VERSION = 1;
+export const MESH_MAGIC = 0x504c5443;
+
+export type Channel = 'control' | 'bulk';
+
+export interface MeshHello {
+  readonly version: number;
+  readonly channel: Channel;
+  readonly cluster: string;
+  readonly from: NodeId;
+  readonly to: NodeId;
+  /** The sender's boot: a new one means that it forgot what was under way. */
+  readonly boot: number;
+}
+
+export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
+  writer.u32(MESH_MAGIC).u8(hello.version).u8(hello.channel === 'control' ? 0 : 1);
+  writer.string(hello.cluster).string(hello.from).string(hello.to).u64(hello.boot);
+}
+
+export function decodeMeshHello(bytes: Uint8Array): MeshHello {
+  const reader = new ByteReader(bytes);
+  if (reader.u32() !== MESH_MAGIC) throw new StoreError('PROTOCOL_ERROR', 'the first message is not a mesh hello');
+  const version = reader.u8();
+  if (version !== MESH_VERSION) {
+    throw new StoreError('PROTOCOL_VERSION', `mesh version ${version}; this node speaks ${MESH_VERSION}`);
+  }
+  const channel = reader.u8() === 0 ? 'control' : 'bulk';
+  const hello = {
+    version,
+    channel,
+    cluster: reader.string(),
+    from: reader.string(),
+    to: reader.string(),
+    boot: reader.u64(),
+  } as const;
+  reader.end();
+  return hello;
+}
+
+/** What nodes say to each other beside Raft's own messages. */
+export type MeshMessage =
+  | { readonly kind: 'raft'; readonly message: Message }
+  /** Commands for the leader; each is a whole command, unstamped. */
+  | { readonly kind: 'forward'; readonly commands: readonly Uint8Array[] }
+  /** Commands that were not proposed, by their token at the node that sent them. Nothing happened to them. */
+  | { readonly kind: 'refused'; readonly code: number; readonly tokens: readonly number[] }
+  | { readonly kind: 'readIndex'; readonly id: number }
+  /** index 0: not confirmed. */
+  | { readonly kind: 'readIndexReply'; readonly id: number; readonly index: number };
+
+const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft'>, number>> = {
+  preVote: 1,
+  preVoteReply: 2,
+  vote: 3,
+  voteReply: 4,
+  append: 5,
+  appendReply: 6,
+  commit: 7,
+  heartbeat: 8,
+  heartbeatReply: 9,
+  forward: 16,
+  refused: 17,
+  readIndex: 18,
+  readIndexReply: 19,
+};
+
+/** Where a message travels. */
+export function channelOf(message: MeshMessage): Channel {
+  if (message.kind === 'forward') return 'bulk';
+  return message.kind === 'raft' && message.message.kind === 'append' ? 'bulk' : 'control';
+}
+
+export function encodeMesh(writer: ByteWriter, mesh: MeshMessage): void {
+  switch (mesh.kind) {
+    case 'raft':
+      encodeRaft(writer, mesh.message);
+      return;
+    case 'forward':
+      writer.u8(CODE.forward).u32(mesh.commands.length);
+      for (const command of mesh.commands) writer.u32(command.length).raw(command);
+      return;
+    case 'refused':
+      writer.u8(CODE.refused).u8(mesh.code).u32(mesh.tokens.length);
+      for (const token of mesh.tokens) writer.u32(token);
+      return;
+    case 'readIndex':
+      writer.u8(CODE.readIndex).u64(mesh.id);
+      return;
+    case 'readIndexReply':
+      writer.u8(CODE.readIndexReply).u64(mesh.id).u64(mesh.index);
+      return;
+  }
+}
+
+function encodeRaft(writer: ByteWriter, message: Message): void {
+  writer.u8(CODE[message.kind]).u64(message.term);
+  switch (message.kind) {
+    case 'preVote':
+    case 'vote':
+      writer.u64(message.lastIndex).u64(message.lastTerm);
+      return;
+    case 'preVoteReply':
+    case 'voteReply':
+      writer.u8(message.granted ? 1 : 0);
+      return;
+    case 'append':
+      writer.u64(message.prevIndex).u64(message.prevTerm).u64(message.commit).u32(message.entries.length);
+      for (const entry of message.entries) writer.u64(entry.term).u32(entry.data.length).raw(entry.data);
+      return;
+    case 'appendReply':
+      writer.u8(message.rejected ? 1 : 0).u64(message.index).u64(message.hintIndex).u64(message.hintTerm);
+      return;
+    case 'commit':
+      writer.u64(message.commit);
+      return;
+    case 'heartbeat':
+      writer.u64(message.commit).u64(message.readRound);
+      return;
+    case 'heartbeatReply':
+      writer.u64(message.readRound);
+      return;
+  }
+}
+
+/** All messages of a batch; entries and commands are views of `bytes`. `from` and `to` come from the hello. */
+export function decodeMesh(bytes: Uint8Array, from: NodeId, to: NodeId): MeshMessage[] {
+  const reader = new ByteReader(bytes);
+  const messages: MeshMessage[] = [];
+  while (reader.left > 0) messages.push(decodeOne(reader, from, to));
+  return messages;
+}
+
+function decodeOne(reader: ByteReader, from: NodeId, to: NodeId): MeshMessage {
+  const code = reader.u8();
+  switch (code) {
+    case CODE.forward: {
+      const commands: Uint8Array[] = [];
+      for (let left = reader.u32(); left > 0; left--) commands.push(reader.raw(reader.u32()));
+      return { kind: 'forward', commands };
+    }
+    case CODE.refused: {
+      const refusal = reader.u8();
+      const tokens: number[] = [];
+      for (let left = reader.u32(); left > 0; left--) tokens.push(reader.u32());
+      return { kind: 'refused', code: refusal, tokens };
+    }
+    case CODE.readIndex:
+      return { kind: 'readIndex', id: reader.u64() };
+    case CODE.readIndexReply:
+      return { kind: 'readIndexReply', id: reader.u64(), index: reader.u64() };
+    default:
+      return { kind: 'raft', message: decodeRaft(code, reader, from, to) };
+  }
+}
+
+function decodeRaft(code: number, reader: ByteReader, from: NodeId, to: NodeId): Message {
+  const term = toTerm(reader.u64());
+  const envelope = { from, to, term };
+  switch (code) {
+    case CODE.preVote:
+    case CODE.vote: {
+      const kind = code === CODE.vote ? 'vote' : 'preVote';
+      return { ...envelope, kind, lastIndex: toIndex(reader.u64()), lastTerm: toTerm(reader.u64()) };
+    }
+    case CODE.preVoteReply:
+    case CODE.voteReply:
+      return { ...envelope, kind: code === CODE.voteReply ? 'voteReply' : 'preVoteReply', granted: reader.u8() === 1 };
+    case CODE.append: {
+      const prevIndex = toIndex(reader.u64());
+      const prevTerm = toTerm(reader.u64());
+      const commit = toIndex(reader.u64());
+      const entries: Entry[] = [];
+      const count = reader.u32();
+      for (let i = 1; i <= count; i++) {
+        const entryTerm = toTerm(reader.u64());
+        entries.push({ index: toIndex(prevIndex + i), term: entryTerm, data: reader.raw(reader.u32()) });
+      }
+      return { ...envelope, kind: 'append', prevIndex, prevTerm, commit, entries };
+    }
+    case CODE.appendReply: {
+      const rejected = reader.u8() === 1;
+      const index = toIndex(reader.u64());
+      const hintIndex = toIndex(reader.u64());
+      return { ...envelope, kind: 'appendReply', rejected, index, hintIndex, hintTerm: toTerm(reader.u64()) };
+    }
+    case CODE.commit:
+      return { ...envelope, kind: 'commit', commit: toIndex(reader.u64()) };
+    case CODE.heartbeat: {
+      const commit = toIndex(reader.u64());
+      return { ...envelope, kind: 'heartbeat', commit, readRound: reader.u64() };
+    }
+    case CODE.heartbeatReply:
+      return { ...envelope, kind: 'heartbeatReply', readRound: reader.u64() };
+    default:
+      throw new StoreError('PROTOCOL_ERROR', `unknown mesh message ${code}`);
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Memtable: the newest state of every key, readable by any thread at any revision still in memory.
+ *
+ * The writing side is what `core/model` applies commands to (its `Store`); the reading side is `at(revision)`:
+ * point reads and ranges that see exactly the state of that revision, whatever is written meanwhile, because
+ * versions are only ever added. First light keeps all of them: data and its history must fit in memory until
+ * the engine flushes to SSTables.
+ */
+import { compareBytes } from '../../core/base/bytes.ts';
+import type { Store, StoredValue } from '../../core/model/store.ts';
+import { type Revision, toIndex } from '../../core/base/position.ts';
+import { KIND_PUT, KIND_TOMBSTONE, type NodeRef, nodeBytes, Skiplist } from './skiplist.ts';
+
+const NO_VALUE = new Uint8Array(0);
+/** Above every revision. */
+export const NEWEST: Revision = toIndex(Number.MAX_SAFE_INTEGER);
+
+export interface MemtableEntry {
+  /** Copies, in memory of their own. */
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly revision: Revision;
+  /** 0: never. */
+  readonly expiryMs: number;
+}
+
+export interface ScanBounds {
+  readonly from: Uint8Array;
+  /** Exclusive; undefined: to the end. */
+  readonly to: Uint8Array | undefined;
+  readonly reverse: boolean;
+}
+
+export class Memtable implements Store {
+  readonly #list: Skiplist;
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.#list = new Skiplist(buffer);
+  }
+
+  get buffer(): SharedArrayBuffer {
+    return this.#list.buffer;
+  }
+
+  get usedBytes(): number {
+    return this.#list.usedBytes;
+  }
+
+  get capacityBytes(): number {
+    return this.#list.capacityBytes;
+  }
+
+  get liveKeys(): number {
+    return this.#list.liveKeys;
+  }
+
+  // ── writing: the memtable actor only ──
+
+  put(key: Uint8Array, value: Uint8Array, revision: Revision, expiryMs: number): boolean {
+    return this.#list.insert(key, revision, KIND_PUT, value, expiryMs);
+  }
+
+  remove(key: Uint8Array, revision: Revision): boolean {
+    return this.#list.insert(key, revision, KIND_TOMBSTONE, NO_VALUE, 0);
+  }
+
+  newest(key: Uint8Array): StoredValue | undefined {
+    return this.get(key, NEWEST);
+  }
+
+  newestRevision(key: Uint8Array): Revision {
+    const node = this.#list.find(key, NEWEST);
+    return node === 0 || this.#list.kind(node) !== KIND_PUT ? toIndex(0) : (this.#list.revision(node) as Revision);
+  }
+
+  // ── reading: any thread ──
+
+  /** The key's value at `revision`, copied out; undefined when it had none. */
+  get(key: Uint8Array, revision: Revision): StoredValue | undefined {
+    const list = this.#list;
+    const node = list.find(key, revision);
+    if (node === 0 || list.kind(node) !== KIND_PUT) return undefined;
+    return { value: list.valueCopy(node), revision: list.revision(node) as Revision, expiryMs: list.expiryMs(node) };
+  }
+
+  /** A cursor over live entries at `revision`; goes on at the turn of the caller, for as long as it likes. */
+  scan(bounds: ScanBounds, revision: Revision): MemtableCursor {
+    return bounds.reverse
+      ? new ReverseCursor(this.#list, bounds, revision)
+      : new ForwardCursor(this.#list, bounds, revision);
+  }
+}
+
+export interface MemtableCursor {
+  next(): MemtableEntry | undefined;
+}
+
+const entryOf = (list: Skiplist, node: NodeRef): MemtableEntry => ({
+  key: list.keyView(node).slice(),
+  value: list.valueCopy(node),
+  revision: list.revision(node) as Revision,
+  expiryMs: list.expiryMs(node),
+});
+
+class ForwardCursor implements MemtableCursor {
+  readonly #list: Skiplist;
+  readonly #revision: Revision;
+  readonly #to: Uint8Array | undefined;
+  #node: NodeRef;
+
+  constructor(list: Skiplist, bounds: ScanBounds, revision: Revision) {
+    this.#list = list;
+    this.#revision = revision;
+    this.#to = bounds.to;
+    this.#node = list.seek(bounds.from, NEWEST);
+  }
+
+  next(): MemtableEntry | undefined {
+    const list = this.#list;
+    while (this.#node !== 0) {
+      const node = this.#node;
+      if (this.#to !== undefined && compareBytes(list.keyView(node), this.#to) >= 0) break;
+      if (list.revision(node) > this.#revision) {
+        this.#node = list.next(node);
+        continue;
+      }
+      this.#node = this.#nextKey(node);
+      if (list.kind(node) === KIND_PUT) return entryOf(list, node);
+    }
+    this.#node = 0;
+    return undefined;
+  }
+
+  /** The first node of the next key: a few steps, then a seek past all older versions. */
+  #nextKey(node: NodeRef): NodeRef {
+    const list = this.#list;
+    let next = list.next(node);
+    for (let steps = 0; next !== 0 && list.sameKey(node, next); steps++) {
+      if (steps === 8) {
+        next = list.seek(list.keyView(node), 0);
+        // Revision 0 is never written, so this is past the key already.
+        break;
+      }
+      next = list.next(next);
+    }
+    return next;
+  }
+}
+
+class ReverseCursor implements MemtableCursor {
+  readonly #list: Skiplist;
+  readonly #revision: Revision;
+  readonly #from: Uint8Array;
+  /** The last node before what was given out; 0: at the end. */
+  #node: NodeRef;
+
+  constructor(list: Skiplist, bounds: ScanBounds, revision: Revision) {
+    this.#list = list;
+    this.#revision = revision;
+    this.#from = bounds.from;
+    this.#node = list.seekBefore(bounds.to, NEWEST);
+  }
+
+  next(): MemtableEntry | undefined {
+    const list = this.#list;
+    while (this.#node !== 0) {
+      const key = list.keyView(this.#node);
+      if (compareBytes(key, this.#from) < 0) break;
+      const version = list.find(key, this.#revision);
+      this.#node = list.seekBefore(key, NEWEST);
+      if (version !== 0 && list.kind(version) === KIND_PUT) return entryOf(list, version);
+    }
+    this.#node = 0;
+    return undefined;
+  }
+}
+
+export { nodeBytes };

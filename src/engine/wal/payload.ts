@@ -1,0 +1,83 @@
+/**
+ * What one WAL record says: Raft's Persist (hard state, a revert, entries), or a mark.
+ *
+ *   record  = lsn u64 | kind u8 | body
+ *   persist = term u64 | vote string | commit u64 | revertFrom u64 (0: none) | first u64 | count u32 | entry*
+ *   entry   = term u64 | length u32 | data
+ *   mark    = (nothing)    ends a segment, written after everything before it was synced (when the next segment is
+ *                          begun, and on a clean close): damage before it cannot pass for a torn tail
+ *
+ * The replication actor encodes a record with room for the LSN, which the committer fills in.
+ */
+import { assert } from '../../core/base/assert.ts';
+import { ByteReader, type ByteWriter } from '../../core/base/bytes.ts';
+import { type Index, type Lsn, toIndex, toLsn, toTerm } from '../../core/base/position.ts';
+import type { Entry, HardState, Persist } from '../../core/raft/types.ts';
+
+/** Writes the LSN into the room that the encoder left for it. */
+export function setLsn(record: Uint8Array, lsn: Lsn): void {
+  const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
+  view.setUint32(0, lsn >>> 0, true);
+  view.setUint32(4, Math.floor(lsn / 0x1_0000_0000), true);
+}
+
+const KIND_PERSIST = 1;
+const KIND_MARK = 2;
+
+export function encodePersist(writer: ByteWriter, persist: Persist): void {
+  const { hardState, entries, revertFrom } = persist;
+  writer.u64(0).u8(KIND_PERSIST).u64(hardState.term).string(hardState.vote).u64(hardState.commit);
+  writer.u64(revertFrom ?? 0).u64(entries[0]?.index ?? 0).u32(entries.length);
+  for (const entry of entries) writer.u64(entry.term).u32(entry.data.length).raw(entry.data);
+}
+
+export function encodeMark(writer: ByteWriter): void {
+  writer.u64(0).u8(KIND_MARK);
+}
+
+export interface PersistRecord {
+  readonly kind: 'persist';
+  readonly lsn: Lsn;
+  readonly hardState: HardState;
+  readonly revertFrom: Index | undefined;
+  /** Entry data are views of the record's bytes. */
+  readonly entries: readonly Entry[];
+}
+
+export interface MarkRecord {
+  readonly kind: 'mark';
+  readonly lsn: Lsn;
+}
+
+export type WalRecord = PersistRecord | MarkRecord;
+
+/** Reads a record; throws PROTOCOL_ERROR with the offset where it stopped. */
+export function decodeRecord(bytes: Uint8Array): WalRecord {
+  const reader = new ByteReader(bytes);
+  const lsn = toLsn(reader.u64());
+  const kind = reader.u8();
+  if (kind === KIND_MARK) {
+    reader.end();
+    return { kind: 'mark', lsn };
+  }
+  assert(kind === KIND_PERSIST, `a WAL record is of a known kind (got ${kind})`);
+  const term = toTerm(reader.u64());
+  const vote = reader.string();
+  const commit = toIndex(reader.u64());
+  const revertFrom = reader.u64();
+  const first = reader.u64();
+  const count = reader.u32();
+  const entries: Entry[] = [];
+  for (let i = 0; i < count; i++) {
+    const entryTerm = toTerm(reader.u64());
+    entries.push({ index: toIndex(first + i), term: entryTerm, data: reader.raw(reader.u32()) });
+  }
+  reader.end();
+  return {
+    kind: 'persist',
+    lsn,
+    hardState: { term, vote, commit },
+    revertFrom: revertFrom === 0 ? undefined : toIndex(revertFrom),
+    entries,
+  };
+}
