@@ -66,7 +66,9 @@ async function bundleForBrowsers(): Promise<void> {
 function publishedManifest(): Record<string, unknown> {
   const pick = (fields: readonly string[]): Record<string, unknown> =>
     Object.fromEntries(fields.filter((field) => field in manifest).map((field) => [field, manifest[field]]));
-  return { ...pick(PUBLISHED), ...pick(PUBLISHED_LAST), exports: publishedExports() };
+  // What does something by being imported: the threads' modules and the commands.
+  const sideEffects = ['./**/*.thread.js', './cluster.js', './bin/kvctl.js'];
+  return { ...pick(PUBLISHED), ...pick(PUBLISHED_LAST), exports: publishedExports(), sideEffects };
 }
 
 function publishedExports(): Record<string, unknown> {

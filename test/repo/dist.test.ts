@@ -80,12 +80,14 @@ describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
     );
     // Types of Node are the user's own dependency; ours are at hand.
     const compilerOptions = {
-      ...{ module: 'nodenext', target: 'es2023', strict: true, noEmit: true, skipLibCheck: false },
-      ...{
-        types: ['node'],
-        typeRoots: [join(root, 'node_modules/@types')],
-        lib: ['es2023', 'esnext.disposable', 'dom'],
-      },
+      module: 'nodenext',
+      target: 'es2023',
+      lib: ['es2023', 'esnext.disposable', 'dom'],
+      strict: true,
+      noEmit: true,
+      skipLibCheck: false,
+      types: ['node'],
+      typeRoots: [join(root, 'node_modules/@types')],
     };
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['main.ts'] }));
     const done = outcome(tool('tsc'), ['-p', project], { cwd: project });
