@@ -1,0 +1,117 @@
+/**
+ * Identity: the file that says whose a data directory is, written once, before anything else is in it.
+ *
+ * A volume mounted on the wrong node would otherwise start as that node with another one's votes and log,
+ * and a vote given twice can elect two leaders. So the directory speaks for itself, and a node that finds
+ * another's name in it stops. A file that cannot be read is somebody's too: it is never replaced.
+ *
+ *   IDENTITY   { "format": 1, "cluster": "prod", "node": "n1", "dirId": "…uuid…", "createdAt": "…ISO 8601…" }
+ *
+ * `dirId` tells a directory from its replacement under the same node name (a wiped disk has lost its votes).
+ *
+ * It appears whole or not at all: written and synced as IDENTITY.tmp, renamed, the directory synced. Call it
+ * with the directory locked; two first starts would otherwise both write it.
+ */
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { utf8 } from '../../core/base/bytes.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import { nodeDisk } from './node-disk.ts';
+
+const FORMAT = 1;
+
+/** Who a directory belongs to. */
+export interface Owner {
+  readonly cluster: string;
+  readonly node: string;
+}
+
+export interface Identity extends Owner {
+  readonly format: typeof FORMAT;
+  readonly dirId: string;
+  /** ISO 8601. */
+  readonly createdAt: string;
+}
+
+/** Reads the directory's identity, or writes it if there is none; throws DIR_FOREIGN unless it is `owner`'s. */
+export function claimDir(dir: string, owner: Owner): Identity {
+  const path = resolve(dir);
+  const found = readIdentity(path);
+  if (found === undefined) return createIdentity(path, owner);
+  if (found.cluster === owner.cluster && found.node === owner.node) {
+    // The maker may have died between its rename and its sync.
+    nodeDisk.syncDir(path);
+    return found;
+  }
+  throw new StoreError(
+    'DIR_FOREIGN',
+    `data directory ${path} belongs to node "${found.node}" of cluster "${found.cluster}"; ` +
+      `this is node "${owner.node}" of cluster "${owner.cluster}"`,
+    { data: { dir: path, cluster: found.cluster, node: found.node } },
+  );
+}
+
+function createIdentity(dir: string, owner: Owner): Identity {
+  const identity: Identity = {
+    format: FORMAT,
+    cluster: owner.cluster,
+    node: owner.node,
+    dirId: randomUUID(),
+    createdAt: new Date().toISOString(),
+  };
+  nodeDisk.mkdir(dir);
+  const tmp = join(dir, 'IDENTITY.tmp');
+  // Left by a start that died before its rename; it never was anyone's identity.
+  if (nodeDisk.exists(tmp)) nodeDisk.remove(tmp);
+  const file = nodeDisk.open(tmp, 'create');
+  try {
+    file.write(utf8(`${JSON.stringify(identity, undefined, 2)}\n`), 0);
+    file.fdatasync();
+  } finally {
+    file.close();
+  }
+  nodeDisk.rename(tmp, join(dir, 'IDENTITY'));
+  nodeDisk.syncDir(dir);
+  return identity;
+}
+
+function readIdentity(dir: string): Identity | undefined {
+  let text: string;
+  try {
+    text = readFileSync(join(dir, 'IDENTITY'), 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw unreadable(dir, cause instanceof Error ? cause.message : String(cause), cause);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw unreadable(dir, 'it is not JSON', cause);
+  }
+  if (typeof value !== 'object' || value === null) throw unreadable(dir, 'it is not an object');
+  const { format, cluster, node, dirId, createdAt } = value as Partial<Record<keyof Identity, unknown>>;
+  if (format !== FORMAT) {
+    throw unreadable(dir, `its format is ${JSON.stringify(format)}, and this version knows ${FORMAT}`);
+  }
+  return {
+    format,
+    cluster: needText(dir, 'cluster', cluster),
+    node: needText(dir, 'node', node),
+    dirId: needText(dir, 'dirId', dirId),
+    createdAt: needText(dir, 'createdAt', createdAt),
+  };
+}
+
+function needText(dir: string, field: keyof Identity, value: unknown): string {
+  if (typeof value !== 'string' || value === '') throw unreadable(dir, `its "${field}" is not a text`);
+  return value;
+}
+
+function unreadable(dir: string, reason: string, cause?: unknown): StoreError {
+  return new StoreError('DIR_FOREIGN', `data directory ${dir} has an IDENTITY that cannot be trusted: ${reason}`, {
+    cause,
+    data: { dir },
+  });
+}
