@@ -197,6 +197,18 @@ export class Raft {
     if (progress?.state === 'replicate') progress.becomeProbe();
   }
 
+  /**
+   * The leader's connection broke: it may be dead. Stands soon (after a short random wait, so that survivors do
+   * not all stand at once) instead of after a whole timeout. A wrong guess costs nothing: the others still hear
+   * from it and answer no pre-vote.
+   */
+  suspectLeader(peer: NodeId): void {
+    if (this.role !== 'follower' || this.leader !== peer) return;
+    this.leader = NOBODY;
+    const waitTicks = 1 + Math.floor(this.#options.random() * Math.max(1, this.#options.electionTicks / 5));
+    this.#electionElapsed = Math.max(this.#electionElapsed, this.#electionTimeout - waitTicks);
+  }
+
   /** Everything up to persist `seq` is synced. Seqs come in order; some may be skipped (a later covers them). */
   persisted(seq: number): void {
     assert(seq <= this.#persistSeq, 'only what was handed out can be synced');
