@@ -23,9 +23,8 @@ async function readDefaultExport(file: string): Promise<unknown> {
   const url = pathToFileURL(file).href;
   let module: Readonly<Record<string, unknown>>;
   try {
-    module = await (extension === '.json'
-      ? import(/* @vite-ignore */ url, { with: { type: 'json' } })
-      : import(/* @vite-ignore */ url));
+    const attributes: ImportCallOptions = extension === '.json' ? { with: { type: 'json' } } : {};
+    module = (await import(/* @vite-ignore */ url, attributes)) as Readonly<Record<string, unknown>>;
   } catch (cause) {
     if (isStoreError(cause)) throw cause;
     throw unloadable(whyNot(file, url, cause), cause);

@@ -8,7 +8,7 @@ import { resolve } from 'node:path';
 import { StoreError } from '../core/base/errors.ts';
 import { crossFaults } from './cross-checks.ts';
 import { checkShape, type Shaped } from './schema.ts';
-import type { ClusterConfig, ClusterConfigInput, ConfigFault } from './types.ts';
+import type { ClusterConfig, ClusterConfigInput, ConfigFault, NodeConfig } from './types.ts';
 
 /** Gives the config its type in an editor; checks nothing (that happens when it is loaded). */
 export function defineCluster(config: ClusterConfigInput): ClusterConfigInput {
@@ -41,7 +41,7 @@ export function configFaults(error: StoreError): readonly ConfigFault[] {
 }
 
 function resolved(shaped: Shaped, baseDir: string): ClusterConfig {
-  const nodes = Object.entries(shaped.nodes).map(([id, node]) => [
+  const nodes = Object.entries(shaped.nodes).map(([id, node]): [string, NodeConfig] => [
     id,
     { ...node, dataDir: resolve(baseDir, node.dataDir) },
   ]);

@@ -60,7 +60,7 @@ export interface Shaped {
 
 export function checkShape(value: unknown): { readonly shaped: Shaped | undefined; readonly faults: ConfigFault[] } {
   const result = schema.safeParse(value, { reportInput: true });
-  if (result.success) return { shaped: result.data as Shaped, faults: [] };
+  if (result.success) return { shaped: result.data, faults: [] };
   return { shaped: undefined, faults: result.error.issues.flatMap(toFaults) };
 }
 

@@ -174,7 +174,7 @@ export class Launcher {
 
   /** Waits until they have ended, but not longer than `withinMs`. */
   async #gone(ids: readonly string[], withinMs: number): Promise<void> {
-    const ends = ids.map((id) => this.#running.get(id)?.ended);
+    const ends = ids.map(async (id) => this.#running.get(id)?.ended);
     const late = new AbortController();
     const timer = sleep(Math.max(0, withinMs), undefined, { signal: late.signal }).catch(() => {});
     await Promise.race([Promise.all(ends), timer]);

@@ -1,11 +1,14 @@
 /** Context: the global options of one run, and the client made from them. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallOptions, Client, ConnectOptions } from '../../client/types.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import { ENDPOINTS_DEFAULT, parseEndpoints } from './arguments.ts';
 import type { KvctlDeps } from './deps.ts';
+import { UsageError } from './errors.ts';
 import { Output } from './output.ts';
 
 export interface GlobalFlags {
-  readonly endpoints: readonly string[];
+  readonly endpoints?: readonly string[];
   readonly deadline: number;
   readonly json?: boolean;
 }
@@ -27,7 +30,7 @@ export class Context {
 
   constructor(deps: KvctlDeps, flags: GlobalFlags) {
     this.deps = deps;
-    this.endpoints = flags.endpoints;
+    this.endpoints = flags.endpoints ?? endpointsFrom(deps.env);
     this.deadlineMs = flags.deadline;
     this.json = flags.json === true;
     this.out = new Output(deps.stdout);
@@ -43,10 +46,26 @@ export class Context {
     this.deps.stderr.write(`${line}\n`);
   }
 
+  /** Stdin, until it ends or Ctrl-C: a terminal that says nothing more must not hold us. */
+  async *stdin(): AsyncGenerator<Uint8Array | string> {
+    const { stdin, signal } = this.deps;
+    const parts = stdin[Symbol.asyncIterator]();
+    const aborted = new Promise<never>((_, reject) => {
+      const stop = (): void => reject(new StoreError('CANCELLED', 'stopped while reading stdin'));
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+    });
+    for (;;) {
+      const next = await Promise.race([parts.next(), aborted]);
+      if (next.done === true) return;
+      yield next.value;
+    }
+  }
+
   async withClient<T>(
     use: (client: Client) => Promise<T>,
     options: ConnectOptions = {},
-    urls = this.endpoints,
+    urls: readonly string[] = this.endpoints,
   ): Promise<T> {
     const client = await this.deps.connect(urls, {
       deadlineMs: this.deadlineMs,
@@ -62,8 +81,18 @@ export class Context {
 }
 
 /** All of stdin. */
-export async function readAll(input: AsyncIterable<Uint8Array | string>): Promise<Uint8Array> {
+export async function readStdin(context: Context): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  for await (const part of input) parts.push(typeof part === 'string' ? Buffer.from(part) : part);
+  for await (const part of context.stdin()) parts.push(typeof part === 'string' ? Buffer.from(part) : part);
   return Buffer.concat(parts);
+}
+
+function endpointsFrom(env: KvctlDeps['env']): string[] {
+  const named = env['CTLMESH_ENDPOINTS'];
+  if (named === undefined || named.trim() === '') return parseEndpoints(ENDPOINTS_DEFAULT);
+  try {
+    return parseEndpoints(named);
+  } catch (error) {
+    throw new UsageError(`CTLMESH_ENDPOINTS: ${(error as Error).message}`);
+  }
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { Entry, GetOptions, RangeOptions } from '../../client/types.ts';
 import { wholeNumber } from './arguments.ts';
-import { type Context, type Run, readAll } from './context.ts';
+import { type Context, type Run, readStdin } from './context.ts';
 import { parseDuration } from './duration.ts';
 import { UsageError } from './errors.ts';
 import { entryJson, entryLine } from './output.ts';
@@ -111,7 +111,7 @@ export async function printEntries(
 }
 
 async function put(context: Context, key: string, given: string, ttlMs: number | undefined): Promise<number> {
-  const value = given === '-' ? await readAll(context.deps.stdin) : given;
+  const value = given === '-' ? await readStdin(context) : given;
   const options = { ...context.call, ...(ttlMs === undefined ? {} : { ttlMs }) };
   const { revision } = await context.withClient((client) => client.put(key, value, options));
   await (context.json ? context.out.json({ key, revision }) : context.out.line(`revision ${revision}`));

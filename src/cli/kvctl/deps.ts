@@ -1,6 +1,6 @@
 /** What kvctl needs from the world, as a record: a test gives a fake client and reads what was printed. */
-import type { Client, ConnectOptions, Entry, LedgerFrame } from '../../client/types.ts';
-import type { Revision } from '../../core/base/position.ts';
+import type { ReflectorOptions } from '../../actors/reflector.ts';
+import type { Client, ConnectOptions, Entry } from '../../client/types.ts';
 import type { Terminal } from '../cluster/console.ts';
 
 export interface Input extends AsyncIterable<Uint8Array | string> {
@@ -25,23 +25,10 @@ export interface LdbView {
   close(): void;
 }
 
-export interface LedgerFrom {
-  readonly fromRevision: Revision;
-  readonly cluster: string;
-  readonly signal: AbortSignal;
-}
-
-export interface Follow {
-  readonly source: (from: LedgerFrom) => AsyncIterable<LedgerFrame>;
-  readonly dir: string;
-  readonly signal: AbortSignal;
-  readonly onEvent: (event: { readonly kind: string }) => void;
-}
-
 export interface KvctlDeps {
   readonly connect: (urls: readonly string[], options: ConnectOptions) => Promise<Client>;
   readonly openLdb: (dir: string) => Promise<LdbView>;
-  readonly runReflector: (follow: Follow) => Promise<void>;
+  readonly runReflector: (options: ReflectorOptions) => Promise<void>;
   readonly stdin: Input;
   readonly stdout: Terminal;
   readonly stderr: Terminal;

@@ -66,18 +66,16 @@ export function utf8Text(bytes: Uint8Array): string | undefined {
 
 /** For a line of a listing: control characters, and bytes that are no text, as escapes. */
 export function visible(bytes: Uint8Array): string {
-  const text =
-    utf8Text(bytes) ??
-    Buffer.from(bytes)
-      .toString('latin1')
-      .replaceAll(/[\u0080-\u00ff]/g, escaped);
-  return text.replaceAll(/[\u0000-\u001f\u007f\\]/g, escaped);
+  const text = utf8Text(bytes);
+  if (text !== undefined) return text.replaceAll(/\p{Cc}/gu, escaped);
+  return Buffer.from(bytes)
+    .toString('latin1')
+    .replaceAll(/[\p{Cc}\u0080-\u00ff]/gu, escaped);
 }
 
 function escaped(character: string): string {
   if (character === '\n') return '\\n';
   if (character === '\t') return '\\t';
-  if (character === '\\') return '\\\\';
   return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
 }
 

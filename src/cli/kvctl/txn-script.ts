@@ -19,7 +19,7 @@ export type Operation =
 
 export interface TxnScript {
   readonly conditions: Condition[];
-  readonly then: Operation[];
+  readonly main: Operation[];
   readonly otherwise: Operation[];
 }
 
@@ -47,19 +47,19 @@ Exit code 0 when the conditions held, 1 when they did not (the else branch ran).
 
 export function parseTxn(text: string): TxnScript {
   const script = text.trimStart().startsWith('{') ? parseJson(text) : parseLines(text);
-  if (script.then.length + script.otherwise.length === 0) throw new UsageError('the transaction has no operation');
+  if (script.main.length + script.otherwise.length === 0) throw new UsageError('the transaction has no operation');
   return script;
 }
 
 function parseLines(text: string): TxnScript {
-  const script: TxnScript = { conditions: [], then: [], otherwise: [] };
-  let branch = script.then;
+  const script: TxnScript = { conditions: [], main: [], otherwise: [] };
+  let branch = script.main;
   for (const [i, line] of text.split('\n').entries()) {
     const bad = (what: string): UsageError => new UsageError(`transaction, line ${i + 1}: ${what}`);
     const [verb, ...rest] = words(line, bad);
     if (verb === undefined) continue;
     if (verb === 'if') {
-      if (branch === script.otherwise || script.then.length > 0) throw bad("an 'if' stands before every operation");
+      if (branch === script.otherwise || script.main.length > 0) throw bad("an 'if' stands before every operation");
       script.conditions.push(condition(rest, bad));
     } else if (verb === 'else') {
       if (branch === script.otherwise) throw bad("a second 'else'");
@@ -149,7 +149,7 @@ const jsonOperation = z.union([
 ]);
 const jsonScript = z.strictObject({
   if: z.array(jsonCondition).default([]),
-  // biome-ignore lint/suspicious/noThenProperty: the word of the script, never awaited.
+  // oxlint-disable-next-line unicorn/no-thenable -- the word of the script; never awaited.
   then: z.array(jsonOperation).default([]),
   else: z.array(jsonOperation).default([]),
 });
@@ -171,7 +171,7 @@ function parseJson(text: string): TxnScript {
   }
   return {
     conditions: parsed.data.if.map(fromJsonCondition),
-    then: parsed.data.then.map(fromJsonOperation),
+    main: parsed.data.then.map(fromJsonOperation),
     otherwise: parsed.data.else.map(fromJsonOperation),
   };
 }

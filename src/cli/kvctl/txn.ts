@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { TxnBuilder, TxnOpResult, TxnResult } from '../../client/types.ts';
 import { unreachable } from '../../core/base/assert.ts';
-import { type Context, type Run, readAll } from './context.ts';
+import { type Context, type Run, readStdin } from './context.ts';
 import { UsageError } from './errors.ts';
 import { entryJson, visible } from './output.ts';
 import { type Condition, type Operation, parseTxn, TXN_HELP, type TxnScript } from './txn-script.ts';
@@ -28,7 +28,7 @@ async function txn(context: Context, file: string): Promise<number> {
 async function readScript(context: Context, file: string): Promise<string> {
   if (file === '-') {
     if (context.deps.stdin.isTTY === true) context.note('reading the transaction from the terminal; Ctrl-D ends it');
-    return new TextDecoder().decode(await readAll(context.deps.stdin));
+    return new TextDecoder().decode(await readStdin(context));
   }
   try {
     return await readFile(file, 'utf8');
@@ -39,7 +39,7 @@ async function readScript(context: Context, file: string): Promise<string> {
 
 function build(t: TxnBuilder, script: TxnScript): void {
   for (const condition of script.conditions) addCondition(t, condition);
-  for (const operation of script.then) addOperation(t, operation);
+  for (const operation of script.main) addOperation(t, operation);
   if (script.otherwise.length === 0) return;
   t.else();
   for (const operation of script.otherwise) addOperation(t, operation);
@@ -81,7 +81,7 @@ function addOperation(t: TxnBuilder, operation: Operation): void {
 }
 
 async function print(context: Context, script: TxnScript, result: TxnResult): Promise<void> {
-  const branch = result.succeeded ? script.then : script.otherwise;
+  const branch = result.succeeded ? script.main : script.otherwise;
   if (context.json) {
     const results = result.results.map((one, i) => resultJson(branch[i], one));
     await context.out.json({ succeeded: result.succeeded, revision: result.revision, results });

@@ -1,0 +1,157 @@
+import { resolve } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { configFaults, defineCluster, parseConfig } from '../../src/config/index.ts';
+import { RAFT_OPTIONS, TOP_KEYS, TUNING_OPTIONS } from '../../src/config/options.ts';
+import { nearest } from '../../src/config/suggest.ts';
+import { isStoreError } from '../../src/core/base/errors.ts';
+
+const node = (i: number): Record<string, unknown> => ({
+  client: `ws://127.0.0.1:741${i}`,
+  peer: `ws://127.0.0.1:742${i}`,
+  http: `http://127.0.0.1:743${i}`,
+  dataDir: `data/n${i}`,
+});
+
+function faultsOf(value: unknown): string[] {
+  try {
+    parseConfig(value, { baseDir: '/srv' });
+  } catch (error) {
+    if (!isStoreError(error, 'CONFIG_INVALID')) throw error;
+    return configFaults(error).map(({ path, message }) => `${path}: ${message}`);
+  }
+  return [];
+}
+
+describe('a good config', () => {
+  test('is filled in from the option table, and its directories are absolute', () => {
+    const config = parseConfig({ nodes: { n1: node(1) } }, { baseDir: '/srv' });
+    expect(config).toEqual({
+      cluster: 'ctlmesh',
+      nodes: { n1: { ...node(1), dataDir: resolve('/srv/data/n1') } },
+      raft: Object.fromEntries(RAFT_OPTIONS.map((option) => [option.name, option.default])),
+      ...Object.fromEntries(TUNING_OPTIONS.map((option) => [option.name, option.default])),
+      logLevel: 'info',
+    });
+    expect(Object.keys(config).sort()).toEqual([...TOP_KEYS].sort());
+  });
+
+  test('may have an even number of nodes, up to seven, and nodes of other machines with one path', () => {
+    expect(faultsOf({ nodes: { n1: node(1), n2: node(2) } })).toEqual([]);
+    const far = { client: 'ws://10.0.0.2:7411', peer: 'ws://10.0.0.2:7421', http: 'http://10.0.0.2:7431' };
+    expect(faultsOf({ nodes: { n1: node(1), n2: { ...far, dataDir: 'data/n1' } } })).toEqual([]);
+  });
+
+  test('defineCluster changes nothing', () => {
+    const written = { nodes: {} };
+    expect(defineCluster(written)).toBe(written);
+  });
+});
+
+describe('each fault has its path and says what to write instead', () => {
+  const two = (n2: Record<string, unknown>): unknown => ({ nodes: { n1: node(1), n2: { ...node(2), ...n2 } } });
+  test.each<[string, unknown, string]>([
+    ['an unknown key', { nodes: { n1: node(1) }, clustr: 'x' }, "clustr: unknown key; did you mean 'cluster'?"],
+    ['an unknown key in a node', two({ datadir: 'x' }), "nodes.n2.datadir: unknown key; did you mean 'dataDir'?"],
+    [
+      'an unknown key like none',
+      { nodes: { n1: node(1) }, raft: { zzz: 1 } },
+      'raft.zzz: unknown key; known here: electionTimeoutMs, heartbeatMs',
+    ],
+    [
+      'a port used twice',
+      two({ peer: 'ws://localhost:7411' }),
+      'nodes.n2.peer: port 7411 on localhost is already used by nodes.n1.client',
+    ],
+    [
+      'a missing dataDir',
+      two({ dataDir: undefined }),
+      "nodes.n2.dataDir: is missing: the directory for this node's files, like 'data/n1'",
+    ],
+    ['an empty dataDir', two({ dataDir: '' }), 'nodes.n2.dataDir: is empty'],
+    [
+      'one dataDir for two',
+      two({ dataDir: './data/../data/n1' }),
+      'nodes.n2.dataDir: is the same directory as nodes.n1.dataDir (/srv/data/n1)',
+    ],
+    [
+      'a dataDir in another',
+      two({ dataDir: 'data/n1/x' }),
+      'nodes.n2.dataDir: lies inside nodes.n1.dataDir (/srv/data/n1/x)',
+    ],
+    ['no URL', two({ client: '7411' }), "nodes.n2.client: must be ws://host:port; '7411' is not a URL"],
+    ['a wrong protocol', two({ peer: 'http://127.0.0.1:1' }), 'nodes.n2.peer: must be ws://host:port; this is http://'],
+    [
+      'TLS',
+      two({ client: 'wss://h:1' }),
+      'nodes.n2.client: must be ws://host:port; TLS is not served, put a proxy in front',
+    ],
+    [
+      'no port',
+      two({ http: 'http://localhost' }),
+      "nodes.n2.http: must be http://host:port; 'http://localhost' has no port",
+    ],
+    [
+      'port 0',
+      two({ http: 'http://localhost:0' }),
+      'nodes.n2.http: must be http://host:port; port 0 (any port) cannot be found by the others',
+    ],
+    [
+      'a path',
+      two({ http: 'http://h:1/x' }),
+      "nodes.n2.http: must be http://host:port and nothing more; this is 'http://h:1/x'",
+    ],
+    ['a bad id', { nodes: { N1: node(1) } }, "nodes.N1: a node's id has 1 to 32 characters from a-z, 0-9 and '-'"],
+    ['no nodes', { nodes: {} }, 'nodes: a cluster has at least 1 node'],
+    ['nodes missing', {}, 'nodes: is missing: one entry per node, like { n1: { client, peer, http, dataDir } }'],
+    ['a node that is none', { nodes: { n1: 5 } }, 'nodes.n1: must be an object; this is 5'],
+    [
+      'too few heartbeats',
+      { nodes: { n1: node(1) }, raft: { heartbeatMs: 400 } },
+      'raft.electionTimeoutMs: must be at least 3 heartbeats (3 x 400 ms); this is 500 ms',
+    ],
+    [
+      'a text for a number',
+      { nodes: { n1: node(1) }, ledgerBytes: '64' },
+      'ledgerBytes: must be a number (bytes); this is "64"',
+    ],
+    [
+      'too small',
+      { nodes: { n1: node(1) }, inFlightMax: 0 },
+      'inFlightMax: must be at least 1 (operations); this is 0',
+    ],
+    [
+      'a level that is none',
+      { nodes: { n1: node(1) }, logLevel: 'loud' },
+      'logLevel: must be one of trace, debug, info, warn, error, fatal, silent; this is "loud"',
+    ],
+    ['nothing', undefined, ': the config is empty: it must be an object with nodes'],
+    ['a function', () => ({}), ': must be an object; this is a function'],
+  ])('%s', (_, value, expected) => {
+    expect(faultsOf(value)).toEqual([expected]);
+  });
+
+  test('eight nodes are too many', () => {
+    const nodes = Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8].map((i) => [`n${i}`, node(i)]));
+    expect(faultsOf({ nodes })).toEqual(['nodes: a cluster has at most 7 nodes; these are 8']);
+  });
+
+  test('all faults come at once, in the order of the file', () => {
+    const value = {
+      clustr: 1,
+      nodes: { n1: { ...node(1), peer: 'x' }, n2: { ...node(2), http: 'http://127.0.0.1:7431' } },
+      logLevel: 1,
+    };
+    expect(faultsOf(value).map((fault) => fault.split(':')[0])).toEqual([
+      'clustr',
+      'nodes.n1.peer',
+      'nodes.n2.http',
+      'logLevel',
+    ]);
+  });
+});
+
+test('a slip is told from another word', () => {
+  expect(nearest('heartbeat', ['electionTimeoutMs', 'heartbeatMs'])).toBe('heartbeatMs');
+  expect(nearest('nods', TOP_KEYS)).toBe('nodes');
+  expect(nearest('replicas', TOP_KEYS)).toBeUndefined();
+});
