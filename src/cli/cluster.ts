@@ -100,7 +100,7 @@ async function readConfig(flags: Flags): Promise<ClusterConfig | undefined> {
   } catch (error) {
     if (!isStoreError(error, 'CONFIG_INVALID')) throw error;
     const faults = configFaults(error);
-    for (const { path, message } of faults) complain(`${flags.config}: ${path === '' ? '' : `${path}: `}${message}`);
+    for (const { path, message } of faults) complain(path === '' ? message : `${flags.config}: ${path}: ${message}`);
     complain(
       `cluster: ${faults.length === 1 ? '1 fault' : `${faults.length} faults`} in the config; nothing was started`,
     );

@@ -171,7 +171,7 @@ const stopped = (context: Context, error: unknown): unknown =>
 function progressBar(context: Context): SingleBar {
   return new SingleBar({
     stream: context.deps.stderr,
-    format: 'importing {bar} {percentage}% | {value}/{total} rows | {rate} rows/s | {eta_formatted} left',
+    format: 'importing {bar} {percentage}% | {value}/{total} rows | {rate} rows/s',
     barCompleteChar: '#',
     barIncompleteChar: '.',
     hideCursor: true,
