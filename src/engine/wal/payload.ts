@@ -81,3 +81,15 @@ export function decodeRecord(bytes: Uint8Array): WalRecord {
     entries,
   };
 }
+
+/** Index of the first entry of an encoded record, without decoding the rest; undefined when it has none. */
+export function firstIndexOf(record: Uint8Array): Index | undefined {
+  const reader = new ByteReader(record, 8);
+  if (reader.u8() !== KIND_PERSIST) return undefined;
+  reader.u64();
+  reader.blob();
+  reader.u64();
+  reader.u64();
+  const first = reader.u64();
+  return first === 0 ? undefined : toIndex(first);
+}

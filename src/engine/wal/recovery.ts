@@ -74,7 +74,9 @@ class WalState {
     this.records++;
     this.isSealed = record.kind === 'mark';
     if (record.kind === 'mark') return;
-    this.hardState = record.hardState;
+    // A commit index only ever grows; a record written in several parts notes it with the last.
+    const { term, vote, commit } = record.hardState;
+    this.hardState = { term, vote, commit: commit > this.hardState.commit ? commit : this.hardState.commit };
     if (record.revertFrom !== undefined) this.#revert(record.revertFrom);
     const first = record.entries[0];
     this.#bytesSincePlace += place.bytes;

@@ -1,0 +1,14 @@
+/**
+ * Messages between the gateway and replication: the first byte of a ring frame, and what follows it.
+ *
+ *   to replication   propose   (length u32 | command)*
+ *                    read      id u32                       asks for a read index
+ *   to the gateway   refused   code u8 | token u32*          not proposed: nothing happened to these
+ *                    read      id u32 | index u64            0: could not be confirmed
+ *                    leader    term u64 | leader number u32  who leads has changed (0: nobody)
+ *
+ * Answers of applied commands come from the memtable in a ring of their own (core/model/machine.ts).
+ */
+
+export const TO_REPLICATION: Readonly<Record<'propose' | 'read', number>> = { propose: 1, read: 2 };
+export const TO_GATEWAY: Readonly<Record<'refused' | 'read' | 'leader', number>> = { refused: 1, read: 2, leader: 3 };

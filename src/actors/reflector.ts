@@ -1,0 +1,231 @@
+/**
+ * Reflector: follows a cluster's ledger and plays it into an LDB, for ever.
+ *
+ * Frames arrive while a commit is under way; what has arrived by its end makes the next commit. So a lone write
+ * is visible after one commit, a flood costs few, and there is no timer to tune. What waits is bounded: past
+ * that we stop taking frames, the socket fills, and the node notices.
+ *
+ * It gives up only where going on cannot help: the LDB belongs to another cluster, another process writes it, or
+ * the error says that repeating is useless. All else (a node that went, a hole in the stream, a full disk) ends
+ * the stream, waits with growing, jittered pauses, and begins again at the position the LDB has. A hole is first
+ * tried again at once: the cure is a new stream, not time.
+ *
+ * On the put path: stop 9 of 9. From a shipper, through the SDK's `ledger`; to engine/ldb.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { InvariantViolation, unreachable } from '../core/base/assert.ts';
+import { isStoreError, StoreError } from '../core/base/errors.ts';
+import { plus, type Revision } from '../core/base/position.ts';
+import { LdbWriter, type SnapshotRow } from '../engine/ldb/writer.ts';
+
+/** The ledger as the SDK's `Client.ledger` gives it (client/types.ts; actors do not know the client). */
+export type LedgerSource = (options: {
+  readonly fromRevision: Revision;
+  readonly cluster: string;
+  readonly signal?: AbortSignal;
+}) => AsyncIterable<ReflectorFrame>;
+
+export type ReflectorFrame =
+  | { readonly kind: 'hello'; readonly cluster: string; readonly node: string }
+  | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
+  | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotRow[] }
+  | { readonly kind: 'snapshot-end'; readonly revision: Revision }
+  | { readonly kind: 'records'; readonly bytes: Uint8Array };
+
+export type ReflectorEvent =
+  /** A stream has begun; the LDB is at `revision`. */
+  | { readonly kind: 'following'; readonly revision: Revision }
+  /** A commit is on disk and visible. */
+  | { readonly kind: 'applied'; readonly revision: Revision; readonly records: number; readonly timeMs: number }
+  /** `entries`: taken so far. */
+  | {
+      readonly kind: 'snapshot';
+      readonly state: 'begin' | 'end';
+      readonly revision: Revision;
+      readonly entries: number;
+    }
+  | { readonly kind: 'retry'; readonly reason: string; readonly delayMs: number };
+
+export interface ReflectorOptions {
+  readonly source: LedgerSource;
+  readonly dir: string;
+  /** Ends it: the commit under way is finished, the LDB closed. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: ReflectorEvent) => void;
+  /** First and longest pause before another try; default 100 and 5000. */
+  readonly retryDelayMs?: number;
+  readonly retryDelayMsMax?: number;
+}
+
+/** Waiting for the commit under way: 4 MiB is some 30 000 small rows, a third of a second of LMDB's time. */
+const GATHER_BYTES_MAX = 4 * 1024 * 1024;
+const RETRY_DELAY_MS = 100;
+const RETRY_DELAY_MS_MAX = 5000;
+
+/** Resolves when `signal` says stop; rejects when going on cannot help. On the main thread only. */
+export async function runReflector(options: ReflectorOptions): Promise<void> {
+  const { dir, source, signal = new AbortController().signal, onEvent = () => undefined } = options;
+  let writer: LdbWriter | undefined;
+  let reached = -1;
+  let failures = 0;
+  try {
+    for (;;) {
+      let reason: unknown;
+      try {
+        writer ??= await LdbWriter.open(dir);
+        await follow(writer, source, signal, onEvent);
+        reason = new StoreError('UNAVAILABLE', 'the ledger stream ended');
+      } catch (error) {
+        reason = error;
+      }
+      if (signal.aborted) return;
+      if (isFatal(reason)) throw reason;
+
+      const revision = writer?.revision ?? reached;
+      failures = revision > reached ? 1 : failures + 1;
+      reached = revision;
+      const delayMs = failures === 1 && isStoreError(reason, 'LDB_GAP') ? 0 : pauseMs(failures, options);
+      onEvent({ kind: 'retry', reason: reason instanceof Error ? reason.message : String(reason), delayMs });
+      if (isStoreError(reason, 'DISK_FAILED')) {
+        // After a failed commit a writer is of no more use.
+        await writer?.close();
+        writer = undefined;
+      }
+      await sleep(delayMs, undefined, { signal }).catch(() => undefined);
+    }
+  } finally {
+    await writer?.close();
+  }
+}
+
+/** One stream, from the LDB's position to the stream's end. */
+async function follow(
+  writer: LdbWriter,
+  source: LedgerSource,
+  signal: AbortSignal,
+  onEvent: (event: ReflectorEvent) => void,
+): Promise<void> {
+  const broken = new AbortController();
+  const commits = new Commits(writer, onEvent, () => broken.abort());
+  const stream = source({
+    fromRevision: plus(writer.revision, 1),
+    cluster: writer.cluster,
+    signal: AbortSignal.any([signal, broken.signal]),
+  });
+  let cluster = '';
+  let snapshot: { readonly revision: Revision; entries: number } | undefined;
+  try {
+    for await (const frame of stream) {
+      if (signal.aborted || broken.signal.aborted) break;
+      if (frame.kind !== 'hello' && cluster === '') throw unexpected(frame.kind, 'before hello');
+      switch (frame.kind) {
+        case 'hello':
+          await commits.done();
+          writer.checkCluster(frame.cluster);
+          await writer.abandonSnapshot();
+          cluster = frame.cluster;
+          snapshot = undefined;
+          onEvent({ kind: 'following', revision: writer.revision });
+          break;
+        case 'records':
+          if (snapshot !== undefined) throw unexpected(frame.kind, 'inside a snapshot');
+          await commits.add(frame.bytes, cluster);
+          break;
+        case 'snapshot-begin':
+          await commits.done();
+          await writer.beginSnapshot({ cluster, revision: frame.revision, timeMs: frame.timeMs });
+          snapshot = { revision: frame.revision, entries: 0 };
+          onEvent({ kind: 'snapshot', state: 'begin', ...snapshot });
+          break;
+        case 'snapshot-entries':
+          if (snapshot === undefined) throw unexpected(frame.kind, 'outside a snapshot');
+          await writer.addSnapshot(frame.entries);
+          snapshot.entries += frame.entries.length;
+          break;
+        case 'snapshot-end':
+          if (snapshot?.revision !== frame.revision) throw unexpected(frame.kind, 'of no snapshot that was begun');
+          await writer.finishSnapshot();
+          onEvent({ kind: 'snapshot', state: 'end', ...snapshot });
+          snapshot = undefined;
+          break;
+        default:
+          unreachable(frame);
+      }
+    }
+  } catch (error) {
+    // The stream may have failed because we broke it off: then the commit's error is the reason.
+    await commits.done();
+    throw error;
+  }
+  await commits.done();
+}
+
+/** One commit at a time; what comes meanwhile is the next one. */
+class Commits {
+  readonly #writer: LdbWriter;
+  readonly #onEvent: (event: ReflectorEvent) => void;
+  readonly #onFailure: () => void;
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
+  #underWay: Promise<unknown> | undefined;
+  #all: Promise<void> | undefined;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(writer: LdbWriter, onEvent: (event: ReflectorEvent) => void, onFailure: () => void) {
+    this.#writer = writer;
+    this.#onEvent = onEvent;
+    this.#onFailure = onFailure;
+  }
+
+  /** Resolves at once, or when there is room again. */
+  async add(bytes: Uint8Array, cluster: string): Promise<void> {
+    if (this.#failure !== undefined) return;
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
+    this.#all ??= this.#run(cluster);
+    while (this.#waitingBytes >= GATHER_BYTES_MAX && this.#failure === undefined) await this.#underWay;
+  }
+
+  /** Resolves when all is committed, or rejects as the commit did. */
+  async done(): Promise<void> {
+    await this.#all;
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /** Never rejects: a failure is kept for `done`. */
+  async #run(cluster: string): Promise<void> {
+    try {
+      while (this.#waiting.length > 0) {
+        const pieces = this.#waiting;
+        this.#waiting = [];
+        this.#waitingBytes = 0;
+        const commit = this.#writer.apply(pieces, cluster);
+        this.#underWay = commit.catch(() => undefined);
+        const { revision, records, timeMs } = await commit;
+        if (records > 0) this.#onEvent({ kind: 'applied', revision, records, timeMs });
+      }
+    } catch (error) {
+      this.#failure = { error };
+      this.#onFailure();
+    } finally {
+      this.#all = undefined;
+    }
+  }
+}
+
+function isFatal(error: unknown): boolean {
+  if (error instanceof InvariantViolation) return true;
+  if (!isStoreError(error)) return false;
+  return error.code === 'DIR_LOCKED' || error.retry === 'never';
+}
+
+/** Doubles with each failure in a row, and a random half of it is left out: replicas must not come back as one. */
+function pauseMs(failures: number, options: ReflectorOptions): number {
+  const { retryDelayMs = RETRY_DELAY_MS, retryDelayMsMax = RETRY_DELAY_MS_MAX } = options;
+  const pause = Math.min(retryDelayMsMax, retryDelayMs * 2 ** Math.min(failures - 1, 20));
+  return Math.round(pause * (0.5 + Math.random() / 2));
+}
+
+function unexpected(kind: ReflectorFrame['kind'], where: string): StoreError {
+  return new StoreError('PROTOCOL_ERROR', `the ledger stream brought ${kind} ${where}`);
+}

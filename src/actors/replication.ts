@@ -1,0 +1,472 @@
+/**
+ * Replication: drives the Raft core, and is the only one who does.
+ *
+ * It gathers what happened in a turn (proposals, mesh messages, syncs, ticks), asks the core once what is to be
+ * done, and hands that on: records to the wal-committer, messages to the mesh, committed entries to the
+ * memtable. Followers get an append at the same moment as the own disk; promises wait for the sync.
+ *
+ * Proposals that arrive at a follower go to the leader as they are; the answer is made wherever the entry is
+ * applied, and the node whose client asked recognises its own. What cannot be proposed is refused by token, and
+ * a refusal means that nothing happened.
+ *
+ * Invariants:
+ *  - records are handed to the WAL in the order of their persists; persist `seq` is synced once the LSN of its
+ *    last record is;
+ *  - committed entries are handed to the memtable in index order, each once.
+ *
+ * On the put path: stops 3 and 6 of 9. From gateway; to wal-committer and the peers; then to memtable.
+ */
+import { assert } from '../core/base/assert.ts';
+import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
+import type { Clock } from '../core/base/env.ts';
+import type { ErrorCode } from '../core/base/errors.ts';
+import { encodeClock, stampTime } from '../core/model/commands.ts';
+import { resultCode } from '../core/model/machine.ts';
+import type { Raft } from '../core/raft/raft.ts';
+import type { Entry, Message, NodeId, Persist, Ready } from '../core/raft/types.ts';
+import { type Channel, channelOf, encodeMesh, type MeshMessage } from '../core/wire/mesh.ts';
+import { encodePersist } from '../engine/wal/payload.ts';
+import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
+import type { RingReader, RingWriter } from './runtime/ring.ts';
+import { leaderNumber, type Shared } from './shared.ts';
+
+/** The mesh as replication sees it. A message is sent or lost; Raft and the sessions bear both. */
+export interface Transport {
+  /** Bytes are the caller's again when this returns. False: no connection, lost. */
+  send(to: NodeId, channel: Channel, bytes: Uint8Array): boolean;
+  isOpen(to: NodeId, channel: Channel): boolean;
+}
+
+export interface ReplicationWorld {
+  readonly raft: Raft;
+  readonly shared: Shared;
+  readonly nodes: readonly NodeId[];
+  readonly clock: Clock;
+  readonly transport: Transport;
+  /** From the gateway: messages.ts. */
+  readonly inbox: RingReader;
+  /** To the gateway. */
+  readonly toGateway: RingWriter;
+  /** To the wal-committer. */
+  readonly records: RingWriter;
+  /** To the memtable. */
+  readonly committed: RingWriter;
+  /** LSN of the newest record at the start. */
+  readonly lastLsn: number;
+  /** Longest silence of the log while this node leads: log time goes on at least this often. */
+  readonly clockEveryMs: number;
+}
+
+/** Entries in one WAL record, so that a record fits in a ring with room to spare. */
+const RECORD_BYTES_MAX = 1024 * 1024;
+const BATCH_BYTES_MAX = 1024 * 1024;
+/** Free room in the ring to the memtable below which nothing is handed out: the largest entry and then some. */
+const APPLY_ROOM_BYTES = 6 * 1024 * 1024;
+const APPLY_FRAME_BYTES = 512 * 1024;
+/** Commands kept while nobody leads. Past it they are refused. */
+const HELD_MAX = 16_384;
+const HELD_BYTES_MAX = 16 * 1024 * 1024;
+
+interface Promised {
+  readonly after: number;
+  readonly messages: readonly Message[];
+}
+
+export class Replication {
+  readonly #world: ReplicationWorld;
+  readonly #raft: Raft;
+  readonly #encode = new ByteWriter(256 * 1024);
+  readonly #batches = new Map<string, { to: NodeId; channel: Channel; writer: ByteWriter }>();
+
+  /** LSN that the next record will get. */
+  #nextLsn: number;
+  /** LSN of the last record of each persist not yet synced. */
+  #persistLsns: { seq: number; lsn: number }[] = [];
+  #syncedSeq = 0;
+  #promised: Promised[] = [];
+  /** Records that did not fit in the ring: bounded by what the core lets be uncommitted or in flight. */
+  #recordBacklog: Uint8Array[] = [];
+  #gatewayBacklog: Uint8Array[] = [];
+
+  /** Commands waiting for somebody to lead. */
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #reads = new Map<number, { from: NodeId | undefined; id: number }>();
+  #nextReadId = 1;
+
+  #lastStampMs = 0;
+  #lastAppendMs = 0;
+  #told = { term: -1, leader: '', role: '' };
+
+  constructor(world: ReplicationWorld) {
+    this.#world = world;
+    this.#raft = world.raft;
+    this.#nextLsn = world.lastLsn + 1;
+    if (world.nodes.length === 1) this.#raft.campaign();
+  }
+
+  /** Whatever rang the bell: commands from the gateway, a sync, room in a ring. Ends with `flush`. */
+  turn(): void {
+    this.#takeInbox();
+    this.#takeSyncs();
+    this.flush();
+  }
+
+  tick(): void {
+    this.#raft.tick();
+    this.#advanceTime();
+    this.turn();
+  }
+
+  /** Messages from `from`; call `flush` once the turn's messages are in. */
+  receive(from: NodeId, messages: readonly MeshMessage[]): void {
+    for (const mesh of messages) {
+      switch (mesh.kind) {
+        case 'raft':
+          this.#raft.step(mesh.message);
+          break;
+        case 'forward':
+          this.#proposeForwarded(from, mesh.commands);
+          break;
+        case 'refused':
+          this.#tellRefused(mesh.code, mesh.tokens);
+          break;
+        case 'readIndex':
+          this.#askRead({ from, id: mesh.id });
+          break;
+        case 'readIndexReply':
+          this.#tellRead(mesh.id, mesh.index);
+          break;
+      }
+    }
+  }
+
+  /** Our connection to `peer` is there (again): what waited for it may go. */
+  connected(peer: NodeId): void {
+    if (peer === this.#raft.leader) this.#releaseHeld();
+    this.flush();
+  }
+
+  /** The connection on which we send bulk to `peer` broke. */
+  disconnected(peer: NodeId): void {
+    this.#raft.unreachable(peer);
+  }
+
+  /** A connection that `peer` had opened to us broke. */
+  peerLeft(peer: NodeId): void {
+    this.#raft.suspectLeader(peer);
+  }
+
+  /** Asks the core what the turn amounts to, and hands it on. */
+  flush(): void {
+    this.#sendBacklogs();
+    for (;;) {
+      const room = this.#world.committed.freeBytes - APPLY_ROOM_BYTES;
+      const ready = this.#raft.ready(room);
+      this.#handOn(ready);
+      // A node alone steps its own promises at once; go on until nothing moves.
+      if (!this.#releasePromises() && ready.apply.length === 0) break;
+    }
+    this.#sendBatches();
+    this.#publish();
+  }
+
+  #handOn(ready: Ready): void {
+    if (ready.persist !== undefined) this.#persist(ready.persist);
+    for (const message of ready.send) this.#post(message.to, { kind: 'raft', message });
+    if (ready.sendOnceSynced.length > 0) {
+      this.#promised.push({ after: ready.promisedAfter, messages: ready.sendOnceSynced });
+    }
+    if (ready.apply.length > 0) this.#apply(ready.apply);
+    for (const read of ready.reads) this.#answerRead(read.id, read.index ?? 0);
+  }
+
+  // ── to the WAL ────────────────────────────────────────────────────────────────────────────────────────────
+
+  #persist(persist: Persist): void {
+    let from = 0;
+    do {
+      let bytes = 0;
+      let to = from;
+      while (to < persist.entries.length && (to === from || bytes < RECORD_BYTES_MAX)) {
+        bytes += persist.entries[to]?.data.length ?? 0;
+        to++;
+      }
+      // The commit index is noted with the last part, when all it may name has been written.
+      const isLast = to === persist.entries.length;
+      const commit = isLast ? persist.hardState.commit : (0 as Persist['hardState']['commit']);
+      this.#encode.reset();
+      encodePersist(this.#encode, {
+        seq: persist.seq,
+        hardState: { ...persist.hardState, commit },
+        revertFrom: from === 0 ? persist.revertFrom : undefined,
+        entries: persist.entries.slice(from, to),
+      });
+      this.#writeRecord(this.#encode.view());
+      from = to;
+    } while (from < persist.entries.length);
+    this.#persistLsns.push({ seq: persist.seq, lsn: this.#nextLsn - 1 });
+    this.#world.shared.bell('wal-committer').ring();
+    this.#lastAppendMs = this.#world.clock.monotonicMs();
+  }
+
+  #writeRecord(record: Uint8Array): void {
+    this.#nextLsn++;
+    if (this.#recordBacklog.length > 0 || !this.#world.records.write(record)) {
+      this.#recordBacklog.push(record.slice());
+    }
+  }
+
+  #takeSyncs(): void {
+    const { shared } = this.#world;
+    const synced = shared.get('syncedLsn');
+    let count = 0;
+    for (const persist of this.#persistLsns) {
+      if (persist.lsn > synced) break;
+      this.#syncedSeq = persist.seq;
+      count++;
+    }
+    if (count === 0) return;
+    this.#persistLsns = this.#persistLsns.slice(count);
+    this.#raft.persisted(this.#syncedSeq);
+  }
+
+  /** Lets go of promises whose persist is synced. True when some were addressed to this node. */
+  #releasePromises(): boolean {
+    let steppedOwn = false;
+    let count = 0;
+    for (const { after, messages } of this.#promised) {
+      if (after > this.#syncedSeq) break;
+      for (const message of messages) {
+        if (message.to === this.#raft.id) {
+          this.#raft.step(message);
+          steppedOwn = true;
+        } else this.#post(message.to, { kind: 'raft', message });
+      }
+      count++;
+    }
+    if (count > 0) this.#promised = this.#promised.slice(count);
+    return steppedOwn;
+  }
+
+  // ── to the memtable ───────────────────────────────────────────────────────────────────────────────────────
+
+  #apply(entries: readonly Entry[]): void {
+    this.#encode.reset();
+    for (const entry of entries) {
+      this.#encode.u64(entry.index).u32(entry.data.length).raw(entry.data);
+      if (this.#encode.length >= APPLY_FRAME_BYTES) this.#sendApply();
+    }
+    this.#sendApply();
+    this.#world.shared.bell('memtable').ring();
+  }
+
+  #sendApply(): void {
+    if (this.#encode.length === 0) return;
+    assert(this.#world.committed.write(this.#encode.view()), 'the apply budget is the room in the ring');
+    this.#encode.reset();
+  }
+
+  // ── from and to the gateway ───────────────────────────────────────────────────────────────────────────────
+
+  #takeInbox(): void {
+    const { inbox } = this.#world;
+    for (let frame = inbox.peek(); frame !== undefined; frame = inbox.peek()) {
+      // The ring's room is lent; what enters the log is ours.
+      const reader = new ByteReader(frame.slice());
+      inbox.pop();
+      const kind = reader.u8();
+      if (kind === TO_REPLICATION.read) this.#askRead({ from: undefined, id: reader.u32() });
+      else {
+        assert(kind === TO_REPLICATION.propose, 'the gateway sends commands and reads');
+        const commands: Uint8Array[] = [];
+        while (reader.left > 0) commands.push(reader.raw(reader.u32()));
+        this.#route(commands);
+      }
+    }
+  }
+
+  /** Commands of this node's own clients: into the log, to the leader, or held until there is one. */
+  #route(commands: readonly Uint8Array[]): void {
+    if (this.#raft.isLeader) {
+      this.#world.shared.add('proposals', commands.length);
+      const refused = this.#propose(commands);
+      if (refused !== undefined) this.#tellRefused(resultCode(refused), commands.map(tokenOf));
+      return;
+    }
+    const leader = this.#raft.leader;
+    if (leader !== '' && this.#world.transport.isOpen(leader, 'bulk')) {
+      this.#world.shared.add('forwarded', commands.length);
+      this.#post(leader, { kind: 'forward', commands });
+      return;
+    }
+    let bytes = 0;
+    for (const command of commands) bytes += command.length;
+    if (this.#held.length + commands.length > HELD_MAX || this.#heldBytes + bytes > HELD_BYTES_MAX) {
+      this.#tellRefused(resultCode('UNAVAILABLE'), commands.map(tokenOf));
+      return;
+    }
+    this.#held.push(...commands);
+    this.#heldBytes += bytes;
+  }
+
+  #propose(commands: readonly Uint8Array[]): ErrorCode | undefined {
+    const nowMs = this.#world.clock.nowMs();
+    if (nowMs > this.#lastStampMs) this.#lastStampMs = nowMs;
+    for (const command of commands) stampTime(command, this.#lastStampMs);
+    if (this.#raft.propose(commands) !== undefined) return undefined;
+    return this.#raft.isLeader ? 'OVERLOADED' : 'NOT_LEADER';
+  }
+
+  #proposeForwarded(from: NodeId, commands: readonly Uint8Array[]): void {
+    if (commands.length === 0) return;
+    this.#world.shared.add('proposals', commands.length);
+    const refused = this.#propose(commands);
+    if (refused === undefined) return;
+    this.#post(from, { kind: 'refused', code: resultCode(refused), tokens: commands.map(tokenOf) });
+  }
+
+  #tellRefused(code: number, tokens: readonly number[]): void {
+    const frame = new ByteWriter(16 + tokens.length * 4).u8(TO_GATEWAY.refused).u8(code);
+    for (const token of tokens) frame.u32(token);
+    this.#tell(frame);
+  }
+
+  #askRead(read: { from: NodeId | undefined; id: number }): void {
+    const id = this.#nextReadId++;
+    if (this.#raft.readIndex(id)) {
+      this.#reads.set(id, read);
+      return;
+    }
+    const { leader } = this.#raft;
+    // A follower asks the leader once; a forwarded read is never forwarded again.
+    if (read.from === undefined && leader !== '') this.#post(leader, { kind: 'readIndex', id: read.id });
+    else this.#replyRead(read, 0);
+  }
+
+  #answerRead(id: number, index: number): void {
+    const read = this.#reads.get(id);
+    if (read === undefined) return;
+    this.#reads.delete(id);
+    this.#replyRead(read, index);
+  }
+
+  #replyRead(read: { from: NodeId | undefined; id: number }, index: number): void {
+    if (read.from === undefined) this.#tellRead(read.id, index);
+    else this.#post(read.from, { kind: 'readIndexReply', id: read.id, index });
+  }
+
+  #tellRead(id: number, index: number): void {
+    this.#tell(new ByteWriter(16).u8(TO_GATEWAY.read).u32(id).u64(index));
+  }
+
+  #tell(frame: ByteWriter): void {
+    if (this.#gatewayBacklog.length > 0 || !this.#world.toGateway.write(frame.view())) {
+      this.#gatewayBacklog.push(frame.take());
+    }
+    this.#world.shared.bell('gateway').ring();
+  }
+
+  /** Log time must go on while nobody writes: keys expire by it, and a replica's age is measured by it. */
+  #advanceTime(): void {
+    if (!this.#raft.isLeader || !this.#raft.hasCommittedInTerm) return;
+    const { clock, shared, clockEveryMs } = this.#world;
+    const nextExpiryMs = shared.get('nextExpiryMs');
+    const isDue = nextExpiryMs !== 0 && nextExpiryMs <= clock.nowMs() && shared.get('timeMs') < nextExpiryMs;
+    const hasMoreDue = nextExpiryMs !== 0 && nextExpiryMs <= shared.get('timeMs');
+    const isSilent = clock.monotonicMs() - this.#lastAppendMs >= clockEveryMs;
+    if (!isDue && !hasMoreDue && !isSilent) return;
+    const command = new ByteWriter(32);
+    encodeClock(command);
+    this.#propose([command.take()]);
+  }
+
+  // ── to the mesh ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #post(to: NodeId, message: MeshMessage): void {
+    const channel = channelOf(message);
+    const key = `${channel}/${to}`;
+    let batch = this.#batches.get(key);
+    if (batch === undefined) {
+      batch = { to, channel, writer: new ByteWriter(64 * 1024) };
+      this.#batches.set(key, batch);
+    }
+    encodeMesh(batch.writer, message);
+    this.#world.shared.add('meshSent', 1);
+    if (batch.writer.length >= BATCH_BYTES_MAX) this.#sendBatch(batch);
+  }
+
+  #sendBatches(): void {
+    for (const batch of this.#batches.values()) if (batch.writer.length > 0) this.#sendBatch(batch);
+  }
+
+  #sendBatch(batch: { to: NodeId; channel: Channel; writer: ByteWriter }): void {
+    this.#world.shared.add('meshSentBytes', batch.writer.length);
+    const isSent = this.#world.transport.send(batch.to, batch.channel, batch.writer.view());
+    if (!isSent && batch.channel === 'bulk') this.#raft.unreachable(batch.to);
+    batch.writer.reset();
+  }
+
+  #sendBacklogs(): void {
+    const { records, toGateway, shared } = this.#world;
+    if (this.#recordBacklog.length > 0) {
+      this.#recordBacklog = drain(this.#recordBacklog, records);
+      shared.bell('wal-committer').ring();
+    }
+    if (this.#gatewayBacklog.length > 0) {
+      this.#gatewayBacklog = drain(this.#gatewayBacklog, toGateway);
+      shared.bell('gateway').ring();
+    }
+  }
+
+  // ── what others see ───────────────────────────────────────────────────────────────────────────────────────
+
+  #publish(): void {
+    const { shared, nodes } = this.#world;
+    const { log, term, leader, role } = this.#raft;
+    shared.set('committed', log.committed);
+    shared.set('stable', log.stable);
+    shared.set('lastIndex', log.last);
+    if (term === this.#told.term && leader === this.#told.leader && role === this.#told.role) return;
+    if (role === 'leader' && this.#told.role !== 'leader') shared.add('elections', 1);
+    this.#told = { term, leader, role };
+    shared.set('term', term);
+    shared.set('role', role === 'leader' ? 2 : role === 'follower' ? 0 : 1);
+    shared.set('leader', leaderNumber(nodes, leader));
+    this.#tell(new ByteWriter(16).u8(TO_GATEWAY.leader).u64(term).u32(leaderNumber(nodes, leader)));
+    if (leader !== '' && this.#held.length > 0) {
+      this.#releaseHeld();
+      this.flush();
+    }
+  }
+
+  #releaseHeld(): void {
+    const held = this.#held;
+    this.#held = [];
+    this.#heldBytes = 0;
+    if (held.length > 0) this.#route(held);
+  }
+
+  inspect(): Record<string, unknown> {
+    return {
+      role: this.#raft.role,
+      term: this.#raft.term,
+      leader: this.#raft.leader,
+      held: this.#held.length,
+      reads: this.#reads.size,
+      recordBacklog: this.#recordBacklog.length,
+    };
+  }
+}
+
+/** A command's token: bytes 17..21 of its header (core/model/commands.ts). */
+function tokenOf(command: Uint8Array): number {
+  return new DataView(command.buffer, command.byteOffset, command.byteLength).getUint32(17, true);
+}
+
+/** Writes frames while there is room; returns the rest. */
+function drain(frames: readonly Uint8Array[], ring: RingWriter): Uint8Array[] {
+  let count = 0;
+  while (count < frames.length && ring.write(frames[count] as Uint8Array)) count++;
+  return frames.slice(count);
+}

@@ -1,0 +1,188 @@
+/**
+ * Thread: one actor in a worker thread, and the supervisor's hold on it.
+ *
+ * comlink is the control plane (start, stop, inspect): a handful of calls, typed end to end. It hangs for ever
+ * when a worker dies and loses error codes, so every call here races the thread's exit and a deadline, and
+ * failures cross as plain records. Bulk data never goes this way; it goes through rings.
+ *
+ * A worker is stopped by message, with a deadline. terminate() runs no `finally` and is the last resort; actors
+ * that hold native handles are never run in such threads.
+ */
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { type Remote, releaseProxy, wrap } from 'comlink';
+// @ts-expect-error comlink ships this adapter without types in its exports map.
+import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import { type ErrorCode, StoreError } from '../../core/base/errors.ts';
+
+/** What an actor's thread module exports as `start`. */
+export type StartActor<Args, Started> = (args: Args, context: ThreadContext) => Promise<ActorInThread<Started>>;
+
+export interface ActorInThread<Started> {
+  /** Told to the supervisor: plain data. */
+  readonly started: Started;
+  /** The actor's loop: rejects when a turn throws, which ends the thread. */
+  readonly ended: Promise<void>;
+  stop(): Promise<void>;
+  inspect(): Record<string, unknown>;
+}
+
+export interface ThreadContext {
+  readonly log: LogFunction;
+  /** Ports handed over at start, by name. */
+  readonly ports: Readonly<Record<string, MessagePort>>;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type LogFunction = (level: LogLevel, event: string, fields?: Record<string, unknown>) => void;
+
+/** A failure as it crosses threads: class, code and cause would be lost otherwise. */
+export interface PlainFailure {
+  readonly message: string;
+  readonly code: ErrorCode | undefined;
+  readonly data: Readonly<Record<string, unknown>>;
+  readonly stack: string | undefined;
+}
+
+export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: PlainFailure };
+
+/** The remote side of the control plane; see host.ts. */
+export interface ControlApi {
+  start(): Promise<Answer<unknown>>;
+  stop(): Promise<Answer<undefined>>;
+  inspect(): Promise<Answer<Record<string, unknown>>>;
+}
+
+export type FromThread =
+  | { readonly kind: 'log'; readonly level: LogLevel; readonly event: string; readonly fields: Record<string, unknown> }
+  | { readonly kind: 'failed'; readonly failure: PlainFailure };
+
+export interface ThreadOptions {
+  readonly name: string;
+  /** URL of the module that exports `start`. */
+  readonly module: string;
+  /** Structured-cloneable; SharedArrayBuffers are shared. */
+  readonly args: unknown;
+  readonly ports?: Readonly<Record<string, MessagePort>>;
+  readonly log: LogFunction;
+  /** Called before and after each control call: a parked thread must be woken for it. */
+  readonly control: { begin(): void; end(): void };
+}
+
+const START_DEADLINE_MS = 60_000;
+
+export class Thread<Started> {
+  readonly name: string;
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #control: Remote<ControlApi>;
+  readonly #options: ThreadOptions;
+  /** Resolves when the thread has ended, with the reason; undefined = it was asked to. */
+  readonly ended: Promise<StoreError | undefined>;
+  #isStopping = false;
+  started: Started | undefined;
+
+  constructor(options: ThreadOptions) {
+    this.name = options.name;
+    this.#options = options;
+    const { port1, port2 } = new MessageChannel();
+    const ports = options.ports ?? {};
+    this.#worker = new Worker(new URL(import.meta.url.endsWith('.ts') ? './host.ts' : './host.js', import.meta.url), {
+      name: options.name,
+      workerData: { module: options.module, args: options.args, control: port2, ports },
+      transferList: [port2, ...Object.values(ports)],
+      // An application's own flags (--inspect, --import) are not the store's.
+      execArgv: [],
+    });
+    this.#port = port1;
+    this.#control = wrap<ControlApi>(nodeEndpoint(port1));
+    let failure: StoreError | undefined;
+    const fail = (reason: StoreError): void => {
+      failure ??= reason;
+    };
+    this.#worker.on('message', (message: FromThread) => {
+      if (message.kind === 'log') options.log(message.level, message.event, { actor: options.name, ...message.fields });
+      else fail(fromPlain(message.failure, options.name));
+    });
+    this.#worker.on('messageerror', (cause) =>
+      fail(new StoreError('ACTOR_STOPPED', `${options.name}: a message could not be read`, { cause })),
+    );
+    this.#worker.on('error', (cause) =>
+      fail(new StoreError('ACTOR_STOPPED', `${options.name} threw: ${cause.message}`, { cause })),
+    );
+    this.ended = new Promise((resolve) => {
+      this.#worker.on('exit', (code) => {
+        this.#port.close();
+        if (!this.#isStopping) fail(new StoreError('ACTOR_STOPPED', `${options.name} ended (code ${code})`));
+        resolve(failure);
+      });
+    });
+  }
+
+  /** Starts the actor; the promise gives what it says of itself. */
+  async start(): Promise<Started> {
+    this.started = (await this.#call('start', () => this.#control.start(), START_DEADLINE_MS)) as Started;
+    return this.started;
+  }
+
+  inspect(deadlineMs = 1_000): Promise<Record<string, unknown>> {
+    return this.#call('inspect', () => this.#control.inspect(), deadlineMs);
+  }
+
+  /** Stops the actor by message; after the deadline, by force. May be called twice. */
+  async stop(deadlineMs: number): Promise<void> {
+    if (this.#isStopping) {
+      await this.ended;
+      return;
+    }
+    this.#isStopping = true;
+    try {
+      await this.#call('stop', () => this.#control.stop(), deadlineMs);
+    } catch (error) {
+      this.#options.log('warn', 'actor.stop.forced', { actor: this.name, reason: String(error) });
+    }
+    this.#control[releaseProxy]();
+    await this.#worker.terminate();
+    await this.ended;
+  }
+
+  /** One control call: settles when it is answered, the thread ends, or the deadline passes. */
+  async #call<T>(what: string, call: () => Promise<Answer<T>>, deadlineMs: number): Promise<T> {
+    this.#options.control.begin();
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const answer = await Promise.race([
+        call(),
+        this.ended.then((reason) => {
+          throw reason ?? new StoreError('ACTOR_STOPPED', `${this.name} ended during ${what}`);
+        }),
+        new Promise<never>((_, reject) => {
+          timer = setTimeout(
+            () => reject(new StoreError('DEADLINE_EXCEEDED', `${this.name} did not ${what} in ${deadlineMs} ms`)),
+            deadlineMs,
+          );
+        }),
+      ]);
+      if (!answer.ok) throw fromPlain(answer.failure, this.name);
+      return answer.value;
+    } finally {
+      clearTimeout(timer);
+      this.#options.control.end();
+    }
+  }
+}
+
+export function toPlain(error: unknown): PlainFailure {
+  if (error instanceof StoreError) {
+    return { message: error.message, code: error.code, data: error.data, stack: error.stack };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { message, code: undefined, data: {}, stack: error instanceof Error ? error.stack : undefined };
+}
+
+function fromPlain(failure: PlainFailure, actor: string): StoreError {
+  const message = failure.code === undefined ? `${actor}: ${failure.message}` : failure.message;
+  return new StoreError(failure.code ?? 'ACTOR_STOPPED', message, {
+    data: { ...failure.data, actor },
+    cause: failure.stack,
+  });
+}

@@ -1,0 +1,121 @@
+/**
+ * Shared: the one small block of memory that all threads of a node see: watermarks, gauges and bells.
+ *
+ * Everything else crosses threads in rings. Each word has one writer (named below); anybody may read.
+ */
+import { assert } from '../core/base/assert.ts';
+import { Bell } from './runtime/bell.ts';
+
+/** Who has a bell. The order is the layout. */
+export type ActorName = 'gateway' | 'replication' | 'wal-committer' | 'syncer' | 'memtable' | 'shipper';
+export const ACTORS: readonly ActorName[] = [
+  'gateway',
+  'replication',
+  'wal-committer',
+  'syncer',
+  'memtable',
+  'shipper',
+];
+
+/** Words by name, grouped by who writes them. The order is the layout. */
+const MARKS = [
+  // wal-committer
+  'loggedLsn',
+  'walFd',
+  'walGroups',
+  'walRecords',
+  'walBytes',
+  'walSegment',
+  // syncer
+  'syncedLsn',
+  'syncs',
+  'syncMicros',
+  'walFailed',
+  // replication
+  'term',
+  'role',
+  'leader',
+  'lastIndex',
+  'committed',
+  'stable',
+  'proposals',
+  'forwarded',
+  'elections',
+  'meshSent',
+  'meshSentBytes',
+  'meshReceived',
+  // memtable
+  'applied',
+  'timeMs',
+  'nextExpiryMs',
+  'memtableBytes',
+  'keys',
+  'sessions',
+  // shipper
+  'ledgerFirst',
+  'ledgerLast',
+  'subscriptions',
+] as const;
+
+export type Mark = (typeof MARKS)[number];
+
+const AT = new Map<Mark, number>(MARKS.map((name, i) => [name, i]));
+
+/** Role as a number in the block. */
+export const ROLES: readonly ('follower' | 'candidate' | 'leader')[] = ['follower', 'candidate', 'leader'];
+
+export class Shared {
+  readonly buffer: SharedArrayBuffer;
+  readonly #marks: BigInt64Array;
+  readonly #bellWords: Int32Array;
+  readonly #controlWords: Int32Array;
+
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(MARKS.length * 8 + ACTORS.length * 8)) {
+    this.buffer = buffer;
+    this.#marks = new BigInt64Array(buffer, 0, MARKS.length);
+    this.#bellWords = new Int32Array(buffer, MARKS.length * 8, ACTORS.length);
+    this.#controlWords = new Int32Array(buffer, MARKS.length * 8 + ACTORS.length * 4, ACTORS.length);
+  }
+
+  get(mark: Mark): number {
+    return Number(Atomics.load(this.#marks, AT.get(mark) as number));
+  }
+
+  set(mark: Mark, value: number): void {
+    assert(Number.isSafeInteger(value), `a mark is a safe integer (${mark})`);
+    Atomics.store(this.#marks, AT.get(mark) as number, BigInt(value));
+  }
+
+  add(mark: Mark, value: number): void {
+    Atomics.add(this.#marks, AT.get(mark) as number, BigInt(value));
+  }
+
+  /** Reads one mark again and again without looking its place up. */
+  reader(mark: Mark): () => number {
+    const at = AT.get(mark) as number;
+    const marks = this.#marks;
+    return () => Number(Atomics.load(marks, at));
+  }
+
+  bell(actor: ActorName): Bell {
+    return new Bell(this.#bellWords, ACTORS.indexOf(actor));
+  }
+
+  /** The supervisor has a call for this actor: its parked thread must let its event loop go round. */
+  wantsControl(actor: ActorName): boolean {
+    return Atomics.load(this.#controlWords, ACTORS.indexOf(actor)) > 0;
+  }
+
+  beginControl(actor: ActorName): void {
+    Atomics.add(this.#controlWords, ACTORS.indexOf(actor), 1);
+    this.bell(actor).ring();
+  }
+
+  endControl(actor: ActorName): void {
+    Atomics.sub(this.#controlWords, ACTORS.indexOf(actor), 1);
+  }
+}
+
+/** What nodes in `leader` mean: place in the sorted list of node ids, plus one; 0 = nobody. */
+export const leaderNumber = (nodes: readonly string[], id: string): number => nodes.indexOf(id) + 1;
+export const leaderName = (nodes: readonly string[], number: number): string | undefined => nodes[number - 1];

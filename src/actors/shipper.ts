@@ -1,0 +1,250 @@
+/**
+ * Shipper: feeds the ledger to whoever reads on: watches and LDBs.
+ *
+ * Each subscription has a position and a credit in bytes. While it has credit and its position is in the
+ * window, it gets whole records; without credit it gets nothing and costs nothing but its place. A reader that
+ * fell out of the window is told: a watch ends with COMPACTED and the oldest revision, an LDB gets a snapshot
+ * of the state at one revision and goes on from the next. So a slow reader costs bounded memory and never
+ * loses anything silently.
+ *
+ * On the put path: stop 9 of 9. From memtable; to the doors and, over them, to reflectors.
+ */
+import { ByteWriter, compareBytes } from '../core/base/bytes.ts';
+import { StoreError } from '../core/base/errors.ts';
+import { plus, type Revision, toIndex } from '../core/base/position.ts';
+import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.ts';
+import { LedgerWindow } from '../core/model/window.ts';
+import { encodeEntry, FRAME, PART } from '../core/wire/client.ts';
+import type { Memtable, MemtableCursor } from '../engine/lsm/memtable.ts';
+
+export interface Subscribe {
+  readonly kind: 'subscribe';
+  /** Number of the subscription, given by the gateway. */
+  readonly sub: number;
+  /** Id of the request on its connection: goes into the frames. */
+  readonly request: number;
+  readonly mode: 'watch' | 'ledger';
+  readonly fromRevision: number;
+  /** Watch: keys in [from, to); empty `to` = to the end. */
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+  readonly creditBytes: number;
+}
+
+export type ToShipper =
+  | Subscribe
+  | { readonly kind: 'credit'; readonly sub: number; readonly bytes: number }
+  | { readonly kind: 'cancel'; readonly sub: number };
+
+export type FromShipper =
+  /** Whole STREAM frames for the client's socket. */
+  | { readonly kind: 'part'; readonly sub: number; readonly frame: Uint8Array }
+  | { readonly kind: 'end'; readonly sub: number; readonly error: EndReason };
+
+export interface EndReason {
+  readonly code: StoreError['code'];
+  readonly message: string;
+  readonly data: StoreError['data'];
+}
+
+export interface ShipperWorld {
+  readonly memtable: Memtable;
+  readonly applied: () => number;
+  readonly timeMs: () => number;
+  readonly cluster: string;
+  readonly node: string;
+  readonly windowBytes: number;
+  readonly subscriptionsMax: number;
+  readonly post: (message: FromShipper) => void;
+}
+
+/** Bytes of one part, so that parts of several subscriptions take turns. */
+const PART_BYTES = 128 * 1024;
+/** A watch that saw nothing of interest for this many revisions still tells how far it is. */
+const PROGRESS_EVERY = 1_000;
+
+interface Subscription {
+  readonly options: Subscribe;
+  /** The next revision to send. */
+  next: Revision;
+  credit: number;
+  toldProgress: Revision;
+  snapshot: { readonly cursor: MemtableCursor; readonly revision: Revision } | undefined;
+}
+
+export class Shipper {
+  readonly #world: ShipperWorld;
+  readonly window: LedgerWindow;
+  readonly #subs = new Map<number, Subscription>();
+
+  constructor(world: ShipperWorld) {
+    this.#world = world;
+    this.window = new LedgerWindow(world.windowBytes);
+  }
+
+  get subscriptions(): number {
+    return this.#subs.size;
+  }
+
+  /** New records from the memtable; `bytes` is kept. */
+  append(bytes: Uint8Array): void {
+    this.window.append(bytes);
+  }
+
+  receive(message: ToShipper): void {
+    if (message.kind === 'subscribe') {
+      this.#subscribe(message);
+      return;
+    }
+    const sub = this.#subs.get(message.sub);
+    if (sub === undefined) return;
+    if (message.kind === 'cancel') this.#subs.delete(message.sub);
+    else {
+      sub.credit += message.bytes;
+      this.#pump(sub);
+    }
+  }
+
+  /** Sends everybody what is there for them and they have credit for. */
+  pumpAll(): void {
+    for (const sub of this.#subs.values()) this.#pump(sub);
+  }
+
+  #subscribe(options: Subscribe): void {
+    if (this.#subs.size >= this.#world.subscriptionsMax) {
+      const limit = this.#world.subscriptionsMax;
+      this.#end(options.sub, new StoreError('OVERLOADED', `a node serves ${limit} watches and replicas`, { data: { limit } }));
+      return;
+    }
+    const next = toIndex(options.fromRevision);
+    const sub: Subscription = {
+      options,
+      next,
+      credit: options.creditBytes,
+      toldProgress: plus(next, -1),
+      snapshot: undefined,
+    };
+    this.#subs.set(options.sub, sub);
+    if (options.mode === 'ledger') {
+      this.#post(sub, (writer) => writer.u8(PART.hello).string(this.#world.cluster).string(this.#world.node));
+    } else if (!this.#isCompacted(sub)) {
+      // The watch stands: everything from here on will be told.
+      this.#post(sub, (writer) => writer.u8(PART.progress).u64(plus(next, -1)));
+    }
+    this.#pump(sub);
+  }
+
+  #pump(sub: Subscription): void {
+    while (sub.credit > 0) {
+      if (sub.snapshot !== undefined) {
+        this.#sendSnapshotPart(sub);
+        continue;
+      }
+      if (sub.next > this.window.last && sub.next > this.#world.applied()) return;
+      const records = this.window.read(sub.next, Math.min(PART_BYTES, Math.max(sub.credit, 1)));
+      if (records === undefined) {
+        if (!this.#isCompacted(sub)) return;
+        if (sub.options.mode === 'watch') {
+          this.#endCompacted(sub);
+          return;
+        }
+        this.#beginSnapshot(sub);
+        continue;
+      }
+      if (sub.options.mode === 'ledger') {
+        this.#post(sub, (writer) => writer.u8(PART.records).raw(records.bytes));
+      } else this.#sendWatched(sub, records.bytes, records.last);
+      sub.next = plus(records.last, 1);
+    }
+  }
+
+  /** Has the window moved past what is wanted? (Not when nothing is in it yet, after a restart.) */
+  #isCompacted(sub: Subscription): boolean {
+    return this.window.last > 0 && sub.next < this.window.first;
+  }
+
+  // ── watches ──
+
+  #sendWatched(sub: Subscription, bytes: Uint8Array, last: Revision): void {
+    const writer = this.#frame(sub).u8(PART.records);
+    const empty = writer.length;
+    for (const record of decodeRecords(bytes)) {
+      const changes = record.changes.filter((change) => isWanted(sub.options, change));
+      if (changes.length > 0) encodeRecord(writer, { ...record, changes });
+    }
+    if (writer.length > empty) {
+      this.#send(sub, writer);
+      sub.toldProgress = last;
+    }
+    if (last - sub.toldProgress >= PROGRESS_EVERY) {
+      this.#post(sub, (part) => part.u8(PART.progress).u64(last));
+      sub.toldProgress = last;
+    }
+  }
+
+  #endCompacted(sub: Subscription): void {
+    const oldestRevision = this.window.first;
+    this.#subs.delete(sub.options.sub);
+    const message = `revision ${sub.next} is no longer kept; the oldest is ${oldestRevision}`;
+    this.#end(sub.options.sub, new StoreError('COMPACTED', message, { data: { oldestRevision } }));
+  }
+
+  // ── snapshots ──
+
+  #beginSnapshot(sub: Subscription): void {
+    const revision = toIndex(this.#world.applied());
+    const cursor = this.#world.memtable.scan({ from: new Uint8Array(0), to: undefined, reverse: false }, revision);
+    sub.snapshot = { cursor, revision };
+    // The time of a revision is at most the newest time: said too low it only makes a copy look older.
+    const timeMs = this.#world.timeMs();
+    this.#post(sub, (writer) => writer.u8(PART.snapshotBegin).u64(revision).f64(timeMs));
+  }
+
+  #sendSnapshotPart(sub: Subscription): void {
+    const snapshot = sub.snapshot;
+    if (snapshot === undefined) return;
+    const writer = this.#frame(sub).u8(PART.snapshotEntries);
+    const empty = writer.length;
+    let isDone = false;
+    while (writer.length < PART_BYTES) {
+      const entry = snapshot.cursor.next();
+      if (entry === undefined) {
+        isDone = true;
+        break;
+      }
+      encodeEntry(writer, entry);
+    }
+    if (writer.length > empty) this.#send(sub, writer);
+    if (!isDone) return;
+    sub.snapshot = undefined;
+    sub.next = plus(snapshot.revision, 1);
+    this.#post(sub, (part) => part.u8(PART.snapshotEnd).u64(snapshot.revision));
+  }
+
+  // ── frames ──
+
+  #frame(sub: Subscription): ByteWriter {
+    return new ByteWriter(1024).u8(FRAME.stream).varint(sub.options.request);
+  }
+
+  #post(sub: Subscription, fill: (writer: ByteWriter) => ByteWriter): void {
+    this.#send(sub, fill(this.#frame(sub)));
+  }
+
+  #send(sub: Subscription, writer: ByteWriter): void {
+    const frame = writer.take();
+    sub.credit -= frame.length;
+    this.#world.post({ kind: 'part', sub: sub.options.sub, frame });
+  }
+
+  #end(sub: number, error: StoreError): void {
+    this.#subs.delete(sub);
+    const { code, message, data } = error;
+    this.#world.post({ kind: 'end', sub, error: { code, message, data } });
+  }
+}
+
+function isWanted(options: Subscribe, change: Change): boolean {
+  if (compareBytes(change.key, options.from) < 0) return false;
+  return options.to.length === 0 || compareBytes(change.key, options.to) < 0;
+}

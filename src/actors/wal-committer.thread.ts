@@ -1,0 +1,97 @@
+/**
+ * wal-committer: the thread that owns the WAL's files and the order of LSNs. It parks until replication has
+ * put records into its ring, writes all that are there as one group, and rings the syncer.
+ *
+ * On the put path: stop 4 of 9. From replication; to syncer.
+ */
+import { nodeDisk } from '../engine/disk/node-disk.ts';
+import { Committer } from '../engine/wal/committer.ts';
+import { PLACE_EVERY_BYTES, type Place } from '../engine/wal/recovery.ts';
+import { ByteWriter } from '../core/base/bytes.ts';
+import { type Lsn, toLsn } from '../core/base/position.ts';
+import { firstIndexOf } from '../engine/wal/payload.ts';
+import { park } from './runtime/bell.ts';
+import { RingReader, RingWriter } from './runtime/ring.ts';
+import type { StartActor } from './runtime/thread.ts';
+import { Shared } from './shared.ts';
+
+export interface CommitterArgs {
+  readonly shared: SharedArrayBuffer;
+  /** WAL records from replication. */
+  readonly records: SharedArrayBuffer;
+  /** Waypoints to replication: index u64, segment u64, offset u64 per frame. */
+  readonly places: SharedArrayBuffer;
+  readonly dir: string;
+  readonly segmentBytes: number;
+  readonly lastLsn: number;
+  readonly tail: { readonly segment: number; readonly offset: number } | undefined;
+}
+
+/** One group holds at most about this much, so that a flood of records still syncs in between. */
+const GROUP_BYTES_MAX = 4 * 1024 * 1024;
+
+export const url: string = import.meta.url;
+
+export const start: StartActor<CommitterArgs, undefined> = (args) => {
+  const shared = new Shared(args.shared);
+  const ring = new RingReader(args.records);
+  const places = new RingWriter(args.places);
+  const bell = shared.bell('wal-committer');
+  const syncer = shared.bell('syncer');
+  const syncedLsn = shared.reader('syncedLsn');
+  const committer = new Committer(
+    {
+      disk: nodeDisk,
+      dir: args.dir,
+      segmentBytes: args.segmentBytes,
+      synced: () => syncedLsn() as Lsn,
+      onSegment: (file, segment) => {
+        shared.set('walFd', file.fd);
+        shared.set('walSegment', segment);
+      },
+    },
+    { lastLsn: toLsn(args.lastLsn), tail: args.tail },
+  );
+
+  let bytesSincePlace = Number.POSITIVE_INFINITY;
+  const note = (record: Uint8Array): void => {
+    bytesSincePlace += record.length;
+    const index = firstIndexOf(record);
+    if (index === undefined || bytesSincePlace < PLACE_EVERY_BYTES) return;
+    const place: Place = { index, segment: committer.segment, offset: committer.offset };
+    const frame = new ByteWriter(24).u64(place.index).u64(place.segment).u64(place.offset).view();
+    // No room: the reader begins at an earlier waypoint and reads a little more.
+    if (places.write(frame)) bytesSincePlace = 0;
+  };
+
+  const turn = (): boolean => {
+    committer.turn();
+    let bytes = 0;
+    for (let record = ring.peek(); record !== undefined && bytes < GROUP_BYTES_MAX; record = ring.peek()) {
+      note(record);
+      committer.append(record);
+      bytes += record.length;
+      ring.pop();
+    }
+    if (bytes === 0) return false;
+    shared.add('walRecords', committer.groupRecords);
+    shared.add('walBytes', bytes);
+    shared.add('walGroups', 1);
+    shared.set('loggedLsn', committer.commitGroup());
+    syncer.ring();
+    return true;
+  };
+
+  const loop = park(bell, turn, () => shared.wantsControl('wal-committer'));
+  return Promise.resolve({
+    started: undefined,
+    ended: loop.ended,
+    stop: async () => {
+      await loop.stop();
+      // What replication handed over before it stopped is written and sealed.
+      turn();
+      committer.close();
+    },
+    inspect: () => ({ logged: committer.logged, segment: committer.segment, offset: committer.offset }),
+  });
+};
