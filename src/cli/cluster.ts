@@ -4,7 +4,7 @@
  * Exit codes: 0 stopped as asked; 1 a node could not start, or had to be killed; 2 the command line or the config
  * is wrong, and nothing was started; 130 a second Ctrl-C.
  */
-import { relative } from 'node:path';
+import { relative, resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { destination, type Logger, pino } from 'pino';
 import pretty from 'pino-pretty';
@@ -100,7 +100,11 @@ async function readConfig(flags: Flags): Promise<ClusterConfig | undefined> {
   } catch (error) {
     if (!isStoreError(error, 'CONFIG_INVALID')) throw error;
     const faults = configFaults(error);
-    for (const { path, message } of faults) complain(path === '' ? message : `${flags.config}: ${path}: ${message}`);
+    // A file that does not load is named by its own message already.
+    for (const { path, message } of faults) {
+      const at = path === '' ? '' : `${path}: `;
+      complain(message.startsWith(resolve(flags.config)) ? message : `${flags.config}: ${at}${message}`);
+    }
     complain(
       `cluster: ${faults.length === 1 ? '1 fault' : `${faults.length} faults`} in the config; nothing was started`,
     );
