@@ -4,10 +4,12 @@
  * The writer owns one buffer and doubles it; `view()` is valid until the next write. The reader trusts nothing:
  * a length is compared with what is left before anything is made of it, and a failure names the offset.
  */
+import { assert } from './assert.ts';
 import { StoreError } from './errors.ts';
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { fatal: true });
+// `ignoreBOM` means "leave it in": a text that begins with U+FEFF must come back as it was.
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export const EMPTY: Uint8Array = new Uint8Array(0);
 
@@ -95,6 +97,7 @@ export class ByteWriter {
 
   /** A counter below 2^53 in 8 bytes. */
   u64(value: number): this {
+    assert(Number.isSafeInteger(value) && value >= 0, 'a counter is a safe integer, zero or more');
     this.#room(8);
     this.#view.setUint32(this.#at, value >>> 0, true);
     this.#view.setUint32(this.#at + 4, (value / 0x1_0000_0000) >>> 0, true);
@@ -111,6 +114,7 @@ export class ByteWriter {
 
   /** A counter below 2^53, seven bits a byte. */
   varint(value: number): this {
+    assert(Number.isSafeInteger(value) && value >= 0, 'a counter is a safe integer, zero or more');
     this.#room(8);
     let rest = value;
     while (rest >= 0x80) {
