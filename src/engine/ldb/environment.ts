@@ -140,13 +140,8 @@ function openTable(
   more: { create?: boolean } = {},
 ): Table | undefined {
   // Two options that lmdb-js has and its types have not: `create` and a `keyEncoder` per table.
-  const options: DatabaseOptions & { name: string } & object = {
-    name,
-    encoding: 'binary',
-    cache: false,
-    ...more,
-    ...{ keyEncoder: KEY_ENCODER },
-  };
+  const untyped = { keyEncoder: KEY_ENCODER, ...more };
+  const options: DatabaseOptions & { name: string } = { name, encoding: 'binary', cache: false, ...untyped };
   return root.openDB<Uint8Array, Key>(options) as Table | undefined;
 }
 

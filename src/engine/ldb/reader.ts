@@ -88,7 +88,7 @@ export class LdbReader {
     this.#env = openToRead(dir, options.besideWriter ?? false);
     this.#kv = this.#env.kv;
     try {
-      this.position;
+      assert(this.position.revision >= 0, 'the position can be read');
       // The caller's first read has a state of its own, not the one of this check.
       this.refresh();
     } catch (error) {

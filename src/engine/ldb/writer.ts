@@ -19,6 +19,7 @@
  *
  * On the put path: stop 9 of 9. From the reflector; to readers.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { assert, must } from '../../core/base/assert.ts';
 import { compareBytes, equalBytes } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
@@ -26,7 +27,7 @@ import { plus, type Revision } from '../../core/base/position.ts';
 import { decodeRecords, type LedgerRecord } from '../../core/model/ledger.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
 import { type DirLock, lockDir } from '../disk/lock.ts';
-import { type Environment, openToWrite, type Table } from './environment.ts';
+import { type Environment, type Key, openToWrite, type Table } from './environment.ts';
 import {
   decodePosition,
   encodePosition,
@@ -69,6 +70,8 @@ const KEY_LIMITS = { ...LIMITS, keyBytesMax: LDB_KEY_BYTES_MAX };
 
 /** Commits between two looks for reader slots of dead processes: those keep old pages from reuse. */
 const READER_CHECK_COMMITS = 1024;
+
+const COMMIT_REASON_MS = 1000;
 
 /** A key and its row, ready for LMDB; no row: delete. */
 interface Write {
@@ -259,9 +262,7 @@ export class LdbWriter {
     try {
       await this.#env.root.batch(write);
     } catch (error) {
-      // lmdb-js keeps the reason in a promise of its own; unheard, it would end the process.
-      const reason = await Promise.resolve((error as { commitError?: unknown }).commitError).catch((cause) => cause);
-      this.#failure = reason ?? error;
+      this.#failure = (await reasonOf(error)) ?? error;
       throw this.#failed(this.#failure);
     }
     if (++this.#commits % READER_CHECK_COMMITS === 0) this.#env.root.readerCheck();
@@ -284,10 +285,16 @@ export class LdbWriter {
       const counts = root.transactionSync(() => {
         const current = kv.getRange({ start: FIRST_KEY, transaction: before })[Symbol.iterator]();
         const wanted = incoming.getRange({ start: FIRST_KEY, transaction: before })[Symbol.iterator]();
-        const result = makeEqual(kv, current, wanted);
-        incoming.clearSync();
-        meta.putSync(POSITION_KEY, encodePosition(position));
-        return result;
+        try {
+          const result = makeEqual(kv, current, wanted);
+          incoming.clearSync();
+          meta.putSync(POSITION_KEY, encodePosition(position));
+          return result;
+        } finally {
+          // LMDB does not survive a cursor that outlives its transaction.
+          current.return?.();
+          wanted.return?.();
+        }
       });
       this.#position = position;
       return { revision: position.revision, ...counts };
@@ -300,34 +307,45 @@ export class LdbWriter {
   }
 }
 
-type Rows = Iterator<{ key: Uint8Array | string; value: Uint8Array }>;
+/** lmdb-js keeps the reason in a promise of its own: unheard it would end the process, and it may never come. */
+async function reasonOf(failure: unknown): Promise<unknown> {
+  const { commitError } = failure as { readonly commitError?: Promise<never> };
+  const reason = commitError?.catch((cause: unknown) => cause);
+  return Promise.race([reason, sleep(COMMIT_REASON_MS, undefined, { ref: false })]);
+}
+
+type Rows = Iterator<{ key: Key; value: Uint8Array }>;
 
 /** Merge of two sorted streams: writes into `kv` what turns `current` into `wanted`. */
 function makeEqual(kv: Table, current: Rows, wanted: Rows): { rows: number; put: number; removed: number } {
   const counts = { rows: 0, put: 0, removed: 0 };
-  let old = current.next();
-  let next = wanted.next();
-  while (old.done !== true || next.done !== true) {
-    const order = old.done === true ? 1 : next.done === true ? -1 : compareKeys(old.value.key, next.value.key);
-    if (order < 0) {
-      kv.removeSync(old.value.key);
+  let old = nextRow(current);
+  let next = nextRow(wanted);
+  while (old !== undefined || next !== undefined) {
+    const order = old === undefined ? 1 : next === undefined ? -1 : compareBytes(old.key, next.key);
+    if (old !== undefined && order < 0) {
+      kv.removeSync(old.key);
       counts.removed++;
-    } else if (order > 0 || !equalBytes(old.value.value, next.value.value)) {
-      kv.putSync(next.value.key, next.value.value);
-      counts.put++;
     }
-    if (order >= 0) {
+    if (next !== undefined && order >= 0) {
+      if (old === undefined || order > 0 || !equalBytes(old.value, next.value)) {
+        kv.putSync(next.key, next.value);
+        counts.put++;
+      }
       counts.rows++;
-      next = wanted.next();
+      next = nextRow(wanted);
     }
-    if (order <= 0) old = current.next();
+    if (order <= 0) old = nextRow(current);
   }
   return counts;
 }
 
-function compareKeys(a: Uint8Array | string, b: Uint8Array | string): number {
-  assert(typeof a !== 'string' && typeof b !== 'string', 'LMDB gives keys as bytes');
-  return compareBytes(a, b);
+function nextRow(rows: Rows): { readonly key: Uint8Array; readonly value: Uint8Array } | undefined {
+  const step = rows.next();
+  if (step.done === true) return undefined;
+  const { key, value } = step.value;
+  assert(typeof key !== 'string', 'LMDB gives keys as bytes');
+  return { key, value };
 }
 
 /** The gap guard and the replay guard: what follows `position`, or LDB_GAP. */

@@ -2,10 +2,11 @@
  * Child processes of the LDB tests: `node child.ts <role> <dir>`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isStoreError } from '../../../src/core/base/errors.ts';
 import { toIndex } from '../../../src/core/base/position.ts';
 import { openLdb } from '../../../src/engine/ldb/index.ts';
 import { LdbWriter } from '../../../src/engine/ldb/writer.ts';
-import { CLUSTER, StreamModel, streamRecords, timeOf } from './ledger.ts';
+import { CLUSTER, fillRecords, StreamModel, streamRecords, timeOf } from './ledger.ts';
 
 const [role, dir] = process.argv.slice(2) as [string, string];
 const say = (word: string | number): void => void process.stdout.write(`${word}\n`);
@@ -18,6 +19,9 @@ switch (role) {
     await LdbWriter.open(dir);
     say('held');
     setInterval(() => undefined, 1000);
+    break;
+  case 'fill':
+    await writeUntilItFails();
     break;
   case 'read':
     await readConsistently();
@@ -48,6 +52,23 @@ async function writeForEver(): Promise<never> {
   }
 }
 
+/** Adds rows of 1 KiB until a commit fails; then says how that showed, and in later calls. */
+async function writeUntilItFails(): Promise<void> {
+  process.on('unhandledRejection', (reason) => say(`unhandled: ${String(reason)}`));
+  const writer = await LdbWriter.open(dir);
+  for (;;) {
+    try {
+      await writer.apply(fillRecords(writer.revision + 1, 20), CLUSTER);
+    } catch (error) {
+      const again = await writer.apply(fillRecords(writer.revision + 1, 1), CLUSTER).catch((next: unknown) => next);
+      for (const failure of [error, again]) say(isStoreError(failure) ? failure.code : String(failure));
+      say(writer.revision);
+      await writer.close();
+      return;
+    }
+  }
+}
+
 /** Every key 'same/…' holds the revision as its text; says how many different ones it saw, or what was wrong. */
 async function readConsistently(): Promise<void> {
   const ldb = openLdb(dir);
@@ -58,7 +79,7 @@ async function readConsistently(): Promise<void> {
     const rows = [...ldb.range({ prefix: 'same/' })];
     for (const entry of rows) {
       const got = [entry.revision, Number(entry.text().trimEnd()), ldb.get(entry.keyText())?.revision, ldb.revision];
-      if (got.some((other) => other !== revision)) return say(`torn: ${revision} ${got}`);
+      if (got.some((other) => other !== revision)) return say(`torn: ${revision} ${got.join()}`);
     }
     seen.add(revision);
     await sleep(1);

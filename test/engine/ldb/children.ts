@@ -15,10 +15,22 @@ export interface Child {
   /** The next line that comes, or undefined at the end. */
   line(): Promise<string | undefined>;
   kill(): Promise<void>;
+  /** Resolves with the exit code once it has ended by itself and all lines are here. */
+  end(): Promise<number | null>;
 }
 
-export function startChild(role: string, dir: string): Child {
-  const child = spawn(process.execPath, ['--no-warnings', CHILD, role, dir], { stdio: ['ignore', 'pipe', 'inherit'] });
+export interface ChildOptions {
+  /** No file of it may grow beyond this: a full disk, for one process. */
+  readonly fileKibMax?: number;
+  readonly stderr?: 'inherit' | 'ignore';
+}
+
+export function startChild(role: string, dir: string, { fileKibMax, stderr = 'inherit' }: ChildOptions = {}): Child {
+  const limit = fileKibMax === undefined ? '' : `ulimit -f ${fileKibMax} && `;
+  const args = ['-c', `${limit}exec "$@"`, 'sh', process.execPath, '--no-warnings', CHILD, role, dir];
+  const child = spawn(limit === '' ? process.execPath : 'bash', limit === '' ? args.slice(4) : args, {
+    stdio: ['ignore', 'pipe', stderr],
+  });
   const lines: string[] = [];
   const reader = createInterface({ input: child.stdout });
   const ended = once(reader, 'close');
@@ -28,6 +40,11 @@ export function startChild(role: string, dir: string): Child {
     process: child,
     lines,
     line: () => Promise.race([once(reader, 'line').then(([line]) => String(line)), ended.then(() => undefined)]),
+    async end() {
+      const [code] = (await exited) as [number | null];
+      await ended;
+      return code;
+    },
     async kill() {
       child.kill('SIGKILL');
       await exited;

@@ -71,6 +71,12 @@ export function streamRecords(from: number, count: number): Uint8Array {
   return records(from, ...Array.from({ length: count }, (_, i) => streamChanges(from + i)));
 }
 
+/** Each revision one more row of 1 KiB. */
+export function fillRecords(from: number, count: number): Uint8Array {
+  const key = (i: number): string => String(from + i).padStart(8, '0');
+  return records(from, ...Array.from({ length: count }, (_, i) => [put(key(i), key(i).repeat(128))]));
+}
+
 /** The stream's state at growing revisions. */
 export class StreamModel {
   readonly rows: Map<string, { value: string; revision: number }> = new Map();

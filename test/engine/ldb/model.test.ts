@@ -1,7 +1,7 @@
 /**
  * Model: an LDB is a sorted Map, under any order of records, replays, snapshots, reopening and ranges.
  */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { compareBytes } from '../../../src/core/base/bytes.ts';
 import { type LdbRangeOptions, openLdb } from '../../../src/engine/ldb/index.ts';

@@ -6,6 +6,7 @@ import {
   CLUSTER,
   del,
   dump,
+  fillRecords,
   put,
   records,
   revisionOf,
@@ -222,6 +223,20 @@ test('a writer in a process that already reads needs the reader to be told; it i
   beside.refresh();
   expect(beside.get('a')?.text()).toBe('2');
   beside.close();
+});
+
+test('a commit that fails changes nothing, is told, and ends the writer; the next one goes on', async () => {
+  await writer.close();
+  const child = startChild('fill', dir.path, { fileKibMax: 256, stderr: 'ignore' });
+  expect(await child.end()).toBe(0);
+  expect(child.lines.slice(0, 2)).toEqual(['DISK_FAILED', 'DISK_FAILED']);
+  expect(child.lines.length, 'no unhandled rejection').toBe(3);
+  writer = await LdbWriter.open(dir.path);
+  expect(writer.revision).toBe(Number(child.lines[2]));
+  expect(writer.revision).toBeGreaterThan(0);
+  expect(Object.keys(rowsNow()).length).toBe(writer.revision);
+  await writer.apply(fillRecords(writer.revision + 1, 50), CLUSTER);
+  expect(Object.keys(rowsNow()).length).toBe(writer.revision);
 });
 
 test('killed at any moment, the position says exactly what the rows hold, and the stream goes on from there', async () => {
