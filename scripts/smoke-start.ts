@@ -5,6 +5,9 @@
  *
  * Ctrl-C is sent as a terminal sends it: SIGINT to the whole process group (npm, its shell, the launcher and every
  * node), so each of them hears it at once, and the launcher twice, as npm passes it on as well.
+ *
+ * The start script says `exec node …` for the same reason: npm runs scripts in a shell, and a shell that waited would
+ * die of the SIGINT itself (npm would end with 130), or keep one that was sent to npm alone from reaching the launcher.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

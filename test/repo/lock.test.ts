@@ -15,7 +15,7 @@ test('the lockfile has the dependencies of package.json', () => {
   const read = (file: string) => JSON.parse(readFileSync(join(root, file), 'utf8'));
   const manifest = read('package.json');
   const locked = read('package-lock.json').packages[''];
-  for (const field of ['name', 'version', 'engines', 'bin', 'dependencies', 'devDependencies']) {
+  for (const field of ['name', 'version', 'engines', 'dependencies', 'devDependencies']) {
     expect(locked[field], field).toEqual(manifest[field]);
   }
 });
