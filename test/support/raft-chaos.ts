@@ -1,0 +1,234 @@
+/**
+ * Chaos: one seed is one long bad day of a cluster, and the evening after it.
+ *
+ * The seed first draws the kind of day (cluster size, limits, which faults and how often: a day without crashes
+ * finds other bugs than one full of them), then every step. In the evening all is healed and the cluster owes us
+ * progress: within bounded time one proposal must be applied by everybody, and no read may be left open.
+ */
+import { assert, must } from '../../src/core/base/assert.ts';
+import type { Random } from '../../src/core/base/env.ts';
+import { line, RaftCluster, type RaftNode } from './raft-cluster.ts';
+import { seeded } from './raft-random.ts';
+
+export interface Day {
+  readonly seed: number;
+  readonly trace: number;
+  readonly committed: number;
+  readonly elections: number;
+  readonly readsConfirmed: number;
+  readonly crashes: number;
+  readonly reverts: number;
+}
+
+const WIRE_MAX = 300;
+/** Ten of the longest waits for an election. */
+const EVENING_TICKS_MAX = 200;
+
+/** Lives through the day of this seed; throws what was broken, with the seed. */
+export function liveThrough(seed: number, steps: number): Day {
+  try {
+    return new Chaos(seed).run(steps);
+  } catch (error) {
+    const replay = `CTLMESH_RAFT_SEED=${seed} npx vitest run test/core/raft/chaos.test.ts`;
+    throw new Error(`seed ${seed}: ${(error as Error).message} (again: ${replay})`, { cause: error });
+  }
+}
+
+/** The days to live through: the one asked for by CTLMESH_RAFT_SEED, or `count` of them from `first`. */
+export function seedsToTry(first: number, count: number): number[] {
+  const asked = process.env['CTLMESH_RAFT_SEED'];
+  return asked === undefined ? Array.from({ length: count }, (_, i) => first + i) : [Number(asked)];
+}
+
+class Chaos {
+  readonly #seed: number;
+  readonly #random: Random;
+  readonly #cluster: RaftCluster;
+  /** What may happen, as often as its weight says. */
+  readonly #events: readonly (readonly [weight: number, happen: () => void])[];
+  readonly #weights: number;
+  readonly #reorder: number;
+  #crashes = 0;
+  #proposals = 0;
+  #readsConfirmed = 0;
+
+  constructor(seed: number) {
+    this.#seed = seed;
+    const random = seeded(seed);
+    this.#random = random;
+    const among = <T>(...values: readonly T[]): T => must(values[Math.floor(random() * values.length)], 'one of them');
+    this.#cluster = new RaftCluster({
+      size: among(1, 2, 3, 3, 3, 4, 5, 5),
+      random,
+      limits: {
+        electionTicks: among(5, 10),
+        heartbeatTicks: among(1, 3),
+        cacheBytesMax: among(0, 64, 1024),
+        appendBytesMax: among(1, 64, 256),
+        inflightMessagesMax: among(1, 2, 8),
+        inflightBytesMax: among(1, 128, 1024),
+        uncommittedBytesMax: among(200, 2000),
+      },
+    });
+    this.#cluster.applyBytesMax = among(1, 100, Number.POSITIVE_INFINITY);
+    for (const { disk } of this.#cluster.nodes) disk.readCountMax = among(1, 3, 1000);
+    this.#reorder = among(0, 0.1, 0.5);
+    this.#events = [
+      [40, () => this.#deliver()],
+      [among(0, 1, 8), () => this.#drop()],
+      [among(0, 1, 8), () => this.#duplicate()],
+      [among(10, 25), () => this.#cluster.turn(this.#someone())],
+      [among(4, 20), () => this.#cluster.sync(this.#someone(), among(1, 1, 2, 9))],
+      [among(4, 10), () => this.#cluster.tick(this.#someone(), among(1, 1, 1, 3))],
+      [among(0.2, 2), () => this.#oneNodeIsPaused()],
+      [among(1, 6), () => this.#propose()],
+      [among(0, 4), () => this.#read()],
+      [among(0, 0, 0.2, 1), () => this.#crash()],
+      [among(0.5, 2), () => this.#start()],
+      [among(0, 0.3, 1), () => this.#partition()],
+      [among(0.3, 1), () => this.#cluster.heal()],
+      [among(0, 0.5), () => this.#someone().raft?.unreachable(this.#someone().id)],
+      [among(0, 0, 0.2), () => this.#someone().raft?.campaign()],
+    ];
+    this.#weights = this.#events.reduce((sum, [weight]) => sum + weight, 0);
+  }
+
+  run(steps: number): Day {
+    for (let i = 0; i < steps; i++) this.#event()();
+    this.#evening();
+    const { trace, checker, nodes } = this.#cluster;
+    return {
+      seed: this.#seed,
+      trace,
+      committed: checker.committed,
+      elections: checker.electedCount,
+      readsConfirmed: this.#readsConfirmed,
+      crashes: this.#crashes,
+      reverts: nodes.reduce((sum, { disk }) => sum + disk.reverts.length, 0),
+    };
+  }
+
+  #event(): () => void {
+    let at = this.#random() * this.#weights;
+    for (const [weight, happen] of this.#events) {
+      at -= weight;
+      if (at < 0) return happen;
+    }
+    return () => this.#deliver();
+  }
+
+  #below(count: number): number {
+    return Math.floor(this.#random() * count);
+  }
+
+  #someone(): RaftNode {
+    const { nodes } = this.#cluster;
+    return must(nodes[this.#below(nodes.length)], 'there are nodes');
+  }
+
+  #deliver(): void {
+    const { wire } = this.#cluster;
+    // A wire that is full loses what is oldest: unbounded delay, bounded memory.
+    if (wire.length > WIRE_MAX) wire.splice(0, wire.length - WIRE_MAX / 2);
+    if (wire.length === 0) return;
+    const at = this.#random() < this.#reorder ? this.#below(wire.length) : 0;
+    const to = must(wire[at], 'inside the wire').to;
+    this.#cluster.deliver(at);
+    if (this.#random() < 0.7) this.#cluster.turn(this.#cluster.node(to));
+  }
+
+  #drop(): void {
+    const [lost] = this.#cluster.wire.splice(this.#below(this.#cluster.wire.length), 1);
+    if (lost !== undefined) this.#cluster.note(`lost ${line(lost)}`);
+  }
+
+  #duplicate(): void {
+    const { wire } = this.#cluster;
+    const message = wire[this.#below(wire.length)];
+    if (message !== undefined) wire.splice(this.#below(wire.length + 1), 0, message);
+  }
+
+  /** The others live on for a while: enough to elect and to commit without it. */
+  #oneNodeIsPaused(): void {
+    const paused = this.#someone();
+    for (let i = this.#below(60); i > 0; i--) {
+      const node = this.#someone();
+      if (node === paused) continue;
+      this.#cluster.tick(node);
+      this.#cluster.turn(node);
+      this.#cluster.sync(node, 9);
+      for (let at = 0; at < Math.min(this.#cluster.wire.length, 5); ) {
+        if (this.#cluster.wire[at]?.to === paused.id) at++;
+        else this.#cluster.deliver(at);
+      }
+    }
+  }
+
+  #propose(): void {
+    const { leaders } = this.#cluster;
+    const leader = leaders[this.#below(leaders.length)];
+    if (leader === undefined) return;
+    const datas = Array.from({ length: 1 + this.#below(3) }, () => {
+      return `${++this.#proposals}`.padEnd(this.#below(40), '.');
+    });
+    this.#cluster.propose(leader.id, ...datas);
+  }
+
+  #read(): void {
+    const { leaders } = this.#cluster;
+    const leader = leaders[this.#below(leaders.length)];
+    if (leader !== undefined) this.#cluster.read(leader.id);
+  }
+
+  #crash(): void {
+    const node = this.#someone();
+    if (node.raft === undefined) return;
+    this.#crashes++;
+    this.#tally(node);
+    this.#cluster.crash(node, this.#below(node.disk.unsynced + 1));
+    if (this.#random() < 0.5) this.#cluster.start(node);
+  }
+
+  #start(): void {
+    const node = this.#someone();
+    if (node.raft === undefined) this.#cluster.start(node);
+  }
+
+  #partition(): void {
+    const chance = this.#random();
+    if (chance < 0.3) this.#cluster.isolate(this.#someone().id);
+    else if (chance < 0.5) this.#cluster.isolate(this.#someone().id, this.#someone().id);
+    else if (chance < 0.8) this.#cluster.cut(this.#someone().id, this.#someone().id);
+    else if (this.#cluster.leaders[0] !== undefined) this.#cluster.isolate(this.#cluster.leaders[0].id);
+  }
+
+  #tally(node: RaftNode): void {
+    for (const { index } of node.reads) if (index !== undefined) this.#readsConfirmed++;
+  }
+
+  /** All is healed; everybody applies something new, everybody alike, and every read gets its answer. */
+  #evening(): void {
+    const cluster = this.#cluster;
+    const { nodes, checker } = cluster;
+    cluster.heal();
+    for (const node of nodes) if (node.raft === undefined) cluster.start(node);
+    let index: number | undefined;
+    for (let ticks = 0; ; ticks++) {
+      assert(ticks < EVENING_TICKS_MAX, 'liveness: a healed cluster makes progress');
+      cluster.pass();
+      const [leader] = cluster.leaders;
+      // A new proposal each time the last one was lost with its leader.
+      if (leader !== undefined && (index === undefined || checker.committed < index)) {
+        index = cluster.propose(leader.id, 'evening');
+        cluster.read(leader.id);
+        cluster.settle();
+      }
+      const last = index;
+      if (last !== undefined && nodes.every(({ applied }) => applied.length >= last)) break;
+    }
+    assert(checker.openReads() === 0, 'every read is answered or failed');
+    const images = new Set(nodes.map(({ disk }) => disk.entries.map(({ term }) => term).join()));
+    assert(images.size === 1, 'at rest all disks hold the same log');
+    for (const node of nodes) this.#tally(node);
+  }
+}

@@ -1,0 +1,347 @@
+/**
+ * RaftCluster: N Rafts, a disk each and a network between them, all of it moved by hand. No I/O, no clock.
+ *
+ * A node takes a turn (`turn`) and the driver does with its Ready exactly what the contract says. Whatever the
+ * network carries lies in `wire` until someone delivers, drops or doubles it; what a disk was given lies there
+ * until someone syncs it. `settle` does all of that until nothing is left to do. RaftChecker looks on.
+ *
+ *   propose, tick, step ─▶ raft ─ ready() ─▶ disk ─ sync() ─▶ persisted, promises leave
+ *                                        ╰──▶ wire ─ deliver() ─▶ step at the other node
+ *
+ * Messages outlive their sender and may reach a later life of their receiver.
+ */
+import { assert, must } from '../../src/core/base/assert.ts';
+import type { Random } from '../../src/core/base/env.ts';
+import { type Index, toIndex } from '../../src/core/base/position.ts';
+import { Raft, type RaftOptions } from '../../src/core/raft/raft.ts';
+import type { Entry, Message, Ready, ReadState } from '../../src/core/raft/types.ts';
+import { RaftChecker } from './raft-checker.ts';
+import { type DiskStart, RaftDisk } from './raft-disk.ts';
+
+export type Limits = Pick<
+  RaftOptions,
+  | 'electionTicks'
+  | 'heartbeatTicks'
+  | 'cacheBytesMax'
+  | 'appendBytesMax'
+  | 'inflightMessagesMax'
+  | 'inflightBytesMax'
+  | 'uncommittedBytesMax'
+>;
+
+export const LIMITS: Limits = {
+  electionTicks: 10,
+  heartbeatTicks: 2,
+  cacheBytesMax: 256,
+  appendBytesMax: 128,
+  inflightMessagesMax: 3,
+  inflightBytesMax: 512,
+  uncommittedBytesMax: 4096,
+};
+
+export interface ClusterOptions {
+  readonly size: number;
+  readonly random?: Random;
+  readonly limits?: Partial<Limits>;
+  /** What the disks of n1, n2, … hold at first. */
+  readonly disks?: readonly DiskStart[];
+}
+
+export class RaftNode {
+  readonly id: string;
+  readonly disk: RaftDisk;
+  raft: Raft | undefined;
+  life = 0;
+  /** What this life has applied. */
+  applied: Entry[] = [];
+  /** What this life has answered. */
+  reads: ReadState[] = [];
+  synced = 0;
+  promises: { after: number; messages: readonly Message[] }[] = [];
+
+  constructor(id: string, disk: RaftDisk) {
+    this.id = id;
+    this.disk = disk;
+  }
+}
+
+/** Everybody waits as long as may be: in examples the next candidate is named, not drawn. */
+const late: Random = () => 0.95;
+
+const SETTLE_DELIVERIES_MAX = 100_000;
+
+export class RaftCluster {
+  readonly nodes: readonly RaftNode[];
+  readonly checker: RaftChecker;
+  /** Messages under way, oldest first. */
+  wire: Message[] = [];
+  /** Messages for which this says false are lost. */
+  passes: (message: Message) => boolean = () => true;
+  applyBytesMax: number = Number.POSITIVE_INFINITY;
+  /** Every message that was ever sent, when asked for. */
+  sent: Message[] | undefined;
+  /** A hash of all that happened, in order. */
+  trace = 0x811c9dc5;
+  readonly #options: ClusterOptions;
+  readonly #random: Random;
+  readonly #limits: Limits;
+  #lastRead = 0;
+  #cut = new Set<string>();
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.#random = options.random ?? late;
+    this.#limits = { ...LIMITS, ...options.limits };
+    this.nodes = Array.from({ length: options.size }, (_, i) => {
+      return new RaftNode(`n${i + 1}`, new RaftDisk(options.disks?.[i]));
+    });
+    this.checker = new RaftChecker(this.nodes, this.#limits.inflightMessagesMax);
+    for (const node of this.nodes) this.start(node);
+  }
+
+  node(id: string): RaftNode {
+    return must(
+      this.nodes.find((node) => node.id === id),
+      `${id} is a node`,
+    );
+  }
+
+  raft(id: string): Raft {
+    return must(this.node(id).raft, `${id} is alive`);
+  }
+
+  get leaders(): RaftNode[] {
+    return this.nodes.filter((node) => node.raft?.isLeader === true);
+  }
+
+  // ── lives ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  start(node: RaftNode): void {
+    assert(node.raft === undefined, 'a node starts once per life');
+    node.life++;
+    node.applied = [];
+    node.reads = [];
+    node.synced = 0;
+    node.raft = new Raft({
+      ...this.#limits,
+      id: node.id,
+      voters: Array.from({ length: this.#options.size }, (_, i) => `n${i + 1}`),
+      random: this.#random,
+      hardState: node.disk.hardState,
+      lastIndex: node.disk.lastIndex,
+      runs: node.disk.runs(),
+      source: node.disk,
+    });
+    this.note(`start ${node.id} ${node.disk.lastIndex}`);
+    this.checker.started(node);
+  }
+
+  /** Ends a life; the oldest `kept` of the unsynced persists reach the disk all the same. */
+  crash(node: RaftNode, kept = 0): void {
+    this.note(`crash ${node.id} ${kept}`);
+    node.raft = undefined;
+    node.promises = [];
+    node.disk.crash(kept);
+  }
+
+  restart(id: string, kept = 0): Raft {
+    this.crash(this.node(id), kept);
+    this.start(this.node(id));
+    return this.raft(id);
+  }
+
+  // ── what may happen to a node ─────────────────────────────────────────────────────────────────────────────
+
+  /** One turn of the driver. */
+  turn(node: RaftNode): Ready | undefined {
+    if (node.raft === undefined) return undefined;
+    const ready = node.raft.ready(this.applyBytesMax);
+    if (ready.persist !== undefined) {
+      this.note(`persist ${node.id} ${ready.persist.seq} ${ready.persist.revertFrom} ${ready.persist.entries.length}`);
+      this.checker.handed(node, ready.persist.entries);
+      node.disk.write(ready.persist);
+    }
+    for (const message of ready.send) this.#post(message);
+    if (ready.sendOnceSynced.length > 0) {
+      node.promises.push({ after: ready.promisedAfter, messages: ready.sendOnceSynced });
+    }
+    this.checker.applied(node, ready.apply);
+    node.applied.push(...ready.apply);
+    for (const read of ready.reads) {
+      this.note(`read ${node.id} ${read.id} ${read.index}`);
+      this.checker.answered(node, read);
+      node.reads.push(read);
+    }
+    this.checker.touched(node);
+    this.#keepPromises(node);
+    return ready;
+  }
+
+  /** Syncs up to `count` of the persists written; the node is told of the last one only. */
+  sync(node: RaftNode, count = 1): void {
+    if (node.raft === undefined || node.disk.unsynced === 0) return;
+    for (let i = 0; i < count && node.disk.unsynced > 0; i++) node.synced = node.disk.sync();
+    this.note(`sync ${node.id} ${node.synced}`);
+    node.raft.persisted(node.synced);
+    this.checker.touched(node);
+    this.#keepPromises(node);
+  }
+
+  tick(node: RaftNode, count = 1): void {
+    for (let i = 0; i < count && node.raft !== undefined; i++) {
+      node.raft.tick();
+      this.checker.touched(node);
+    }
+  }
+
+  step(message: Message): void {
+    const node = this.node(message.to);
+    if (node.raft === undefined) return;
+    node.raft.step(message);
+    this.checker.touched(node);
+  }
+
+  propose(id: string, ...datas: string[]): Index | undefined {
+    const index = this.raft(id).propose(datas.map((data) => new TextEncoder().encode(data)));
+    this.checker.touched(this.node(id));
+    return index;
+  }
+
+  /** Asks for a read; returns its number, or undefined when the node does not lead. */
+  read(id: string): number | undefined {
+    const number = this.#lastRead + 1;
+    if (!this.raft(id).readIndex(number)) return undefined;
+    this.#lastRead = number;
+    this.checker.asked(this.node(id), number);
+    return number;
+  }
+
+  // ── the network ───────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Delivers the message at this place of the wire. */
+  deliver(at = 0): void {
+    const [message] = this.wire.splice(at, 1);
+    if (message === undefined || this.#isLost(message)) return;
+    this.note(`deliver ${line(message)}`);
+    this.step(message);
+  }
+
+  /** Everything between `from` and `to`, in that direction, is lost from now on. */
+  cut(from: string, to: string): void {
+    this.#cut.add(`${from}>${to}`);
+  }
+
+  isolate(...ids: string[]): void {
+    for (const { id } of this.nodes) {
+      for (const lonely of ids) {
+        if (ids.includes(id)) continue;
+        this.cut(id, lonely);
+        this.cut(lonely, id);
+      }
+    }
+  }
+
+  heal(): void {
+    this.#cut.clear();
+    this.passes = () => true;
+  }
+
+  // ── all together ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Turns, syncs and deliveries until nothing is left to do. */
+  settle(): void {
+    for (let deliveries = 0; ; ) {
+      let isQuiet = true;
+      for (const node of this.nodes) {
+        const ready = this.turn(node);
+        if (ready !== undefined && ready.apply.length + ready.reads.length > 0) isQuiet = false;
+        if (!node.disk.isStalled && node.disk.unsynced > 0) {
+          this.sync(node, node.disk.unsynced);
+          isQuiet = false;
+        }
+      }
+      if (this.wire.length > 0) isQuiet = false;
+      if (isQuiet) return;
+      for (let count = this.wire.length; count > 0; count--) {
+        this.deliver();
+        assert(++deliveries <= SETTLE_DELIVERIES_MAX, 'a cluster that is left alone grows quiet');
+      }
+    }
+  }
+
+  /** Time passes for all, `count` ticks, and everything settles after each. */
+  pass(count = 1): void {
+    for (let i = 0; i < count; i++) {
+      for (const node of this.nodes) this.tick(node);
+      this.settle();
+    }
+  }
+
+  /** Makes `id` the leader: others wait until they no longer hear of one, then it stands. */
+  elect(id: string): Raft {
+    for (const node of this.nodes) {
+      // Long enough to listen to a candidate again; too short, with `late`, to stand themselves.
+      if (node.raft?.role === 'follower') this.tick(node, this.#limits.electionTicks);
+    }
+    this.raft(id).campaign();
+    this.settle();
+    return this.raft(id);
+  }
+
+  note(event: string): void {
+    let hash = this.trace;
+    for (let i = 0; i < event.length; i++) hash = Math.imul(hash ^ event.charCodeAt(i), 0x01000193);
+    this.trace = Math.imul(hash ^ 0x0a, 0x01000193);
+  }
+
+  /** The terms of a node's log, as the paper's figures draw it. */
+  terms(id: string): number[] {
+    const { log } = this.raft(id);
+    return Array.from({ length: log.last }, (_, i) => Number(log.term(toIndex(i + 1))));
+  }
+
+  #isLost(message: Message): boolean {
+    return this.#cut.has(`${message.from}>${message.to}`) || !this.passes(message);
+  }
+
+  #post(message: Message): void {
+    assert(message.to !== message.from, 'what leaves at once is for others');
+    this.sent?.push(message);
+    this.wire.push(message);
+  }
+
+  #keepPromises(node: RaftNode): void {
+    while ((node.promises[0]?.after ?? Number.POSITIVE_INFINITY) <= node.synced || node.promises[0]?.after === 0) {
+      const { messages } = must(node.promises.shift(), 'looked at above');
+      for (const message of messages) {
+        this.checker.promised(node, message);
+        if (message.to === node.id) this.step(message);
+        else this.#post(message);
+      }
+    }
+  }
+}
+
+/** A message in a line, for traces. */
+export function line(message: Message): string {
+  const { kind, from, to, term } = message;
+  const head = `${kind} ${from} ${to} t${term}`;
+  switch (kind) {
+    case 'append':
+      return `${head} ${message.prevIndex}@${message.prevTerm} +${message.entries.length} c${message.commit}`;
+    case 'appendReply':
+      return `${head} ${message.rejected ? 'no' : 'ok'} ${message.index} ${message.hintIndex}@${message.hintTerm}`;
+    case 'preVote':
+    case 'vote':
+      return `${head} ${message.lastIndex}@${message.lastTerm}`;
+    case 'preVoteReply':
+    case 'voteReply':
+      return `${head} ${message.granted}`;
+    case 'commit':
+      return `${head} c${message.commit}`;
+    case 'heartbeat':
+      return `${head} c${message.commit} r${message.readRound}`;
+    default:
+      return `${head} r${message.readRound}`;
+  }
+}
