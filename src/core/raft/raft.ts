@@ -19,7 +19,7 @@
  *
  * Invariants:
  *  - term never falls; at most one vote per term;
- *  - a promise (vote, ack) leaves only after what it promises is synced;
+ *  - a promise (candidacy, vote, ack) leaves only after what it promises is synced;
  *  - the leader counts itself only up to `log.stable`.
  */
 import { assert, must, unreachable } from '../base/assert.ts';
@@ -165,7 +165,7 @@ export class Raft {
     }
     this.role = 'preCandidate';
     this.#votes = new Map([[this.id, true]]);
-    this.#requestVotes('preVote', plus(this.term, 1));
+    this.#requestVotes('preVote', plus(this.term, 1), this.#send);
   }
 
   /**
@@ -312,9 +312,9 @@ export class Raft {
 
   // ── elections ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  #requestVotes(kind: VoteRequest['kind'], term: Term): void {
+  #requestVotes(kind: VoteRequest['kind'], term: Term, into: Message[]): void {
     const { last: lastIndex, lastTerm } = this.log;
-    for (const to of this.#peers) this.#send.push({ kind, from: this.id, to, term, lastIndex, lastTerm });
+    for (const to of this.#peers) into.push({ kind, from: this.id, to, term, lastIndex, lastTerm });
   }
 
   #stepVoteRequest(message: VoteRequest): void {
@@ -353,8 +353,10 @@ export class Raft {
     this.#vote = this.id;
     this.#votes = new Map();
     this.#resetTimer();
-    this.#requestVotes('vote', this.term);
-    // The own vote counts only once it is on disk, like anybody's.
+    // A yes may arrive late, at a later life of this node. It must not elect a log that was lost in between, nor the
+    // same node twice in one term: so the others are asked once the log and the own vote are on disk, and only
+    // then does the own vote count, like anybody's.
+    this.#requestVotes('vote', this.term, this.#promises);
     this.#promises.push({ kind: 'voteReply', from: this.id, to: this.id, term: this.term, granted: true });
   }
 

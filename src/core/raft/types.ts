@@ -102,7 +102,7 @@ export interface Ready {
   readonly persist: Persist | undefined;
   /** May leave now: a leader writes its disk beside its followers. */
   readonly send: readonly Message[];
-  /** Promises (votes, append acks): leave once persist `promisedAfter` is synced. May be addressed to oneself. */
+  /** Promises (candidacies, votes, acks): leave once persist `promisedAfter` is synced. May be to oneself. */
   readonly sendOnceSynced: readonly Message[];
   /** The persist that `sendOnceSynced` waits for: the newest handed out so far; 0 = nothing to wait for. */
   readonly promisedAfter: number;
