@@ -26,11 +26,13 @@ interface Packed {
 }
 
 describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
-  const project = mkdtempSync(join(tmpdir(), 'ctlmesh-dist-'));
-  const installed = join(project, 'node_modules', 'ctlmesh');
+  let project: string;
+  let installed: string;
   let packed: Packed;
 
   beforeAll(() => {
+    project = mkdtempSync(join(tmpdir(), 'ctlmesh-dist-'));
+    installed = join(project, 'node_modules', 'ctlmesh');
     run(process.execPath, ['scripts/build.ts']);
     const pack = ['pack', '--json', '--pack-destination', project, join(root, 'dist')];
     const answer = JSON.parse(run('npm', pack, { cwd: project })) as Packed[] | Record<string, Packed>;
