@@ -79,7 +79,7 @@ export class ByteWriter {
 
   /** A copy of what was written. */
   take(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.slice(0, this.#at) as Uint8Array<ArrayBuffer>;
+    return this.#bytes.slice(0, this.#at);
   }
 
   u8(value: number): this {
