@@ -25,7 +25,7 @@
  *
  * A `call` is the same bytes on the client's socket and in the log: the gateway checks it and copies it.
  */
-import { ByteReader, type ByteWriter, equalBytes } from '../base/bytes.ts';
+import { type ByteReader, type ByteWriter, equalBytes } from '../base/bytes.ts';
 import { StoreError } from '../base/errors.ts';
 import { type Limits, LIMITS, checkKey, checkValue } from './limits.ts';
 
@@ -113,12 +113,24 @@ export function encodeTxn(writer: ByteWriter, txn: Txn): void {
   }
 }
 
-export function decodeTxn(reader: ByteReader): Txn {
+/** Past `opsMax` conditions and operations it stops with TXN_TOO_LARGE, before it makes anything of them. */
+export function decodeTxn(reader: ByteReader, opsMax: number = Number.POSITIVE_INFINITY): Txn {
+  let total = 0;
+  const count = (): number => {
+    const more = reader.varint();
+    total += more;
+    if (total > opsMax) {
+      throw new StoreError('TXN_TOO_LARGE', `a txn may have ${opsMax} operations; this one has ${total} or more`, {
+        data: { limit: opsMax, size: total },
+      });
+    }
+    return more;
+  };
   const conditions: Condition[] = [];
-  for (let left = reader.varint(); left > 0; left--) conditions.push(decodeCondition(reader));
+  for (let left = count(); left > 0; left--) conditions.push(decodeCondition(reader));
   const branches: Operation[][] = [[], []];
   for (const branch of branches) {
-    for (let left = reader.varint(); left > 0; left--) branch.push(decodeOperation(reader));
+    for (let left = count(); left > 0; left--) branch.push(decodeOperation(reader));
   }
   return { conditions, then: branches[0] ?? [], otherwise: branches[1] ?? [] };
 }
@@ -178,7 +190,7 @@ export function checkBody(kind: CommandKind, reader: ByteReader, limits: Limits 
     case 'closeSession':
       break;
     case 'clock':
-      throw new StoreError('BAD_REQUEST', 'log time is the leader\'s to set');
+      throw new StoreError('BAD_REQUEST', "log time is the leader's to set");
   }
   reader.end();
 }
@@ -194,13 +206,7 @@ function checkTxn(reader: ByteReader, limits: Limits): void {
       data: { limit: limits.txnBytesMax, size: bytes },
     });
   }
-  const txn = decodeTxn(reader);
-  const count = txn.conditions.length + txn.then.length + txn.otherwise.length;
-  if (count > limits.txnOpsMax) {
-    throw new StoreError('TXN_TOO_LARGE', `a txn may have ${limits.txnOpsMax} operations; this one has ${count}`, {
-      data: { limit: limits.txnOpsMax, size: count },
-    });
-  }
+  const txn = decodeTxn(reader, limits.txnOpsMax);
   for (const condition of txn.conditions) checkKey(condition.key, limits);
   for (const branch of [txn.then, txn.otherwise]) {
     const written: Uint8Array[] = [];

@@ -14,10 +14,10 @@ import { assert } from '../base/assert.ts';
 import { ByteReader, ByteWriter, equalBytes } from '../base/bytes.ts';
 import { ERROR_CODE_LIST, type ErrorCode, isStoreError } from '../base/errors.ts';
 import { type Index, type Revision, toIndex } from '../base/position.ts';
-import { commandKind, type Condition, decodeTxn, type Operation } from './commands.ts';
+import { type CommandKind, commandKind, type Condition, decodeTxn, type Operation } from './commands.ts';
 import { ExpiryQueue } from './expiry.ts';
 import { type Change, encodeChange } from './ledger.ts';
-import { RESULTS_MAX, type Session, Sessions, type StoredResult } from './sessions.ts';
+import { type Session, Sessions, type StoredResult } from './sessions.ts';
 import type { Store } from './store.ts';
 
 /** 0 is success; otherwise a place in the error table, plus one. */
@@ -27,6 +27,12 @@ export const errorOfResult = (code: number): ErrorCode | undefined => ERROR_CODE
 
 /** Keys that one entry may expire. */
 const EXPIRED_PER_ENTRY_MAX = 1024;
+/**
+ * Bytes that the gets of one txn may answer with: past it the txn is refused and changes nothing. A request of a
+ * few kilobytes could otherwise ask for 128 values of a megabyte, which are kept until the client has them. Part
+ * of what the log means, so no node's configuration changes it.
+ */
+export const TXN_ANSWER_BYTES_MAX: number = 4 * 1024 * 1024;
 
 const NONE = new Uint8Array(0);
 const FOUND = new Uint8Array([1]);
@@ -73,24 +79,38 @@ export class Machine {
 
   #command(index: Index, data: Uint8Array): void {
     const reader = new ByteReader(data);
-    const kind = commandKind(reader.u8());
-    const timeMs = reader.f64();
-    if (timeMs > this.timeMs) {
-      this.timeMs = timeMs;
-      this.#expireKeys(index);
-      this.sessions.expire(this.timeMs);
-    }
-    const origin = reader.u64();
-    const token = reader.u32();
+    const header = readHeader(reader);
+    // No command at all: every node passes over it alike.
+    if (header === undefined) return;
+    const { kind, timeMs, origin, token } = header;
+    if (timeMs > this.timeMs) this.timeMs = timeMs;
+    // Also when time stood still: an earlier entry may have left some that were due.
+    this.#expireKeys(index);
+    this.sessions.expire(this.timeMs);
     if (kind === 'clock') return;
-    const result = this.#call(index, kind, reader);
+    const result = this.#answer(index, kind, reader);
     if (origin === this.#origin) {
-      this.results.u32(token).u8(result.code).u64(result.revision).blob(result.extra ?? NONE);
+      this.results
+        .u32(token)
+        .u8(result.code)
+        .u64(result.revision)
+        .blob(result.extra ?? NONE);
+    }
+  }
+
+  #answer(index: Index, kind: CommandKind | undefined, reader: ByteReader): StoredResult {
+    try {
+      return this.#call(index, kind, reader);
+    } catch (error) {
+      // Gateways check every call; should one ever not, all nodes refuse the entry alike and nothing is half
+      // done: decoding comes before the first change.
+      if (!isStoreError(error, 'PROTOCOL_ERROR')) throw error;
+      return failed('BAD_REQUEST', index);
     }
   }
 
   /** Runs a call once: a repeated one gets the answer of the first. */
-  #call(index: Index, kind: ReturnType<typeof commandKind>, reader: ByteReader): StoredResult {
+  #call(index: Index, kind: CommandKind | undefined, reader: ByteReader): StoredResult {
     const id = reader.varint();
     const seq = reader.varint();
     const acked = reader.varint();
@@ -111,48 +131,38 @@ export class Machine {
     return this.#once(index, kind, reader, session, seq);
   }
 
-  #once(
-    index: Index,
-    kind: ReturnType<typeof commandKind>,
-    reader: ByteReader,
-    session: Session,
-    seq: number,
-  ): StoredResult {
+  #once(index: Index, kind: CommandKind | undefined, reader: ByteReader, session: Session, seq: number): StoredResult {
     // Its answer was received or given up: whoever repeats it now is a late copy, and nobody waits for it.
     if (seq <= session.acked) return failed('BAD_REQUEST', index);
     const first = session.results.get(seq);
     if (first !== undefined) return first;
-    if (session.results.size >= RESULTS_MAX) return failed('OVERLOADED', index);
+    if (session.isFull) return failed('OVERLOADED', index);
     const result = this.#run(index, kind, reader);
-    session.results.set(seq, result);
+    session.keep(seq, result);
     return result;
   }
 
-  #run(index: Index, kind: ReturnType<typeof commandKind>, reader: ByteReader): StoredResult {
-    try {
-      if (kind === 'put') {
-        const ttlMs = reader.varint();
-        this.#put(index, reader.blob(), reader.blob(), ttlMs);
-        return { code: RESULT_OK, revision: index, extra: undefined };
-      }
-      if (kind === 'delete') {
-        const found = this.#delete(index, reader.blob());
-        return { code: RESULT_OK, revision: index, extra: found ? FOUND : NOT_FOUND };
-      }
-      if (kind === 'txn') return this.#txn(index, reader);
-    } catch (error) {
-      // Gateways check every call; should one ever not, all nodes refuse the entry alike and nothing is half
-      // done: decoding comes before the first change.
-      if (!isStoreError(error, 'PROTOCOL_ERROR')) throw error;
+  #run(index: Index, kind: CommandKind | undefined, reader: ByteReader): StoredResult {
+    if (kind === 'put') {
+      const ttlMs = reader.varint();
+      this.#put(index, reader.blob(), reader.blob(), ttlMs);
+      return { code: RESULT_OK, revision: index, extra: undefined };
     }
+    if (kind === 'delete') {
+      const found = this.#delete(index, reader.blob());
+      return { code: RESULT_OK, revision: index, extra: found ? FOUND : NOT_FOUND };
+    }
+    if (kind === 'txn') return this.#txn(index, reader);
     return failed('BAD_REQUEST', index);
   }
 
   #txn(index: Index, reader: ByteReader): StoredResult {
     const txn = decodeTxn(reader);
     const succeeded = txn.conditions.every((condition) => this.#holds(condition));
+    const branch = succeeded ? txn.then : txn.otherwise;
+    if (this.#answerBytes(branch) > TXN_ANSWER_BYTES_MAX) return failed('TXN_TOO_LARGE', index);
     const answer = new ByteWriter(64).u8(succeeded ? 1 : 0);
-    for (const operation of succeeded ? txn.then : txn.otherwise) this.#operate(index, operation, answer);
+    for (const operation of branch) this.#operate(index, operation, answer);
     return { code: RESULT_OK, revision: index, extra: answer.take() };
   }
 
@@ -161,6 +171,19 @@ export class Machine {
     if (condition.kind === 'exists') return this.#store.newestRevision(condition.key) !== 0;
     const stored = this.#store.newest(condition.key);
     return stored !== undefined && equalBytes(stored.value, condition.value);
+  }
+
+  /** Bytes of keys and values that a branch's gets will answer with; a get sees what came before it. */
+  #answerBytes(branch: readonly Operation[]): number {
+    let bytes = 0;
+    for (const [i, operation] of branch.entries()) {
+      if (operation.kind !== 'get') continue;
+      const { key } = operation;
+      const write = branch.slice(0, i).findLast((other) => other.kind !== 'get' && equalBytes(other.key, key));
+      const value = write === undefined ? this.#store.newest(key)?.value : write.value;
+      bytes += key.length + (value?.length ?? 0);
+    }
+    return bytes;
   }
 
   /** Answer of one operation: put: 0 · delete: 1, found u8 · get: 2, found u8 [revision, expiry, value]. */
@@ -172,7 +195,10 @@ export class Machine {
       answer.u8(1).u8(this.#delete(index, operation.key) ? 1 : 0);
     } else {
       const stored = this.#store.newest(operation.key);
-      answer.u8(2).u8(stored === undefined ? 0 : 1).blob(operation.key);
+      answer
+        .u8(2)
+        .u8(stored === undefined ? 0 : 1)
+        .blob(operation.key);
       if (stored !== undefined) answer.varint(stored.revision).f64(stored.expiryMs).blob(stored.value);
     }
   }
@@ -219,6 +245,23 @@ export class Machine {
     this.records.u32(0);
     for (const change of this.#changes) encodeChange(this.records, change);
     this.records.patchU32(lengthAt, this.records.length - lengthAt - 4);
+  }
+}
+
+interface Header {
+  readonly kind: CommandKind | undefined;
+  readonly timeMs: number;
+  readonly origin: number;
+  readonly token: number;
+}
+
+/** What stands before the call, or undefined when the bytes are too few or no header. */
+function readHeader(reader: ByteReader): Header | undefined {
+  try {
+    return { kind: commandKind(reader.u8()), timeMs: reader.f64(), origin: reader.u64(), token: reader.u32() };
+  } catch (error) {
+    if (isStoreError(error, 'PROTOCOL_ERROR')) return undefined;
+    throw error;
   }
 }
 

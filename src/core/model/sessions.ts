@@ -6,7 +6,8 @@
  * gets the same answer and does nothing. Everything here depends on the log alone, expiry included: it
  * compares log time with log time, so every node forgets a session at the same entry.
  *
- * Invariant: a session holds at most RESULTS_MAX answers, all with seq > acked.
+ * Invariant: a session holds at most RESULTS_MAX answers, all with seq > acked, and begins none past
+ * RESULT_BYTES_MAX of them.
  */
 import type { Revision } from '../base/position.ts';
 
@@ -19,6 +20,8 @@ export interface StoredResult {
 
 /** Answers one session may have unacknowledged: more writes under way than this are refused. */
 export const RESULTS_MAX = 8192;
+/** Bytes of such answers (those of txns are the ones with a size). */
+export const RESULT_BYTES_MAX: number = 16 * 1024 * 1024;
 export const SESSIONS_MAX = 65_536;
 const SWEEP_EVERY_MS = 1_000;
 
@@ -27,21 +30,37 @@ export class Session {
   lastActiveMs: number;
   acked = 0;
   readonly results: Map<number, StoredResult> = new Map();
+  #resultBytes = 0;
 
   constructor(ttlMs: number, nowMs: number) {
     this.ttlMs = ttlMs;
     this.lastActiveMs = nowMs;
   }
 
+  /** It keeps as much as it may: the client must say first what it has received. */
+  get isFull(): boolean {
+    return this.results.size >= RESULTS_MAX || this.#resultBytes >= RESULT_BYTES_MAX;
+  }
+
+  keep(seq: number, result: StoredResult): void {
+    this.results.set(seq, result);
+    this.#resultBytes += result.extra?.length ?? 0;
+  }
+
   /** The client has every answer up to `seq`. */
   ack(seq: number): void {
     if (seq <= this.acked) return;
     if (seq - this.acked <= this.results.size * 2) {
-      for (let done = this.acked + 1; done <= seq; done++) this.results.delete(done);
+      for (let done = this.acked + 1; done <= seq; done++) this.#forget(done);
     } else {
-      for (const done of this.results.keys()) if (done <= seq) this.results.delete(done);
+      for (const done of this.results.keys()) if (done <= seq) this.#forget(done);
     }
     this.acked = seq;
+  }
+
+  #forget(seq: number): void {
+    this.#resultBytes -= this.results.get(seq)?.extra?.length ?? 0;
+    this.results.delete(seq);
   }
 }
 
