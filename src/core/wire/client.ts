@@ -17,7 +17,7 @@
  * A write's body is a `call` (core/model/commands.ts), the same bytes as in the log. Versions: the server
  * answers with the highest that both know, or says GOODBYE PROTOCOL_VERSION.
  */
-import { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { type ByteReader, ByteWriter } from '../base/bytes.ts';
 import { ERROR_CODE_LIST, type ErrorCode, StoreError } from '../base/errors.ts';
 
 export const PROTOCOL_VERSION = 1;
@@ -214,7 +214,10 @@ export interface GetRequest {
 }
 
 export function encodeGet(writer: ByteWriter, get: GetRequest): void {
-  writer.u8(get.isLocal ? LOCAL : 0).varint(get.atLeast).blob(get.key);
+  writer
+    .u8(get.isLocal ? LOCAL : 0)
+    .varint(get.atLeast)
+    .blob(get.key);
 }
 
 export function decodeGet(reader: ByteReader): GetRequest {
@@ -227,6 +230,8 @@ export interface RangeRequest {
   readonly isLocal: boolean;
   readonly reverse: boolean;
   readonly atLeast: number;
+  /** Read the state of exactly this revision (a range that goes on elsewhere); 0: the newest. */
+  readonly revision: number;
   readonly from: Uint8Array;
   /** Empty: to the end. */
   readonly to: Uint8Array;
@@ -237,7 +242,7 @@ export interface RangeRequest {
 
 export function encodeRange(writer: ByteWriter, range: RangeRequest): void {
   writer.u8((range.isLocal ? LOCAL : 0) | (range.reverse ? REVERSE : 0)).varint(range.atLeast);
-  writer.blob(range.from).blob(range.to).varint(range.limit).varint(range.creditBytes);
+  writer.varint(range.revision).blob(range.from).blob(range.to).varint(range.limit).varint(range.creditBytes);
 }
 
 export function decodeRange(reader: ByteReader): RangeRequest {
@@ -246,6 +251,7 @@ export function decodeRange(reader: ByteReader): RangeRequest {
     isLocal: (flags & LOCAL) !== 0,
     reverse: (flags & REVERSE) !== 0,
     atLeast: reader.varint(),
+    revision: reader.varint(),
     from: reader.blob(),
     to: reader.blob(),
     limit: reader.varint(),
@@ -260,7 +266,7 @@ export interface WireEntry {
   readonly expiryMs: number;
 }
 
-/** Entries of a range part or a snapshot part, one after the other. */
+/** Entries of a snapshot part, or (after revision u64) of a range part, one after the other. */
 export function encodeEntry(writer: ByteWriter, entry: WireEntry): void {
   writer.blob(entry.key).varint(entry.revision).f64(entry.expiryMs).blob(entry.value);
 }

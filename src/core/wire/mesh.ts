@@ -30,7 +30,10 @@ export interface MeshHello {
 }
 
 export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
-  writer.u32(MESH_MAGIC).u8(hello.version).u8(hello.channel === 'control' ? 0 : 1);
+  writer
+    .u32(MESH_MAGIC)
+    .u8(hello.version)
+    .u8(hello.channel === 'control' ? 0 : 1);
   writer.string(hello.cluster).string(hello.from).string(hello.to).u64(hello.boot);
 }
 
@@ -41,7 +44,9 @@ export function decodeMeshHello(bytes: Uint8Array): MeshHello {
   if (version !== MESH_VERSION) {
     throw new StoreError('PROTOCOL_VERSION', `mesh version ${version}; this node speaks ${MESH_VERSION}`);
   }
-  const channel = reader.u8() === 0 ? 'control' : 'bulk';
+  const channelCode = reader.u8();
+  if (channelCode > 1) throw new StoreError('PROTOCOL_ERROR', `unknown mesh channel ${channelCode}`);
+  const channel = channelCode === 0 ? 'control' : 'bulk';
   const hello = {
     version,
     channel,
@@ -125,7 +130,11 @@ function encodeRaft(writer: ByteWriter, message: Message): void {
       for (const entry of message.entries) writer.u64(entry.term).u32(entry.data.length).raw(entry.data);
       return;
     case 'appendReply':
-      writer.u8(message.rejected ? 1 : 0).u64(message.index).u64(message.hintIndex).u64(message.hintTerm);
+      writer
+        .u8(message.rejected ? 1 : 0)
+        .u64(message.index)
+        .u64(message.hintIndex)
+        .u64(message.hintTerm);
       return;
     case 'commit':
       writer.u64(message.commit);
@@ -188,6 +197,7 @@ function decodeRaft(code: number, reader: ByteReader, from: NodeId, to: NodeId):
       const commit = toIndex(reader.u64());
       const entries: Entry[] = [];
       const count = reader.u32();
+      if (prevIndex + count > Number.MAX_SAFE_INTEGER) throw new StoreError('PROTOCOL_ERROR', 'an index above 2^53');
       for (let i = 1; i <= count; i++) {
         const entryTerm = toTerm(reader.u64());
         entries.push({ index: toIndex(prevIndex + i), term: entryTerm, data: reader.raw(reader.u32()) });

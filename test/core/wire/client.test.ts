@@ -1,0 +1,238 @@
+import { describe, expect, test } from 'vitest';
+import { ByteReader, ByteWriter } from '../../../src/core/base/bytes.ts';
+import { ERROR_CODE_LIST, isStoreError, StoreError } from '../../../src/core/base/errors.ts';
+import { commandCode } from '../../../src/core/model/commands.ts';
+import * as client from '../../../src/core/wire/client.ts';
+import { below, forSeeds, pick, randomBytes } from '../base/seeded.ts';
+
+const MAX = Number.MAX_SAFE_INTEGER;
+const utf = (value: string): Uint8Array => Buffer.from(value);
+const counter = (random: () => number): number => pick(random, [0, 1, 127, 128, 2 ** 32, MAX, below(random, MAX)]);
+const blob = (random: () => number): Uint8Array => randomBytes(random, below(random, 40));
+const word = (random: () => number): string => pick(random, ['', 'n1', 'ws://host:1/', 'grüße', '\ufeffx', '🙂']);
+
+/** Reads a frame whose first byte is its type. */
+function frame(bytes: Uint8Array, type: number): ByteReader {
+  const reader = new ByteReader(bytes);
+  expect(reader.u8()).toBe(type);
+  return reader;
+}
+
+/** Encoded by `write`, decoded by `read`: the same, and nothing left over. */
+function roundTrip<T>(value: T, write: (writer: ByteWriter, value: T) => void, read: (reader: ByteReader) => T): void {
+  const writer = new ByteWriter(1);
+  write(writer, value);
+  const reader = new ByteReader(writer.take());
+  expect(read(reader)).toEqual(value);
+  reader.end();
+}
+
+test('numbers of the protocol stay what they are', () => {
+  expect(client.FRAME).toEqual({
+    ...{
+      hello: 1,
+      welcome: 2,
+      requests: 3,
+      replies: 4,
+      stream: 5,
+      end: 6,
+      credit: 7,
+      cancel: 8,
+      notice: 9,
+      goodbye: 10,
+    },
+  });
+  expect(client.REQUEST).toEqual({
+    ...{ put: 1, delete: 2, txn: 3, openSession: 4, keepAlive: 5, closeSession: 6 },
+    ...{ get: 16, range: 17, watch: 18, ledger: 19, status: 20 },
+  });
+  expect(client.PART).toEqual({
+    progress: 0,
+    records: 1,
+    hello: 2,
+    snapshotBegin: 3,
+    snapshotEntries: 4,
+    snapshotEnd: 5,
+  });
+  for (const kind of ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession'] as const) {
+    expect(client.REQUEST[kind], 'a command has one number').toBe(commandCode(kind));
+    expect(client.isCommand(client.REQUEST[kind])).toBe(true);
+  }
+  for (const kind of [0, 7, 16, 17, 18, 19, 20, 255]) expect(client.isCommand(kind)).toBe(false);
+});
+
+describe('what is written is read', () => {
+  test('hello and welcome', () => {
+    forSeeds(100, (random) => {
+      const hello = { versionMin: below(random, 256), versionMax: below(random, 256), client: word(random) };
+      const reader = frame(client.encodeHello(hello), client.FRAME.hello);
+      expect(client.decodeHello(reader)).toEqual(hello);
+      reader.end();
+      const welcome = {
+        version: below(random, 256),
+        ...{ node: word(random), cluster: word(random), leader: word(random), leaderUrl: word(random) },
+        inFlightMax: counter(random),
+      };
+      const welcomed = frame(client.encodeWelcome(welcome), client.FRAME.welcome);
+      expect(client.decodeWelcome(welcomed)).toEqual(welcome);
+      welcomed.end();
+    });
+  });
+
+  test('reads, watches, ledgers and entries', () => {
+    forSeeds(300, (random) => {
+      const isLocal = random() < 0.5;
+      const reverse = random() < 0.5;
+      const n = (): number => counter(random);
+      const b = (): Uint8Array => blob(random);
+      roundTrip({ isLocal, atLeast: n(), key: b() }, client.encodeGet, client.decodeGet);
+      roundTrip(
+        { isLocal, reverse, atLeast: n(), from: b(), to: b(), limit: n(), creditBytes: n() },
+        client.encodeRange,
+        client.decodeRange,
+      );
+      roundTrip({ fromRevision: n(), from: b(), to: b(), creditBytes: n() }, client.encodeWatch, client.decodeWatch);
+      roundTrip(
+        { fromRevision: n(), cluster: word(random), creditBytes: n() },
+        client.encodeLedger,
+        client.decodeLedger,
+      );
+      roundTrip(
+        { key: b(), value: b(), revision: n(), expiryMs: random() * 2 ** 41 },
+        client.encodeEntry,
+        client.decodeEntry,
+      );
+    });
+  });
+
+  test('a frame of requests, each with its own body', () => {
+    forSeeds(100, (random) => {
+      const requests = Array.from({ length: below(random, 20) }, () => ({
+        ...{ id: counter(random), kind: below(random, 256), deadlineMs: counter(random), body: blob(random) },
+      }));
+      const writer = new ByteWriter(1);
+      for (const { body, ...request } of requests) {
+        const at = client.beginRequest(writer, request);
+        writer.raw(body);
+        client.endRequest(writer, at);
+      }
+      const reader = new ByteReader(writer.take());
+      const read = [];
+      while (reader.left > 0) {
+        read.push({
+          id: reader.varint(),
+          kind: reader.u8(),
+          deadlineMs: reader.varint(),
+          body: reader.raw(reader.u32()),
+        });
+      }
+      expect(read).toEqual(requests);
+    });
+  });
+
+  test('replies of both kinds, several in a frame', () => {
+    const writer = new ByteWriter(1);
+    client.encodeOk(writer, 1, MAX, utf('extra'));
+    for (const [i, code] of ERROR_CODE_LIST.entries()) {
+      client.encodeFailure(
+        writer,
+        i + 2,
+        new StoreError(code, `text of ${code}`, { data: { limit: i, leader: 'n1' } }),
+      );
+    }
+    client.encodeOk(writer, MAX, 0, new Uint8Array(0));
+    const reader = new ByteReader(writer.take());
+    expect(client.decodeReply(reader)).toEqual({
+      id: 1,
+      revision: MAX,
+      extra: new Uint8Array(utf('extra')),
+      error: undefined,
+    });
+    for (const [i, code] of ERROR_CODE_LIST.entries()) {
+      const reply = client.decodeReply(reader);
+      expect(reply.id).toBe(i + 2);
+      expect(reply.error).toMatchObject({ code, message: `text of ${code}`, data: { limit: i, leader: 'n1' } });
+    }
+    expect(client.decodeReply(reader)).toMatchObject({ id: MAX, revision: 0 });
+    reader.end();
+  });
+
+  test('goodbye', () => {
+    const error = new StoreError('PROTOCOL_VERSION', 'too old');
+    expect(client.decodeGoodbye(frame(client.encodeGoodbye(error), client.FRAME.goodbye))).toMatchObject({
+      ...{ code: 'PROTOCOL_VERSION', message: 'too old' },
+    });
+  });
+});
+
+test('a code that only a newer peer knows is an error of the general kind', () => {
+  const bytes = new ByteWriter().varint(5).u8(250).string('new trouble').string('{"a":1}').take();
+  const reply = client.decodeReply(new ByteReader(bytes));
+  expect(reply.error).toMatchObject({ code: 'INTERNAL', message: 'new trouble', data: { a: 1 } });
+  expect(client.decodeGoodbye(new ByteReader(new ByteWriter().u8(0).string('x').take())).code).toBe('INTERNAL');
+});
+
+test('the data of an error is an object or nothing, and JSON or refused', () => {
+  const failure = (json: string): Uint8Array => new ByteWriter().varint(1).u8(1).string('m').string(json).take();
+  const data = (json: string): unknown => (client.decodeReply(new ByteReader(failure(json))).error as StoreError).data;
+  expect(data('null')).toEqual({});
+  expect(data('3')).toEqual({});
+  expect(Object.getPrototypeOf(data('{"__proto__":{"polluted":1}}'))).toBe(Object.prototype);
+  expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
+  expect(() => data('{')).toThrow('not JSON');
+  expect(() => data('['.repeat(1_000_000))).toThrow('not JSON');
+});
+
+describe('bytes that are made up, changed or cut', () => {
+  const decoders: Readonly<Record<string, (reader: ByteReader) => unknown>> = {
+    hello: client.decodeHello,
+    welcome: client.decodeWelcome,
+    reply: client.decodeReply,
+    goodbye: client.decodeGoodbye,
+    get: client.decodeGet,
+    range: client.decodeRange,
+    watch: client.decodeWatch,
+    ledger: client.decodeLedger,
+    entry: client.decodeEntry,
+  };
+  const samples = [
+    client.encodeHello({ versionMin: 1, versionMax: 1, client: 'sdk' }).subarray(1),
+    client
+      .encodeWelcome({ version: 1, node: 'n1', cluster: 'c', leader: 'n2', leaderUrl: 'ws://x', inFlightMax: 64 })
+      .subarray(1),
+    client.encodeGoodbye(new StoreError('CLOSED', 'bye')).subarray(1),
+    ((writer) => {
+      client.encodeFailure(writer, 3, new StoreError('OVERLOADED', 'much', { data: { limit: 1 } }));
+      return writer.take();
+    })(new ByteWriter()),
+    ((writer) => {
+      client.encodeRange(writer, {
+        isLocal: true,
+        reverse: true,
+        atLeast: 4,
+        from: utf('a'),
+        to: utf('b'),
+        limit: 5,
+        creditBytes: 6,
+      });
+      return writer.take();
+    })(new ByteWriter()),
+  ];
+
+  test.each(Object.entries(decoders))('are read as a %s or refused as PROTOCOL_ERROR, at once', (_name, decode) => {
+    forSeeds(3000, (random) => {
+      const bytes = random() < 0.5 ? randomBytes(random, below(random, 80)) : pick(random, samples).slice();
+      for (let flips = below(random, 3); flips > 0 && bytes.length > 0; flips--)
+        bytes[below(random, bytes.length)] = below(random, 256);
+      try {
+        decode(new ByteReader(bytes.subarray(0, below(random, bytes.length + 1))));
+      } catch (error) {
+        if (!isStoreError(error, 'PROTOCOL_ERROR')) throw error;
+      }
+    });
+  });
+
+  test('of another protocol are no hello', () => {
+    expect(() => client.decodeHello(new ByteReader(utf('GET / HTTP/1.1\r\n')))).toThrow('not a ctlmesh hello');
+  });
+});
