@@ -87,7 +87,7 @@ describe('what is written is read', () => {
       const b = (): Uint8Array => blob(random);
       roundTrip({ isLocal, atLeast: n(), key: b() }, client.encodeGet, client.decodeGet);
       roundTrip(
-        { isLocal, reverse, atLeast: n(), from: b(), to: b(), limit: n(), creditBytes: n() },
+        { isLocal, reverse, atLeast: n(), revision: n(), from: b(), to: b(), limit: n(), creditBytes: n() },
         client.encodeRange,
         client.decodeRange,
       );
@@ -210,6 +210,7 @@ describe('bytes that are made up, changed or cut', () => {
         isLocal: true,
         reverse: true,
         atLeast: 4,
+        revision: 7,
         from: utf('a'),
         to: utf('b'),
         limit: 5,
