@@ -7,6 +7,7 @@
  */
 import { assert, must } from '../../src/core/base/assert.ts';
 import type { Random } from '../../src/core/base/env.ts';
+import type { Message } from '../../src/core/raft/types.ts';
 import { line, RaftCluster, type RaftNode } from './raft-cluster.ts';
 import { seeded } from './raft-random.ts';
 
@@ -21,6 +22,7 @@ export interface Day {
 }
 
 const WIRE_MAX = 300;
+const PAST_MAX = 40;
 /** Ten of the longest waits for an election. */
 const EVENING_TICKS_MAX = 200;
 
@@ -48,6 +50,8 @@ class Chaos {
   readonly #events: readonly (readonly [weight: number, happen: () => void])[];
   readonly #weights: number;
   readonly #reorder: number;
+  /** Some of what was delivered: it may come again, much later. */
+  readonly #past: Message[] = [];
   #crashes = 0;
   #proposals = 0;
   #readsConfirmed = 0;
@@ -74,21 +78,23 @@ class Chaos {
     for (const { disk } of this.#cluster.nodes) disk.readCountMax = among(1, 3, 1000);
     this.#reorder = among(0, 0.1, 0.5);
     this.#events = [
-      [40, () => this.#deliver()],
-      [among(0, 1, 8), () => this.#drop()],
-      [among(0, 1, 8), () => this.#duplicate()],
+      [among(2, 10, 20), () => this.#round()],
+      [among(20, 40), () => this.#deliver()],
+      [among(0, 1, 6), () => this.#drop()],
+      [among(0, 1, 6), () => this.#duplicate()],
       [among(10, 25), () => this.#cluster.turn(this.#someone())],
       [among(4, 20), () => this.#cluster.sync(this.#someone(), among(1, 1, 2, 9))],
-      [among(4, 10), () => this.#cluster.tick(this.#someone(), among(1, 1, 1, 3))],
-      [among(0.2, 2), () => this.#oneNodeIsPaused()],
-      [among(1, 6), () => this.#propose()],
+      [among(1, 10), () => this.#cluster.tick(this.#someone(), among(1, 1, 1, 3))],
+      [among(0.1, 1), () => this.#oneNodeIsPaused()],
+      [among(3, 9), () => this.#propose()],
       [among(0, 4), () => this.#read()],
-      [among(0, 0, 0.2, 1), () => this.#crash()],
-      [among(0.5, 2), () => this.#start()],
+      [among(0, 0.2, 1.5), () => this.#crash()],
+      [among(1, 3), () => this.#start()],
       [among(0, 0.3, 1), () => this.#partition()],
-      [among(0.3, 1), () => this.#cluster.heal()],
+      [among(0.5, 2), () => this.#cluster.heal()],
+      [among(0, 1), () => this.#stall()],
       [among(0, 0.5), () => this.#someone().raft?.unreachable(this.#someone().id)],
-      [among(0, 0, 0.2), () => this.#someone().raft?.campaign()],
+      [among(0, 1, 3), () => this.#someone().raft?.campaign()],
     ];
     this.#weights = this.#events.reduce((sum, [weight]) => sum + weight, 0);
   }
@@ -126,15 +132,27 @@ class Chaos {
     return must(nodes[this.#below(nodes.length)], 'there are nodes');
   }
 
+  /** Time passes for all, and what is on the wire arrives: without such rounds a day is all storm and nothing happens. */
+  #round(): void {
+    const { nodes, wire } = this.#cluster;
+    for (const node of nodes) {
+      this.#cluster.tick(node);
+      this.#cluster.turn(node);
+      if (!node.disk.isStalled) this.#cluster.sync(node, 9);
+    }
+    for (let count = wire.length; count > 0; count--) this.#deliver();
+  }
+
   #deliver(): void {
     const { wire } = this.#cluster;
     // A wire that is full loses what is oldest: unbounded delay, bounded memory.
     if (wire.length > WIRE_MAX) wire.splice(0, wire.length - WIRE_MAX / 2);
     if (wire.length === 0) return;
     const at = this.#random() < this.#reorder ? this.#below(wire.length) : 0;
-    const to = must(wire[at], 'inside the wire').to;
+    const message = must(wire[at], 'inside the wire');
+    this.#past[this.#below(PAST_MAX)] = message;
     this.#cluster.deliver(at);
-    if (this.#random() < 0.7) this.#cluster.turn(this.#cluster.node(to));
+    if (this.#random() < 0.7) this.#cluster.turn(this.#cluster.node(message.to));
   }
 
   #drop(): void {
@@ -144,7 +162,7 @@ class Chaos {
 
   #duplicate(): void {
     const { wire } = this.#cluster;
-    const message = wire[this.#below(wire.length)];
+    const message = this.#past[this.#below(PAST_MAX)];
     if (message !== undefined) wire.splice(this.#below(wire.length + 1), 0, message);
   }
 
@@ -181,7 +199,9 @@ class Chaos {
   }
 
   #crash(): void {
-    const node = this.#someone();
+    let node = this.#someone();
+    // Rather one that has something to lose.
+    for (let i = 0; i < 3 && node.disk.unsynced === 0; i++) node = this.#someone();
     if (node.raft === undefined) return;
     this.#crashes++;
     this.#tally(node);
@@ -202,6 +222,12 @@ class Chaos {
     else if (this.#cluster.leaders[0] !== undefined) this.#cluster.isolate(this.#cluster.leaders[0].id);
   }
 
+  /** A disk that is slow for a while. */
+  #stall(): void {
+    const { disk } = this.#someone();
+    disk.isStalled = !disk.isStalled;
+  }
+
   #tally(node: RaftNode): void {
     for (const { index } of node.reads) if (index !== undefined) this.#readsConfirmed++;
   }
@@ -211,6 +237,7 @@ class Chaos {
     const cluster = this.#cluster;
     const { nodes, checker } = cluster;
     cluster.heal();
+    for (const { disk } of nodes) disk.isStalled = false;
     for (const node of nodes) if (node.raft === undefined) cluster.start(node);
     let index: number | undefined;
     for (let ticks = 0; ; ticks++) {

@@ -65,8 +65,8 @@ export class RaftNode {
   }
 }
 
-/** Everybody waits as long as may be: in examples the next candidate is named, not drawn. */
-const late: Random = () => 0.95;
+/** Everybody waits for ever (nearly): in examples the next candidate is named, not drawn. */
+const late: Random = () => 1000;
 
 const SETTLE_DELIVERIES_MAX = 100_000;
 
@@ -277,10 +277,10 @@ export class RaftCluster {
     }
   }
 
-  /** Makes `id` the leader: others wait until they no longer hear of one, then it stands. */
+  /** Lets `id` stand, once others have waited long enough to listen; it leads if they agree. */
   elect(id: string): Raft {
     for (const node of this.nodes) {
-      // Long enough to listen to a candidate again; too short, with `late`, to stand themselves.
+      // Long enough to listen to a candidate again.
       if (node.raft?.role === 'follower') this.tick(node, this.#limits.electionTicks);
     }
     this.raft(id).campaign();
