@@ -51,7 +51,7 @@ function checkAddresses(): void {
 async function bundleForBrowsers(): Promise<void> {
   await bundle({
     absWorkingDir: root,
-    entryPoints: ['src/client/index.ts'],
+    entryPoints: ['src/client/browser.ts'],
     outfile: 'dist/browser/client.js',
     bundle: true,
     format: 'esm',

@@ -54,13 +54,14 @@ export const start: StartActor<MemtableArgs, undefined> = (args) => {
   };
 
   const publish = (): void => {
+    // In this order: whoever reads the time first and the position after never dates a position too young.
+    shared.set('applied', machine.applied);
     shared.set('timeMs', Math.floor(machine.timeMs));
     const next = machine.nextExpiryMs;
     shared.set('nextExpiryMs', next === Number.POSITIVE_INFINITY ? 0 : Math.ceil(next));
     shared.set('memtableBytes', table.usedBytes);
     shared.set('keys', table.liveKeys);
     shared.set('sessions', machine.sessions.size);
-    shared.set('applied', machine.applied);
     send(answers, machine.results.view(), 'gateway');
     machine.results.reset();
     send(ledger, machine.records.view(), 'shipper');

@@ -192,11 +192,11 @@ export class Shipper {
   // ── snapshots ──
 
   #beginSnapshot(sub: Subscription): void {
+    // Time first: it is then at most the revision's, and a copy can only look older than it is.
+    const timeMs = this.#world.timeMs();
     const revision = toIndex(this.#world.applied());
     const cursor = this.#world.memtable.scan({ from: new Uint8Array(0), to: undefined, reverse: false }, revision);
     sub.snapshot = { cursor, revision };
-    // The time of a revision is at most the newest time: said too low it only makes a copy look older.
-    const timeMs = this.#world.timeMs();
     this.#post(sub, (writer) => writer.u8(PART.snapshotBegin).u64(revision).f64(timeMs));
   }
 

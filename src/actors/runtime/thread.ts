@@ -41,6 +41,8 @@ export interface PlainFailure {
   readonly code: ErrorCode | undefined;
   readonly data: Readonly<Record<string, unknown>>;
   readonly stack: string | undefined;
+  /** Of a system error, its own or its cause's: code, address, port, path. */
+  readonly system: Readonly<Record<string, unknown>> | undefined;
 }
 
 export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: PlainFailure };
@@ -172,17 +174,35 @@ export class Thread<Started> {
 }
 
 export function toPlain(error: unknown): PlainFailure {
-  if (error instanceof StoreError) {
-    return { message: error.message, code: error.code, data: error.data, stack: error.stack };
+  const isError = error instanceof Error;
+  return {
+    message: isError ? error.message : String(error),
+    code: error instanceof StoreError ? error.code : undefined,
+    data: error instanceof StoreError ? error.data : {},
+    stack: isError ? error.stack : undefined,
+    system: systemFacts(error),
+  };
+}
+
+function systemFacts(error: unknown): Record<string, unknown> | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const { code, syscall, address, port, path } = at as NodeJS.ErrnoException & { address?: string; port?: number };
+    if (syscall !== undefined) return { code, syscall, address, port, path, message: at.message };
   }
-  const message = error instanceof Error ? error.message : String(error);
-  return { message, code: undefined, data: {}, stack: error instanceof Error ? error.stack : undefined };
+  return undefined;
 }
 
 function fromPlain(failure: PlainFailure, actor: string): StoreError {
   const message = failure.code === undefined ? `${actor}: ${failure.message}` : failure.message;
-  return new StoreError(failure.code ?? 'ACTOR_STOPPED', message, {
-    data: { ...failure.data, actor },
-    cause: failure.stack,
-  });
+  const { system } = failure;
+  const cause = system === undefined ? failure.stack : Object.assign(new Error(String(system['message'])), system);
+  return new StoreError(failure.code ?? 'ACTOR_STOPPED', message, { data: { ...failure.data, actor }, cause });
 }
+
+/** Two ends of a channel between threads, for the few messages that are not bulk. */
+export function portPair(): [MessagePort, MessagePort] {
+  const { port1, port2 } = new MessageChannel();
+  return [port1, port2];
+}
+
+export type { MessagePort };

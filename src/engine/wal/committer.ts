@@ -131,8 +131,17 @@ export class Committer {
     return this.#logged;
   }
 
+  /**
+   * Somebody else failed (the syncer): nothing more is written. Above all no closing mark: a sync of ours could
+   * succeed after the failed one, and prove nothing about its bytes.
+   */
+  poison(failure: StoreError): void {
+    this.#failure ??= failure;
+  }
+
   /** Between groups: learns what is synced, and begins a new segment when this one is full. */
   turn(): void {
+    if (this.#failure !== undefined) throw this.#failure;
     assert(this.#groupRecords === 0, 'a turn is between groups');
     const synced = this.#options.synced();
     let count = 0;
@@ -152,6 +161,8 @@ export class Committer {
     if (file === undefined) return;
     try {
       if (this.#failure === undefined) this.#seal(file);
+    } catch (cause) {
+      throw this.#fail('close', cause);
     } finally {
       this.#file = undefined;
       file.close();
@@ -216,7 +227,8 @@ export class Committer {
 
   #fail(what: string, cause: unknown): StoreError {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    this.#failure = new StoreError('DISK_FAILED', `the WAL could not ${what} ${this.#path()}: ${reason}`, { cause });
+    // The first failure stays the one that is told: a rotation fails because its write did.
+    this.#failure ??= new StoreError('DISK_FAILED', `the WAL could not ${what} ${this.#path()}: ${reason}`, { cause });
     return this.#failure;
   }
 }

@@ -24,6 +24,8 @@ interface Cursor {
   segment: number;
   file: DiskFile;
   scanner: SegmentScanner;
+  /** The newest record read was a mark: only behind one may the next segment follow. */
+  isSealed: boolean;
   /** Entries read but not asked for yet. */
   rest: Entry[];
   usedAt: number;
@@ -86,6 +88,7 @@ export class WalReader {
       return;
     }
     const decoded = decodeRecord(record.payload);
+    cursor.isSealed = decoded.kind === 'mark';
     if (decoded.kind === 'mark') return;
     let next = cursor.nextIndex as number;
     for (const entry of decoded.entries) {
@@ -99,7 +102,7 @@ export class WalReader {
   #nextSegment(cursor: Cursor): void {
     const stop = must(cursor.scanner.stop, 'a scanner says where it stopped');
     const next = `${this.#dir}/${segmentName(cursor.segment + 1)}`;
-    if (!this.#disk.exists(next)) {
+    if (!cursor.isSealed || !this.#disk.exists(next)) {
       this.#drop(cursor);
       const path = `${this.#dir}/${segmentName(cursor.segment)}`;
       throw new StoreError(
@@ -110,6 +113,7 @@ export class WalReader {
     }
     cursor.file.close();
     cursor.segment++;
+    cursor.isSealed = false;
     cursor.file = this.#disk.open(next, 'read');
     cursor.scanner = new SegmentScanner(cursor.file, cursor.segment);
   }
@@ -125,7 +129,8 @@ export class WalReader {
     const place = this.#placeBefore(index);
     const file = this.#disk.open(`${this.#dir}/${segmentName(place.segment)}`, 'read');
     const scanner = new SegmentScanner(file, place.segment, place.offset);
-    const cursor: Cursor = { nextIndex: index, segment: place.segment, file, scanner, rest: [], usedAt: 0 };
+    const { segment } = place;
+    const cursor: Cursor = { nextIndex: index, segment, file, scanner, isSealed: false, rest: [], usedAt: 0 };
     this.#cursors.push(cursor);
     return cursor;
   }

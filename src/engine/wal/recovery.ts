@@ -7,10 +7,13 @@
  * segment, an LSN that does not follow, proof of sync behind the stop. Damage refuses to open, with file and
  * offset; no byte is changed.
  *
- * Guarantee: what is recovered is a prefix of what was written, and holds everything that was synced.
+ * What is kept but not proven to have been synced is written again before it is synced: after a failed sync the
+ * kernel takes its pages for clean, so they can be read (by us, now) and yet never reach the disk.
+ *
+ * Guarantee: what is recovered is a prefix of what was written, holds everything that was synced, and is synced.
  */
 import { assert } from '../../core/base/assert.ts';
-import type { Disk } from '../../core/base/env.ts';
+import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { type Index, type Lsn, plus, toIndex, toLsn, toTerm } from '../../core/base/position.ts';
 import type { TermRun } from '../../core/raft/log.ts';
@@ -49,8 +52,9 @@ export function listSegments(disk: Disk, dir: string): number[] {
     .map(segmentNumber)
     .filter((number) => number !== undefined)
     .sort((a, b) => a - b);
-  for (let i = 1; i < numbers.length; i++) {
-    const expected = (numbers[i - 1] as number) + 1;
+  // None is ever removed yet, so the first is 1.
+  for (let i = 0; i < numbers.length; i++) {
+    const expected = i + 1;
     if (numbers[i] !== expected) throw damaged(`${dir}/${segmentName(expected)}`, 0, 'the segment is missing');
   }
   return numbers;
@@ -111,9 +115,11 @@ export function recoverWal(disk: Disk, dir: string): Recovered {
     const isLast = i === segments.length - 1;
     const file = disk.open(path, 'write');
     try {
-      const offset = readSegment(state, file, segment, path);
+      const { end: offset, provenTo } = readSegment(state, file, segment, path);
       if (!isLast) {
         if (!state.isSealed) throw damaged(path, offset, 'the segment ends before its closing mark');
+        // A clean close leaves a mark as well, and the segment goes on behind it.
+        if (tornBytes(file, offset) > 0) throw damaged(path, offset, 'what follows the mark cannot be read');
         continue;
       }
       const proof = findProofOfSync(file, segment, offset);
@@ -121,6 +127,7 @@ export function recoverWal(disk: Disk, dir: string): Recovered {
       trimmedBytes = tornBytes(file, offset);
       // Cut also when only zeros follow: what was never promised must not come back behind new records.
       file.truncate(offset);
+      rewrite(file, provenTo, offset);
       file.fdatasync();
       tail = { segment, offset };
     } finally {
@@ -142,15 +149,21 @@ export function recoverWal(disk: Disk, dir: string): Recovered {
   };
 }
 
-/** Folds a segment's records; returns the offset after the last good one. */
+/**
+ * Folds a segment's records. Returns the offset after the last good one, and up to where they prove that the
+ * segment was synced.
+ */
 function readSegment(
   state: WalState,
-  file: ReturnType<Disk['open']>,
+  file: DiskFile,
   segment: number,
   path: string,
-): number {
+): { end: number; provenTo: number } {
   const scanner = new SegmentScanner(file, segment);
+  // The mark that counts is this segment's own.
+  state.isSealed = false;
   let end = 0;
+  let provenTo = 0;
   for (let record = scanner.next(); record !== undefined; record = scanner.next()) {
     try {
       state.fold(decodeRecord(record.payload), {
@@ -162,12 +175,24 @@ function readSegment(
       throw damaged(path, record.start, cause instanceof Error ? cause.message : String(cause), cause);
     }
     end = record.end;
+    provenTo = Math.max(provenTo, record.syncedOffset);
   }
-  return end;
+  return { end, provenTo };
+}
+
+/** Writes [from, to) again as it is, so that the next sync is about these bytes whatever became of the last. */
+function rewrite(file: DiskFile, from: number, to: number): void {
+  const bytes = new Uint8Array(1024 * 1024);
+  for (let at = from; at < to; ) {
+    const read = file.read(bytes, 0, Math.min(bytes.length, to - at), at);
+    assert(read > 0, 'what was read before can be read again');
+    file.write(bytes.subarray(0, read), at);
+    at += read;
+  }
 }
 
 /** Bytes behind `offset` that are not zero-fill: how much of a torn write there is. */
-function tornBytes(file: ReturnType<Disk['open']>, offset: number): number {
+function tornBytes(file: DiskFile, offset: number): number {
   const bytes = new Uint8Array(64 * 1024);
   let last = offset;
   for (let at = offset; ; ) {

@@ -17,6 +17,8 @@ export interface ScannedRecord {
   readonly start: number;
   /** Offset after its last chunk. */
   readonly end: number;
+  /** Its chunks say that the segment was synced up to here before they were written. */
+  readonly syncedOffset: number;
 }
 
 export class SegmentScanner {
@@ -45,6 +47,7 @@ export class SegmentScanner {
     const start = this.#skipTrailer(this.#at);
     let at = start;
     const parts: Uint8Array[] = [];
+    let syncedOffset = 0;
     for (;;) {
       at = this.#skipTrailer(at);
       const chunk = this.#chunkAt(at);
@@ -53,14 +56,15 @@ export class SegmentScanner {
       if (isStart !== (parts.length === 0)) return this.#end(start, 'a record begins or ends in the wrong place');
       const payload = this.#window.subarray(chunk.from, chunk.to);
       at += HEADER_BYTES + payload.length;
+      syncedOffset = Math.max(syncedOffset, chunk.syncedOffset);
       if (chunk.type === CHUNK.whole) {
         this.#at = at;
-        return { payload, start, end: at };
+        return { payload, start, end: at, syncedOffset };
       }
       parts.push(payload.slice());
       if (chunk.type === CHUNK.last) {
         this.#at = at;
-        return { payload: join(parts), start, end: at };
+        return { payload: join(parts), start, end: at, syncedOffset };
       }
     }
   }
@@ -148,7 +152,9 @@ export function findProofOfSync(file: DiskFile, segment: number, offset: number)
       const type = bytes[at + 6] as number;
       if (type < CHUNK.whole || type > CHUNK.last) continue;
       const chunk = readChunk(bytes, at, segment);
-      if (chunk !== undefined && chunk.syncedOffset > offset) return block + at;
+      if (chunk === undefined || chunk.syncedOffset <= offset) continue;
+      // What claims a sync of bytes behind itself was never ours: a value may hold anything, also chunks.
+      if (chunk.syncedOffset <= block + at) return block + at;
     }
   }
   return undefined;

@@ -1,0 +1,111 @@
+/**
+ * ReadBarrier: when may a linearizable read be answered here?
+ *
+ * A read needs an index that a leader confirmed with a quorum after the read arrived, and then this node to
+ * have applied that far. All reads that arrive while one round is under way share the next one, so the cost of
+ * a round (a heartbeat to a quorum) is per round trip and not per read.
+ *
+ *   add → next round → confirmed (index) → applied >= index → released, in index order
+ *
+ * A round that is lost or refused is asked again; reads wait until their own deadline, which the gateway keeps.
+ */
+
+export interface Waiter {
+  /** Released once this node has applied this far. Set by the barrier; at least `atLeast`. */
+  needs: number;
+}
+
+export interface BarrierWorld {
+  /** Asks replication for a read index; the answer comes to `answer`. */
+  readonly ask: (id: number) => void;
+  readonly nowMs: () => number;
+}
+
+const ROUND_DEADLINE_MS = 300;
+const RETRY_AFTER_MS = 20;
+
+export class ReadBarrier<T extends Waiter> {
+  readonly #world: BarrierWorld;
+  #next: T[] = [];
+  #round: { readonly id: number; readonly waiters: T[]; readonly askedMs: number } | undefined;
+  #confirmed: T[] = [];
+  #nextId = 1;
+  #notBeforeMs = 0;
+
+  constructor(world: BarrierWorld) {
+    this.#world = world;
+  }
+
+  get waiting(): number {
+    return this.#next.length + (this.#round?.waiters.length ?? 0) + this.#confirmed.length;
+  }
+
+  /** Waits for a confirmed index; `waiter.needs` says what it needs beside that. */
+  add(waiter: T): void {
+    this.#next.push(waiter);
+  }
+
+  /** Waits only until this node has applied `waiter.needs`. */
+  addApplied(waiter: T): void {
+    this.#confirmed.push(waiter);
+  }
+
+  /** Starts a round when there is someone to ask for and none is under way. Once per turn. */
+  flush(): void {
+    const nowMs = this.#world.nowMs();
+    if (this.#round !== undefined) {
+      if (nowMs - this.#round.askedMs < ROUND_DEADLINE_MS) return;
+      this.#giveBack();
+    }
+    if (this.#next.length === 0 || nowMs < this.#notBeforeMs) return;
+    const id = this.#nextId;
+    this.#nextId = (id + 1) >>> 0;
+    this.#round = { id, waiters: this.#next, askedMs: nowMs };
+    this.#next = [];
+    this.#world.ask(id);
+  }
+
+  /** The answer to round `id`: an index, or 0 when nobody could confirm one. */
+  answer(id: number, index: number): void {
+    if (this.#round?.id !== id) return;
+    if (index === 0) {
+      this.#giveBack();
+      this.#notBeforeMs = this.#world.nowMs() + RETRY_AFTER_MS;
+      return;
+    }
+    for (const waiter of this.#round.waiters) {
+      if (waiter.needs < index) waiter.needs = index;
+      this.#confirmed.push(waiter);
+    }
+    this.#round = undefined;
+  }
+
+  /** Takes out everyone who may be answered now. */
+  release(applied: number): T[] {
+    if (this.#confirmed.length === 0) return [];
+    const released = this.#confirmed.filter((waiter) => waiter.needs <= applied);
+    if (released.length > 0) this.#confirmed = this.#confirmed.filter((waiter) => waiter.needs > applied);
+    return released;
+  }
+
+  /** Takes out everyone for whom `gone` says so (past the deadline, connection closed). */
+  remove(gone: (waiter: T) => boolean): T[] {
+    const removed: T[] = [];
+    const keep = (waiters: T[]): T[] =>
+      waiters.filter((waiter) => {
+        if (!gone(waiter)) return true;
+        removed.push(waiter);
+        return false;
+      });
+    this.#next = keep(this.#next);
+    this.#confirmed = keep(this.#confirmed);
+    if (this.#round !== undefined) this.#round = { ...this.#round, waiters: keep(this.#round.waiters) };
+    return removed;
+  }
+
+  #giveBack(): void {
+    if (this.#round === undefined) return;
+    this.#next = [...this.#round.waiters, ...this.#next];
+    this.#round = undefined;
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * Supervisor: the threads of a node, from the first to the last and back.
+ *
+ * Starts them in the order in which they need each other, watches them, and stops them in reverse. In first
+ * light the answer to a dead actor is simple and safe: the node stops (nothing unsynced was ever promised), and
+ * whoever runs the node starts it again; it rebuilds its state from the log.
+ */
+import { StoreError } from '../core/base/errors.ts';
+import * as committer from './wal-committer.thread.ts';
+import * as memtable from './memtable.thread.ts';
+import { type LogFunction, type MessagePort, portPair, Thread } from './runtime/thread.ts';
+import type { ActorName } from './shared.ts';
+import * as shipper from './shipper.thread.ts';
+import * as syncer from './syncer.thread.ts';
+import type { Plumbing } from './topology.ts';
+
+/** What the replication thread (which lives in net, with its sockets) says when it has started. */
+export interface ReplicationStarted {
+  readonly lastLsn: number;
+  readonly tail: { readonly segment: number; readonly offset: number } | undefined;
+}
+
+export interface SupervisorOptions {
+  readonly plumbing: Plumbing;
+  /** The replication thread: its module, and everything but the plumbing that it wants. */
+  readonly replication: { readonly module: string; readonly args: Readonly<Record<string, unknown>> };
+  readonly walDir: string;
+  readonly walSegmentBytes: number;
+  readonly ledgerBytes: number;
+  readonly subscriptionsMax: number;
+  readonly cluster: string;
+  readonly node: string;
+  /** This boot's number in commands. */
+  readonly origin: number;
+  readonly log: LogFunction;
+}
+
+const STOP_DEADLINE_MS = 3_000;
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  /** In the order of their start. */
+  readonly #threads: Thread<unknown>[] = [];
+  readonly shipperPort: MessagePort;
+  readonly #shipperFarPort: MessagePort;
+  #isStopping = false;
+  #fail: (reason: StoreError) => void = () => {};
+  /** Resolves with the reason when an actor ended that should not have. */
+  readonly failed: Promise<StoreError>;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    [this.shipperPort, this.#shipperFarPort] = portPair();
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
+  }
+
+  /** Actors that run, with whether they do: for health. */
+  get actors(): readonly { readonly name: string; readonly isRunning: boolean }[] {
+    return this.#threads.map((thread) => ({ name: thread.name, isRunning: !this.#ended.has(thread.name) }));
+  }
+
+  readonly #ended = new Set<string>();
+
+  /** Starts everything; on a failure stops what had started, newest first, and throws it. */
+  async start(): Promise<void> {
+    const { plumbing, replication, walDir, walSegmentBytes, ledgerBytes, subscriptionsMax, cluster, node, origin } =
+      this.#options;
+    const { rings, memtable: table } = plumbing;
+    const shared = plumbing.shared.buffer;
+    try {
+      const log = (await this.#spawn('replication', replication.module, {
+        ...replication.args,
+        shared,
+        inbox: rings.inbox,
+        toGateway: rings.toGateway,
+        records: rings.records,
+        committed: rings.committed,
+        places: rings.places,
+      })) as ReplicationStarted;
+      const committerArgs: committer.CommitterArgs = {
+        shared,
+        records: rings.records,
+        places: rings.places,
+        dir: walDir,
+        segmentBytes: walSegmentBytes,
+        lastLsn: log.lastLsn,
+        tail: log.tail,
+      };
+      await this.#spawn('wal-committer', committer.url, committerArgs);
+      await this.#spawn('syncer', syncer.url, { shared, lastLsn: log.lastLsn } satisfies syncer.SyncerArgs);
+      const shipperArgs: shipper.ShipperArgs = {
+        shared,
+        memtable: table,
+        ledger: rings.ledger,
+        cluster,
+        node,
+        windowBytes: ledgerBytes,
+        subscriptionsMax,
+      };
+      await this.#spawn('shipper', shipper.url, shipperArgs, { gateway: this.#shipperFarPort });
+      const memtableArgs: memtable.MemtableArgs = {
+        shared,
+        memtable: table,
+        committed: rings.committed,
+        answers: rings.answers,
+        ledger: rings.ledger,
+        origin,
+      };
+      await this.#spawn('memtable', memtable.url, memtableArgs);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Stops all actors, in the order that loses nothing. May be called twice. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    // Nothing new enters; then the syncer leaves the file to the committer, which seals it; readers last.
+    const order: readonly ActorName[] = ['replication', 'syncer', 'wal-committer', 'memtable', 'shipper'];
+    for (const name of order) {
+      const thread = this.#threads.find((candidate) => candidate.name === name);
+      await thread?.stop(STOP_DEADLINE_MS);
+    }
+    this.shipperPort.close();
+  }
+
+  /** What each actor says of itself. */
+  async inspect(): Promise<Record<string, unknown>> {
+    const answers = await Promise.all(
+      this.#threads.map(async (thread) => [thread.name, await thread.inspect()] as const),
+    );
+    return Object.fromEntries(answers);
+  }
+
+  async #spawn(
+    name: ActorName,
+    module: string,
+    args: unknown,
+    ports: Readonly<Record<string, MessagePort>> = {},
+  ): Promise<unknown> {
+    const { plumbing, log } = this.#options;
+    const thread = new Thread<unknown>({
+      name,
+      module,
+      args,
+      ports,
+      log,
+      control: {
+        begin: () => plumbing.shared.beginControl(name),
+        end: () => plumbing.shared.endControl(name),
+      },
+    });
+    this.#threads.push(thread);
+    void thread.ended.then((reason) => {
+      this.#ended.add(name);
+      if (this.#isStopping) return;
+      const failure = reason ?? new StoreError('ACTOR_STOPPED', `${name} ended`);
+      log('error', 'actor.failed', { actor: name, code: failure.code, message: failure.message });
+      this.#fail(failure);
+    });
+    return thread.start();
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * Topology: which actors there are, what wakes them, and what they share. The tree as data.
+ *
+ *   gateway ──commands──▶ replication ──records──▶ wal-committer ──(logged)──▶ syncer
+ *      ▲  ▲                 │  ▲   ▲───────────────(synced)──────────────────────┘
+ *      │  └──refusals───────┘  └──places── wal-committer
+ *      │                    └──committed──▶ memtable ──ledger──▶ shipper
+ *      └──────────answers───────────────────────┘                  │
+ *      └──────────parts (port)─────────────────────────────────────┘
+ *
+ * Every ring has one writer and one reader. Sizes: a ring holds any frame that its writer may make, twice.
+ */
+import { createRing } from './runtime/ring.ts';
+import { Shared } from './shared.ts';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** Ring sizes in bytes; a power of two. The largest frame: a txn (4 MiB) with what it expires. */
+export const RING_BYTES: Readonly<
+  Record<'inbox' | 'toGateway' | 'records' | 'committed' | 'places' | 'answers' | 'ledger', number>
+> = {
+  inbox: 16 * MIB,
+  toGateway: MIB,
+  records: 16 * MIB,
+  committed: 16 * MIB,
+  places: 16 * KIB,
+  answers: 16 * MIB,
+  ledger: 16 * MIB,
+};
+
+/** All memory that the threads of a node share. */
+export interface Plumbing {
+  readonly shared: Shared;
+  readonly rings: Readonly<Record<keyof typeof RING_BYTES, SharedArrayBuffer>>;
+  readonly memtable: SharedArrayBuffer;
+}
+
+export function createPlumbing(memtableBytes: number): Plumbing {
+  const rings = Object.fromEntries(
+    Object.entries(RING_BYTES).map(([name, bytes]) => [name, createRing(bytes)]),
+  ) as Plumbing['rings'];
+  return { shared: new Shared(), rings, memtable: new SharedArrayBuffer(memtableBytes) };
+}

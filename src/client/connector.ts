@@ -1,0 +1,199 @@
+/**
+ * Connector: keeps one connection to a good node, for as long as the client lives.
+ *
+ * It tries the endpoints it was given and the leader it hears of; prefers the leader, because a write there
+ * saves a hop; and comes back after every loss, with jittered back-off. A node that cannot be reached is passed
+ * over for a while, so a leader whose address means nothing from here does not keep the client away from the
+ * others, which forward.
+ */
+import { ByteReader } from '../core/base/bytes.ts';
+import { StoreError } from '../core/base/errors.ts';
+import * as wire from '../core/wire/client.ts';
+import type { Dial, Transport } from './transport.ts';
+import type { ClientEvent } from './types.ts';
+
+export interface ConnectorOptions {
+  readonly urls: readonly string[];
+  readonly dial: Dial;
+  /** Stay on the first endpoint. */
+  readonly pinned: boolean;
+  /** A connection is greeted and may be used. */
+  readonly onConnected: (welcome: wire.Welcome) => void;
+  /** A frame other than greetings. */
+  readonly onFrame: (type: number, reader: ByteReader) => void;
+  /** The connection that was announced is gone. */
+  readonly onDisconnected: (reason: string) => void;
+  /** It will never work: every endpoint speaks another protocol, say. */
+  readonly onFatal: (error: StoreError) => void;
+  readonly onEvent: (event: ClientEvent) => void;
+}
+
+const WELCOME_DEADLINE_MS = 3_000;
+const RETRY_MS_MIN = 10;
+const RETRY_MS_MAX = 1_000;
+const AVOID_MS = 3_000;
+
+export class Connector {
+  readonly #options: ConnectorOptions;
+  readonly #urls: string[];
+  readonly #avoidUntil = new Map<string, number>();
+  #preferred: string | undefined;
+  #next: number;
+  #attempts = 0;
+  #transport: Transport | undefined;
+  #url: string | undefined;
+  #isReady = false;
+  #isClosed = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Counts dials: what an older connection still says is not heard. */
+  #generation = 0;
+  #lastReason = 'not tried yet';
+
+  constructor(options: ConnectorOptions) {
+    this.#options = options;
+    this.#urls = [...options.urls];
+    this.#next = options.pinned ? 0 : Math.floor(Math.random() * this.#urls.length);
+    this.#dial();
+  }
+
+  /** The endpoint in use. */
+  get endpoint(): string | undefined {
+    return this.#isReady ? this.#url : undefined;
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Why there is no connection, for an error's text. */
+  get lastReason(): string {
+    return this.#lastReason;
+  }
+
+  get bufferedBytes(): number {
+    return this.#transport?.bufferedBytes ?? 0;
+  }
+
+  send(frame: Uint8Array<ArrayBuffer>): void {
+    this.#transport?.send(frame);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#isReady = false;
+    this.#generation++;
+    clearTimeout(this.#timer);
+    this.#transport?.close();
+  }
+
+  #dial(): void {
+    if (this.#isClosed) return;
+    const generation = ++this.#generation;
+    const url = this.#choose();
+    this.#url = url;
+    const isCurrent = (): boolean => generation === this.#generation;
+    this.#timer = setTimeout(() => {
+      if (isCurrent()) this.#lost(url, 'no welcome in time');
+    }, WELCOME_DEADLINE_MS);
+    try {
+      this.#transport = this.#options.dial(url, {
+        onOpen: () => {
+          if (!isCurrent()) return;
+          const version = wire.PROTOCOL_VERSION;
+          const hello = wire.encodeHello({ versionMin: version, versionMax: version, client: 'ctlmesh-js' });
+          this.#transport?.send(Uint8Array.from(hello));
+        },
+        onFrame: (frame) => {
+          if (isCurrent()) this.#frame(url, frame);
+        },
+        onClose: (reason) => {
+          if (isCurrent()) this.#lost(url, reason);
+        },
+      });
+    } catch (error) {
+      clearTimeout(this.#timer);
+      this.#options.onFatal(error instanceof StoreError ? error : new StoreError('INTERNAL', String(error)));
+    }
+  }
+
+  #frame(url: string, frame: Uint8Array): void {
+    try {
+      const reader = new ByteReader(frame);
+      const type = reader.u8();
+      if (type === wire.FRAME.goodbye) this.#goodbye(url, wire.decodeGoodbye(reader));
+      else if (type === wire.FRAME.notice) this.#leaderIs(reader.string(), reader.string());
+      else if (this.#isReady) this.#options.onFrame(type, reader);
+      else this.#welcome(url, wire.decodeWelcome(reader));
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      this.#lost(url, `${error.code}: ${error.message}`);
+    }
+  }
+
+  #welcome(url: string, welcome: wire.Welcome): void {
+    clearTimeout(this.#timer);
+    if (welcome.leader !== welcome.node && this.#moveTo(welcome.leaderUrl)) return;
+    this.#isReady = true;
+    this.#attempts = 0;
+    this.#options.onEvent({ kind: 'connected', url, node: welcome.node });
+    this.#options.onConnected(welcome);
+  }
+
+  #goodbye(url: string, error: StoreError): void {
+    if (error.code === 'PROTOCOL_VERSION' && (this.#options.pinned || this.#urls.length === 1)) {
+      this.close();
+      this.#options.onFatal(error);
+      return;
+    }
+    this.#lost(url, `${error.code}: ${error.message}`);
+  }
+
+  #leaderIs(leader: string, leaderUrl: string): void {
+    if (leader !== '' && leaderUrl !== this.#url && this.#isReady) this.#moveTo(leaderUrl);
+  }
+
+  /** Leaves for `url` if that is worth a try; what is under way is sent again there, and happens once. */
+  #moveTo(url: string): boolean {
+    if (this.#options.pinned || url === '' || url === this.#url) return false;
+    if ((this.#avoidUntil.get(url) ?? 0) > performance.now()) return false;
+    this.#preferred = url;
+    const wasReady = this.#isReady;
+    this.#isReady = false;
+    this.#generation++;
+    this.#transport?.close();
+    if (wasReady) this.#options.onDisconnected('moving to the leader');
+    this.#dial();
+    return true;
+  }
+
+  #lost(url: string, reason: string): void {
+    clearTimeout(this.#timer);
+    this.#lastReason = `${url}: ${reason}`;
+    this.#generation++;
+    this.#transport?.close();
+    this.#transport = undefined;
+    this.#avoidUntil.set(url, performance.now() + AVOID_MS);
+    if (this.#isReady) {
+      this.#isReady = false;
+      this.#options.onEvent({ kind: 'disconnected', url, reason });
+      this.#options.onDisconnected(reason);
+    }
+    if (this.#isClosed) return;
+    // Another endpoint is tried at once; waiting is for when all of them failed.
+    const isRound = this.#attempts % Math.max(1, this.#urls.length) === this.#urls.length - 1;
+    const span = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.floor(this.#attempts / this.#urls.length));
+    const delayMs = isRound ? RETRY_MS_MIN + Math.floor(Math.random() * span) : 0;
+    this.#attempts++;
+    this.#options.onEvent({ kind: 'retrying', attempt: this.#attempts, delayMs, reason });
+    this.#timer = setTimeout(() => this.#dial(), delayMs);
+  }
+
+  #choose(): string {
+    const preferred = this.#preferred;
+    this.#preferred = undefined;
+    if (preferred !== undefined) return preferred;
+    const url = this.#urls[this.#next % this.#urls.length] as string;
+    if (!this.#options.pinned) this.#next++;
+    return url;
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * What reads give: bytes, with the conversions people want made when they are asked for.
+ */
+import { text } from '../core/base/bytes.ts';
+import type { Revision } from '../core/base/position.ts';
+import type { Bytes, Entry, WatchEvent } from './types.ts';
+
+const encoder = new TextEncoder();
+
+/** Bytes of a key or value as given: text is UTF-8. */
+export function toBytes(value: Bytes): Uint8Array {
+  if (typeof value === 'string') return encoder.encode(value);
+  if (value instanceof Uint8Array) return value;
+  throw new TypeError('a key or value is a string or a Uint8Array');
+}
+
+class Content {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly revision: Revision;
+
+  constructor(key: Uint8Array, value: Uint8Array, revision: Revision) {
+    this.key = key;
+    this.value = value;
+    this.revision = revision;
+  }
+
+  keyText(): string {
+    return text(this.key);
+  }
+
+  text(): string {
+    return text(this.value);
+  }
+
+  json(): unknown {
+    return JSON.parse(this.text());
+  }
+}
+
+export class ClientEntry extends Content implements Entry {
+  readonly expiryMs: number | undefined;
+
+  constructor(key: Uint8Array, value: Uint8Array, revision: Revision, expiryMs: number) {
+    super(key, value, revision);
+    this.expiryMs = expiryMs === 0 ? undefined : expiryMs;
+  }
+}
+
+export class ClientWatchEvent extends Content implements WatchEvent {
+  readonly kind: 'put' | 'delete';
+  readonly timeMs: number;
+  readonly lastOfRevision: boolean;
+
+  constructor(
+    change: { readonly kind: 'put' | 'delete'; readonly key: Uint8Array; readonly value: Uint8Array },
+    at: { readonly revision: Revision; readonly timeMs: number; readonly lastOfRevision: boolean },
+  ) {
+    super(change.key, change.value, at.revision);
+    this.kind = change.kind;
+    this.timeMs = at.timeMs;
+    this.lastOfRevision = at.lastOfRevision;
+  }
+}

@@ -1,0 +1,28 @@
+/**
+ * What users of the SDK may have, on every platform.
+ */
+export { type ErrorCode, ERROR_CODES, isStoreError, type Retry, StoreError } from '../core/base/errors.ts';
+export type { Revision } from '../core/base/position.ts';
+export type {
+  Bytes,
+  CallOptions,
+  Client,
+  ClientEvent,
+  ClientState,
+  ConnectOptions,
+  DeleteResult,
+  Entry,
+  GetOptions,
+  LedgerFrame,
+  LedgerOptions,
+  NodeStatus,
+  PutOptions,
+  RangeOptions,
+  SnapshotEntry,
+  TxnBuilder,
+  TxnOpResult,
+  TxnResult,
+  WatchEvent,
+  WatchOptions,
+  WriteResult,
+} from './types.ts';

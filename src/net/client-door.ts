@@ -1,0 +1,127 @@
+/**
+ * The clients' door: WebSocket connections of SDKs, handed to the gateway frame by frame.
+ *
+ * Limits before anything else: how many connections, how large a frame, how long a handshake; compression off
+ * (it costs memory per socket and invites bombs). A web page is turned away (its Origin header tells) unless its
+ * origin is allowed: nobody's browser tab should reach a store on localhost. Half-open sockets are found by
+ * pings.
+ */
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Gateway } from '../actors/gateway.ts';
+import type { Door } from '../actors/gateway-connection.ts';
+import type { LogFunction } from '../actors/runtime/thread.ts';
+import { StoreError } from '../core/base/errors.ts';
+import { LIMITS } from '../core/model/limits.ts';
+import { encodeGoodbye } from '../core/wire/client.ts';
+
+export interface ClientDoorOptions {
+  readonly url: string;
+  readonly connectionsMax: number;
+  readonly originsAllowed: readonly string[];
+  readonly gateway: Gateway;
+  readonly log: LogFunction;
+}
+
+const PING_EVERY_MS = 5_000;
+const SILENCE_MS_MAX = 15_000;
+/** How long a client may take to close after a goodbye. */
+const CLOSE_MS = 1_000;
+
+export class ClientDoor {
+  readonly #options: ClientDoorOptions;
+  readonly #server: WebSocketServer;
+  readonly #heard = new Map<WebSocket, number>();
+  readonly #pinger: NodeJS.Timeout;
+
+  private constructor(options: ClientDoorOptions, server: WebSocketServer) {
+    this.#options = options;
+    this.#server = server;
+    server.on('connection', (socket) => this.#accept(socket));
+    server.on('error', (error) => options.log('error', 'door.server', { message: error.message }));
+    this.#pinger = setInterval(() => this.#ping(), PING_EVERY_MS);
+  }
+
+  static async open(options: ClientDoorOptions): Promise<ClientDoor> {
+    const address = new URL(options.url);
+    const server = new WebSocketServer({
+      host: address.hostname.replace(/^\[|\]$/g, ''),
+      port: Number(address.port),
+      perMessageDeflate: false,
+      maxPayload: LIMITS.frameBytesMax,
+      clientTracking: true,
+      verifyClient: ({ origin }: { origin: string | undefined }, done) => {
+        const isAllowed = origin === undefined || options.originsAllowed.includes(origin);
+        if (isAllowed) done(true);
+        else done(false, 403, 'this origin is not allowed');
+      },
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('listening', resolve);
+      server.once('error', reject);
+    });
+    return new ClientDoor(options, server);
+  }
+
+  get sockets(): number {
+    return this.#server.clients.size;
+  }
+
+  /** Takes no new connection, and ends those there are; the gateway has said goodbye to them. */
+  async close(): Promise<void> {
+    clearInterval(this.#pinger);
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const socket of this.#server.clients) {
+      socket.close(1001, 'stopping');
+      setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+    }
+    await closed;
+  }
+
+  #accept(socket: WebSocket): void {
+    const { gateway, connectionsMax, log } = this.#options;
+    socket.on('error', (error) => log('debug', 'door.socket', { message: error.message }));
+    if (this.#server.clients.size > connectionsMax) {
+      socket.send(
+        encodeGoodbye(
+          new StoreError('OVERLOADED', `this node takes ${connectionsMax} connections`, {
+            data: { limit: connectionsMax },
+          }),
+        ),
+      );
+      this.#end(socket);
+      return;
+    }
+    this.#heard.set(socket, performance.now());
+    const door: Door = {
+      send: (frame) => socket.send(frame),
+      close: () => this.#end(socket),
+      get bufferedBytes() {
+        return socket.bufferedAmount;
+      },
+    };
+    const connection = gateway.open(door);
+    socket.on('message', (data: Buffer, isBinary) => {
+      this.#heard.set(socket, performance.now());
+      // A text frame is no frame of ours; an empty one has no type: both fail to decode and end the socket.
+      gateway.receive(connection, isBinary ? data : new Uint8Array(0));
+    });
+    socket.on('pong', () => this.#heard.set(socket, performance.now()));
+    socket.on('close', () => {
+      this.#heard.delete(socket);
+      gateway.closed(connection);
+    });
+  }
+
+  #end(socket: WebSocket): void {
+    socket.close(1000);
+    setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+  }
+
+  #ping(): void {
+    const nowMs = performance.now();
+    for (const [socket, heardMs] of this.#heard) {
+      if (nowMs - heardMs > SILENCE_MS_MAX) socket.terminate();
+      else socket.ping();
+    }
+  }
+}

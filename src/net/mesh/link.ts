@@ -1,0 +1,117 @@
+/**
+ * Link: one channel from this node to one peer. We dial it, we send on it, nothing comes back on it; it is
+ * dialled again, with jittered back-off, for as long as the node lives.
+ *
+ * A half-open socket (the peer's host is gone without a word) is found by pings: no answer within the silence
+ * bound ends it.
+ */
+import { WebSocket } from 'ws';
+import { ByteWriter } from '../../core/base/bytes.ts';
+import { crc32c } from '../../core/base/crc32c.ts';
+import { type Channel, encodeMeshHello, MESH_VERSION } from '../../core/wire/mesh.ts';
+import { Backoff } from '../backoff.ts';
+
+export interface LinkOptions {
+  readonly url: string;
+  readonly cluster: string;
+  readonly from: string;
+  readonly to: string;
+  readonly boot: number;
+  readonly channel: Channel;
+  readonly onOpen: () => void;
+  readonly onClose: (reason: string) => void;
+}
+
+const HANDSHAKE_MS = 3_000;
+export const PING_EVERY_MS = 1_000;
+export const SILENCE_MS_MAX = 4_000;
+/** What may wait in the socket. Raft's windows keep bulk far below; past it the peer is not reading. */
+const BUFFERED_BYTES_MAX = 64 * 1024 * 1024;
+
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #backoff: Backoff = new Backoff({ minMs: 20, maxMs: 1_000, random: Math.random });
+  #socket: WebSocket | undefined;
+  #isOpen = false;
+  #isClosed = false;
+  #heardMs = 0;
+  #retry: NodeJS.Timeout | undefined;
+  readonly #pinger: NodeJS.Timeout;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#pinger = setInterval(() => this.#ping(), PING_EVERY_MS);
+    this.#dial();
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** Sends one batch, with its checksum. `bytes` is the caller's again when this returns. */
+  send(bytes: Uint8Array): boolean {
+    const socket = this.#socket;
+    if (socket === undefined || !this.#isOpen) return false;
+    if (socket.bufferedAmount > BUFFERED_BYTES_MAX) {
+      socket.terminate();
+      return false;
+    }
+    const batch = Buffer.allocUnsafe(4 + bytes.length);
+    batch.writeUInt32LE(crc32c(bytes), 0);
+    batch.set(bytes, 4);
+    socket.send(batch);
+    return true;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#isOpen = false;
+    clearTimeout(this.#retry);
+    clearInterval(this.#pinger);
+    this.#socket?.terminate();
+  }
+
+  #dial(): void {
+    const { url } = this.#options;
+    const socket = new WebSocket(url, {
+      perMessageDeflate: false,
+      handshakeTimeout: HANDSHAKE_MS,
+      // Masks protect proxies from hostile scripts; peers are neither. A zero mask saves touching every byte.
+      generateMask: (mask) => mask.fill(0),
+    });
+    this.#socket = socket;
+    let reason = 'closed';
+    socket.on('open', () => {
+      const { cluster, from, to, boot, channel } = this.#options;
+      const hello = new ByteWriter(128);
+      encodeMeshHello(hello, { version: MESH_VERSION, channel, cluster, from, to, boot });
+      socket.send(hello.take());
+      this.#heardMs = performance.now();
+      this.#isOpen = true;
+      this.#backoff.reset();
+      this.#options.onOpen();
+    });
+    socket.on('pong', () => {
+      this.#heardMs = performance.now();
+    });
+    socket.on('error', (error) => {
+      reason = error.message;
+    });
+    socket.on('close', (code, text) => {
+      if (this.#socket !== socket) return;
+      const wasOpen = this.#isOpen;
+      this.#isOpen = false;
+      this.#socket = undefined;
+      if (this.#isClosed) return;
+      if (wasOpen) this.#options.onClose(text.length > 0 ? `${code} ${text.toString()}` : reason);
+      this.#retry = setTimeout(() => this.#dial(), this.#backoff.next());
+    });
+  }
+
+  #ping(): void {
+    const socket = this.#socket;
+    if (socket === undefined || !this.#isOpen) return;
+    if (performance.now() - this.#heardMs > SILENCE_MS_MAX) socket.terminate();
+    else socket.ping();
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Metrics: the shared block and the gateway's counters as Prometheus series, read when they are asked for, so
+ * that counting costs nothing on the way.
+ */
+import { Gauge, Registry } from 'prom-client';
+import type { Gateway } from '../actors/gateway.ts';
+import type { Mark, Shared } from '../actors/shared.ts';
+
+interface MarkSeries {
+  readonly mark: Mark;
+  readonly name: string;
+  readonly help: string;
+  readonly scale?: number;
+}
+
+/** Totals are gauges to the library (it cannot set a counter), and named as the totals that they are. */
+const SERIES: readonly MarkSeries[] = [
+  { mark: 'term', name: 'raft_term', help: 'The current term.' },
+  { mark: 'committed', name: 'raft_commit_index', help: 'The newest index that a quorum has synced.' },
+  { mark: 'applied', name: 'raft_applied_index', help: 'The newest index that this node has applied.' },
+  { mark: 'stable', name: 'raft_stable_index', help: 'The newest index that this node has synced.' },
+  { mark: 'lastIndex', name: 'raft_last_index', help: 'The newest index in this node’s log.' },
+  { mark: 'elections', name: 'raft_elections_won_total', help: 'Elections that this node won.' },
+  { mark: 'proposals', name: 'raft_proposals_total', help: 'Commands that this node proposed as leader.' },
+  { mark: 'forwarded', name: 'raft_forwarded_total', help: 'Commands that this node sent on to the leader.' },
+  { mark: 'loggedLsn', name: 'wal_logged_lsn', help: 'The newest LSN written to the WAL.' },
+  { mark: 'syncedLsn', name: 'wal_synced_lsn', help: 'The newest LSN synced to disk.' },
+  { mark: 'walGroups', name: 'wal_groups_total', help: 'Groups written to the WAL, one write each.' },
+  { mark: 'walRecords', name: 'wal_records_total', help: 'Records written to the WAL.' },
+  { mark: 'walBytes', name: 'wal_written_bytes_total', help: 'Bytes of records written to the WAL.' },
+  { mark: 'syncs', name: 'wal_fsyncs_total', help: 'Syncs of the WAL.' },
+  {
+    mark: 'syncMicros',
+    name: 'wal_fsync_seconds_total',
+    help: 'Time spent in syncs of the WAL; over wal_fsyncs_total it is the mean.',
+    scale: 1e-6,
+  },
+  { mark: 'walFailed', name: 'wal_failed', help: '1 once a sync has failed; the node is then stopping.' },
+  { mark: 'walSegment', name: 'wal_segment', help: 'The number of the WAL segment in use.' },
+  { mark: 'meshSent', name: 'mesh_messages_sent_total', help: 'Messages sent to peers.' },
+  { mark: 'meshSentBytes', name: 'mesh_sent_bytes_total', help: 'Bytes sent to peers.' },
+  { mark: 'meshReceived', name: 'mesh_messages_received_total', help: 'Messages received from peers.' },
+  { mark: 'memtableBytes', name: 'memtable_used_bytes', help: 'Bytes of the memtable in use, old versions included.' },
+  { mark: 'keys', name: 'keys', help: 'Keys that are present.' },
+  { mark: 'sessions', name: 'sessions', help: 'Client sessions in the replicated state.' },
+  { mark: 'ledgerFirst', name: 'ledger_first_revision', help: 'The oldest revision that a watch can start from.' },
+  { mark: 'ledgerLast', name: 'ledger_last_revision', help: 'The newest revision in the ledger window.' },
+  { mark: 'subscriptions', name: 'ledger_subscriptions', help: 'Watches and replicas fed by this node.' },
+];
+
+export interface MetricsWorld {
+  readonly shared: Shared;
+  readonly gateway: Gateway;
+  readonly version: string;
+  readonly node: string;
+  readonly lagMs: () => number | null;
+}
+
+export function createMetrics(world: MetricsWorld): Registry {
+  const registry = new Registry();
+  registry.setDefaultLabels({ node: world.node });
+  const gauge = (name: string, help: string, read: () => number): void => {
+    const metric: Gauge = new Gauge({
+      name: `ctlmesh_${name}`,
+      help,
+      registers: [registry],
+      collect: () => metric.set(read()),
+    });
+  };
+  for (const { mark, name, help, scale } of SERIES) {
+    const read = world.shared.reader(mark);
+    gauge(name, help, () => read() * (scale ?? 1));
+  }
+  const { gateway } = world;
+  gauge('raft_is_leader', '1 on the node that leads.', () => (world.shared.get('role') === 2 ? 1 : 0));
+  gauge('raft_has_leader', '1 while this node knows a leader.', () => (world.shared.get('leader') === 0 ? 0 : 1));
+  gauge('log_time_lag_seconds', 'Age of the newest log time that this node has applied.', () => (world.lagMs() ?? 0) / 1000);
+  gauge('client_connections', 'Client connections.', () => gateway.connections);
+  gauge('client_requests_in_flight', 'Requests being worked on.', () => gateway.inFlight);
+  gauge('client_requests_total', 'Requests of clients.', () => gateway.counts.requests);
+  gauge('client_writes_total', 'Writes of clients.', () => gateway.counts.writes);
+  gauge('client_reads_total', 'Reads of clients.', () => gateway.counts.reads);
+  gauge('client_refused_total', 'Requests refused with a typed error on arrival.', () => gateway.counts.refused);
+  gauge('client_expired_total', 'Requests whose deadline passed.', () => gateway.counts.expired);
+  gauge('process_resident_memory_bytes', 'Resident memory of the process.', () => process.memoryUsage.rss());
+  new Gauge({
+    name: 'ctlmesh_build_info',
+    help: 'The version that runs; always 1.',
+    labelNames: ['version', 'nodejs'],
+    registers: [registry],
+  }).set({ version: world.version, nodejs: process.version }, 1);
+  return registry;
+}

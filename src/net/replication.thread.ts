@@ -1,0 +1,162 @@
+/**
+ * replication: the thread where Raft lives, with the mesh's sockets. Puts the parts together: recovers the WAL,
+ * makes the core from what it proves, opens the mesh, and then turns with the bell, the sockets and the clock.
+ *
+ * All socket events of one round of the event loop end in one flush, so that what arrived together is persisted
+ * and sent on together.
+ */
+import { Replication } from '../actors/replication.ts';
+import { listen } from '../actors/runtime/bell.ts';
+import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
+import type { StartActor } from '../actors/runtime/thread.ts';
+import { Shared } from '../actors/shared.ts';
+import { ByteReader } from '../core/base/bytes.ts';
+import { type Index, toIndex } from '../core/base/position.ts';
+import { Raft } from '../core/raft/raft.ts';
+import { nodeDisk } from '../engine/disk/node-disk.ts';
+import { WalReader } from '../engine/wal/reader.ts';
+import { recoverWal } from '../engine/wal/recovery.ts';
+import { Mesh } from './mesh/mesh.ts';
+
+export interface ReplicationArgs {
+  readonly shared: SharedArrayBuffer;
+  readonly inbox: SharedArrayBuffer;
+  readonly toGateway: SharedArrayBuffer;
+  readonly records: SharedArrayBuffer;
+  readonly committed: SharedArrayBuffer;
+  readonly places: SharedArrayBuffer;
+  readonly dir: string;
+  readonly cluster: string;
+  readonly node: string;
+  readonly boot: number;
+  /** Peer URLs by node id. */
+  readonly peers: Readonly<Record<string, string>>;
+  readonly electionTimeoutMs: number;
+  readonly heartbeatMs: number;
+}
+
+/** What the supervisor needs to start the WAL's threads. */
+export interface ReplicationStarted {
+  readonly lastLsn: number;
+  readonly tail: { readonly segment: number; readonly offset: number } | undefined;
+}
+
+const TICKS_PER_HEARTBEAT = 4;
+const MIB = 1024 * 1024;
+
+export const url: string = import.meta.url;
+
+export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (args, context) => {
+  const shared = new Shared(args.shared);
+  const nodes = Object.keys(args.peers).sort();
+  const startedAt = performance.now();
+  const recovered = recoverWal(nodeDisk, args.dir);
+  context.log('info', 'wal.recovered', {
+    records: recovered.records,
+    lastIndex: recovered.lastIndex,
+    lastLsn: recovered.lastLsn,
+    trimmedBytes: recovered.trimmedBytes,
+    ms: Math.round(performance.now() - startedAt),
+  });
+  shared.set('loggedLsn', recovered.lastLsn);
+  shared.set('syncedLsn', recovered.lastLsn);
+
+  const tickMs = Math.max(1, Math.floor(args.heartbeatMs / TICKS_PER_HEARTBEAT));
+  const reader = new WalReader(nodeDisk, args.dir, recovered.places, (index: Index) => raft.log.term(index));
+  const raft: Raft = new Raft({
+    id: args.node,
+    voters: nodes,
+    electionTicks: Math.max(TICKS_PER_HEARTBEAT + 1, Math.round(args.electionTimeoutMs / tickMs)),
+    heartbeatTicks: TICKS_PER_HEARTBEAT,
+    random: Math.random,
+    hardState: recovered.hardState,
+    lastIndex: recovered.lastIndex,
+    runs: recovered.runs,
+    source: { read: (lo, hi, bytesMax) => reader.read(lo, hi, bytesMax) },
+    cacheBytesMax: 32 * MIB,
+    appendBytesMax: MIB,
+    inflightMessagesMax: 256,
+    inflightBytesMax: 8 * MIB,
+    uncommittedBytesMax: 64 * MIB,
+  });
+
+  let flushPlanned = false;
+  const planFlush = (): void => {
+    if (flushPlanned) return;
+    flushPlanned = true;
+    setImmediate(() => {
+      flushPlanned = false;
+      guard(() => replication.turn());
+    });
+  };
+  const mesh = new Mesh({
+    cluster: args.cluster,
+    node: args.node,
+    boot: args.boot,
+    peers: args.peers,
+    log: context.log,
+    onMessages: (from, messages) => {
+      shared.add('meshReceived', messages.length);
+      guard(() => replication.receive(from, messages));
+      planFlush();
+    },
+    onConnected: (peer) => guard(() => replication.connected(peer)),
+    onDisconnected: (peer) => guard(() => replication.disconnected(peer)),
+    onPeerLeft: (peer) => guard(() => replication.peerLeft(peer)),
+  });
+  const replication = new Replication({
+    raft,
+    shared,
+    nodes,
+    clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
+    transport: mesh,
+    inbox: new RingReader(args.inbox),
+    toGateway: new RingWriter(args.toGateway),
+    records: new RingWriter(args.records),
+    committed: new RingWriter(args.committed),
+    lastLsn: recovered.lastLsn,
+    clockEveryMs: 1_000,
+  });
+
+  // A broken invariant in any callback ends the actor, as one in a turn does.
+  let crash: (error: unknown) => void = () => {};
+  const crashed = new Promise<never>((_, reject) => {
+    crash = reject;
+  });
+  const guard = (work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      crash(error);
+    }
+  };
+
+  const places = new RingReader(args.places);
+  const takePlaces = (): void => {
+    for (let frame = places.peek(); frame !== undefined; frame = places.peek()) {
+      const place = new ByteReader(frame);
+      reader.addPlace({ index: toIndex(place.u64()), segment: place.u64(), offset: place.u64() });
+      places.pop();
+    }
+  };
+
+  await mesh.open();
+  const loop = listen(shared.bell('replication'), () => {
+    takePlaces();
+    replication.turn();
+  });
+  const ticker = setInterval(() => guard(() => replication.tick()), tickMs);
+
+  const stop = async (): Promise<void> => {
+    clearInterval(ticker);
+    mesh.close();
+    await loop.stop();
+    reader.close();
+  };
+  return {
+    started: { lastLsn: recovered.lastLsn, tail: recovered.tail },
+    ended: Promise.race([loop.ended, crashed]),
+    stop,
+    inspect: () => replication.inspect(),
+  };
+};

@@ -1,0 +1,364 @@
+/**
+ * START HERE: a node, from config to service and back.
+ *
+ *   config → lock and claim the data directory → actors (WAL recovered, state rebuilt) → gateway → doors
+ *
+ * and down in reverse. Each step says why it stands where it does. `docs/ARCHITECTURE.md` follows a put through
+ * what is put together here.
+ */
+import { randomBytes } from 'node:crypto';
+import { type Logger, pino } from 'pino';
+import { Gateway } from './actors/gateway.ts';
+import type { LogFunction } from './actors/runtime/thread.ts';
+import { leaderName, ROLES } from './actors/shared.ts';
+import type { FromShipper, ToShipper } from './actors/shipper.ts';
+import { Supervisor } from './actors/supervisor.ts';
+import { createPlumbing } from './actors/topology.ts';
+import { RingReader, RingWriter } from './actors/runtime/ring.ts';
+import { listen } from './actors/runtime/bell.ts';
+import { StoreClient } from './client/client.ts';
+import { ClientEntry, toBytes } from './client/entry.ts';
+import type { Dial } from './client/transport.ts';
+import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
+import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
+import { parseConfig } from './config/index.ts';
+import { prefixEnd } from './core/base/bytes.ts';
+import { StoreError } from './core/base/errors.ts';
+import type { Revision } from './core/base/position.ts';
+import { VERSION } from './core/base/version.ts';
+import { claimDir } from './engine/disk/identity.ts';
+import { type DirLock, lockDir } from './engine/disk/lock.ts';
+import { Memtable } from './engine/lsm/memtable.ts';
+import { ClientDoor } from './net/client-door.ts';
+import { HttpDoor, type Readiness } from './net/http-door.ts';
+import { createMetrics } from './net/metrics.ts';
+import * as replication from './net/replication.thread.ts';
+
+export interface StartOptions {
+  /** Where the node logs; default: pino on stdout at the config's level. */
+  readonly logger?: Logger;
+}
+
+/** A node running in this process. The store's calls go through its own gateway, without a socket. */
+export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint' | 'close'> {
+  readonly id: string;
+  status(): NodeStatus;
+  /** What this node has now, read in this thread: no await, no message. */
+  getSync(key: Bytes): Entry | undefined;
+  /** A consistent range of what this node has now. */
+  rangeSync(options?: { readonly prefix?: Bytes; readonly limit?: number }): Entry[];
+  /** What each actor says of itself. */
+  inspect(): Promise<Record<string, unknown>>;
+  /** Stops in order; what was acknowledged stays. May be called twice. */
+  stop(): Promise<void>;
+  /** Resolves, with the reason, when the node had to stop by itself: a failed disk, a broken invariant. */
+  readonly failed: Promise<Error>;
+}
+
+const SWEEP_EVERY_MS = 25;
+/** Committed entries not yet applied above which a node is not ready to serve. */
+const READY_BACKLOG_MAX = 10_000;
+const SUBSCRIPTIONS_MAX = 10_000;
+
+/**
+ * Starts node `id` of `config`. Rejects with DIR_LOCKED, DIR_FOREIGN, WAL_CORRUPT, CONFIG_INVALID, or the
+ * system's error for an address that is taken; nothing is left running then.
+ */
+export async function startNode(
+  config: ClusterConfig | ClusterConfigInput,
+  id: string,
+  options: StartOptions = {},
+): Promise<RunningNode> {
+  const resolved = parseConfig(config, { baseDir: process.cwd() });
+  const own = resolved.nodes[id];
+  if (own === undefined) {
+    throw new StoreError('CONFIG_INVALID', `the config has no node "${id}"; it has ${Object.keys(resolved.nodes).join(', ')}`);
+  }
+  const logger = options.logger ?? pino({ level: resolved.logLevel, base: { node: id } });
+  // The lock first: nothing may look at the directory, let alone write to it, while somebody else does.
+  const lock = await lockDir(own.dataDir);
+  try {
+    claimDir(own.dataDir, { cluster: resolved.cluster, node: id });
+    return await Node.start(resolved, id, lock, logger);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+class Node implements RunningNode {
+  readonly id: string;
+  readonly #config: ClusterConfig;
+  readonly #nodes: readonly string[];
+  readonly #lock: DirLock;
+  readonly #logger: Logger;
+  readonly #startedMs = performance.now();
+  readonly #plumbing: ReturnType<typeof createPlumbing>;
+  readonly #memtable: Memtable;
+  readonly #supervisor: Supervisor;
+  readonly #gateway: Gateway;
+  readonly #applied: () => number;
+  readonly #client: StoreClient;
+  #doors: { close(): Promise<void> }[] = [];
+  #stopLoops: (() => Promise<void>) | undefined;
+  #stopping: Promise<void> | undefined;
+  #failure: Error | undefined;
+  readonly failed: Promise<Error>;
+  #tellFailed: (error: Error) => void = () => {};
+
+  private constructor(config: ClusterConfig, id: string, lock: DirLock, logger: Logger) {
+    this.id = id;
+    this.#config = config;
+    this.#nodes = Object.keys(config.nodes).sort();
+    this.#lock = lock;
+    this.#logger = logger;
+    this.failed = new Promise((resolve) => {
+      this.#tellFailed = resolve;
+    });
+    const own = config.nodes[id] as ClusterConfig['nodes'][string];
+    const boot = randomBytes(6).readUIntLE(0, 6) + 1;
+    this.#plumbing = createPlumbing(config.memtableBytes);
+    const { shared, rings } = this.#plumbing;
+    this.#memtable = new Memtable(this.#plumbing.memtable);
+    this.#applied = shared.reader('applied');
+    const log: LogFunction = (level, event, fields = {}) => logger[level]({ event, ...fields }, event);
+    const peers = Object.fromEntries(Object.entries(config.nodes).map(([name, node]) => [name, node.peer]));
+    const walDir = `${own.dataDir}/wal`;
+    this.#supervisor = new Supervisor({
+      plumbing: this.#plumbing,
+      replication: {
+        module: replication.url,
+        args: {
+          dir: walDir,
+          cluster: config.cluster,
+          node: id,
+          boot,
+          peers,
+          electionTimeoutMs: config.raft.electionTimeoutMs,
+          heartbeatMs: config.raft.heartbeatMs,
+        },
+      },
+      walDir,
+      walSegmentBytes: config.walSegmentBytes,
+      ledgerBytes: config.ledgerBytes,
+      subscriptionsMax: SUBSCRIPTIONS_MAX,
+      cluster: config.cluster,
+      node: id,
+      origin: boot,
+      log,
+    });
+    const port = this.#supervisor.shipperPort;
+    this.#gateway = new Gateway({
+      shared,
+      memtable: this.#memtable,
+      outbox: new RingWriter(rings.inbox),
+      fromReplication: new RingReader(rings.toGateway),
+      answers: new RingReader(rings.answers),
+      toShipper: (message: ToShipper) => port.postMessage(message),
+      node: id,
+      cluster: config.cluster,
+      nodes: this.#nodes.length,
+      origin: boot,
+      monotonicMs: () => performance.now(),
+      leader: () => this.#leader(),
+      status: () => this.status(),
+      inFlightMax: config.inFlightMax,
+    });
+    port.on('message', (message: FromShipper) => this.#gateway.ship(message));
+    this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#dialGateway);
+  }
+
+  static async start(config: ClusterConfig, id: string, lock: DirLock, logger: Logger): Promise<Node> {
+    const node = new Node(config, id, lock, logger);
+    try {
+      await node.#start();
+      return node;
+    } catch (error) {
+      await node.stop();
+      throw error;
+    }
+  }
+
+  async #start(): Promise<void> {
+    const own = this.#config.nodes[this.id] as ClusterConfig['nodes'][string];
+    const { shared } = this.#plumbing;
+    const log: LogFunction = (level, event, fields = {}) => this.#logger[level]({ event, ...fields }, event);
+    // The operators' door opens first: a node that recovers for long can be asked why it is not ready.
+    const metrics = createMetrics({
+      shared,
+      gateway: this.#gateway,
+      version: VERSION,
+      node: this.id,
+      lagMs: () => this.status().lagMs,
+    });
+    this.#doors.push(
+      await HttpDoor.open({
+        url: own.http,
+        metrics: async () => ({ contentType: metrics.contentType, body: await metrics.metrics() }),
+        health: () => this.#health(),
+        readiness: () => this.#readiness(),
+      }),
+    );
+    void this.#supervisor.failed.then((reason) => this.#fail(reason));
+    await this.#supervisor.start();
+    const loop = listen(shared.bell('gateway'), () => this.#gateway.turn());
+    loop.ended.catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))));
+    const sweeper = setInterval(() => this.#gateway.sweep(), SWEEP_EVERY_MS);
+    this.#stopLoops = async () => {
+      clearInterval(sweeper);
+      await loop.stop().catch(() => {
+        // Told already, as the node's failure.
+      });
+    };
+    // Clients last: whoever connects can be answered.
+    this.#doors.push(
+      await ClientDoor.open({
+        url: own.client,
+        connectionsMax: this.#config.connectionsMax,
+        originsAllowed: [],
+        gateway: this.#gateway,
+        log,
+      }),
+    );
+    await this.#client.ready(5_000);
+    this.#logger.info({ event: 'node.up', client: own.client, peer: own.peer, http: own.http }, 'node.up');
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #stop(): Promise<void> {
+    // Newest first: no client may wait on something that is already gone.
+    await this.#client.close();
+    this.#gateway.close();
+    for (const door of this.#doors.reverse()) await door.close();
+    await this.#stopLoops?.();
+    await this.#supervisor.stop();
+    await this.#lock.release();
+    this.#logger.info({ event: 'node.stopped' }, 'node.stopped');
+  }
+
+  /** An actor ended that should not have: nothing unsynced was promised, so stopping loses nothing. */
+  #fail(error: Error): void {
+    if (this.#failure !== undefined || this.#stopping !== undefined) return;
+    this.#failure = error;
+    this.#logger.fatal({ event: 'node.failed', err: error }, error.message);
+    void this.stop().finally(() => this.#tellFailed(error));
+  }
+
+  // ── the store's face ──
+
+  getSync(key: Bytes): Entry | undefined {
+    const bytes = toBytes(key);
+    const stored = this.#memtable.get(bytes, this.#applied() as Revision);
+    return stored === undefined ? undefined : new ClientEntry(bytes, stored.value, stored.revision, stored.expiryMs);
+  }
+
+  rangeSync(options: { readonly prefix?: Bytes; readonly limit?: number } = {}): Entry[] {
+    const from = toBytes(options.prefix ?? '');
+    const cursor = this.#memtable.scan({ from, to: prefixEnd(from), reverse: false }, this.#applied() as Revision);
+    const entries: Entry[] = [];
+    const limit = options.limit ?? Number.POSITIVE_INFINITY;
+    while (entries.length < limit) {
+      const entry = cursor.next();
+      if (entry === undefined) break;
+      entries.push(new ClientEntry(entry.key, entry.value, entry.revision, entry.expiryMs));
+    }
+    return entries;
+  }
+
+  put: Client['put'] = (key, value, options) => this.#client.put(key, value, options);
+  get: Client['get'] = (key, options) => this.#client.get(key, options);
+  delete: Client['delete'] = (key, options) => this.#client.delete(key, options);
+  range: Client['range'] = (options) => this.#client.range(options);
+  txn: Client['txn'] = (build, options) => this.#client.txn(build, options);
+  watch: Client['watch'] = (options) => this.#client.watch(options);
+  ledger: Client['ledger'] = (options) => this.#client.ledger(options);
+
+  inspect(): Promise<Record<string, unknown>> {
+    return this.#supervisor.inspect();
+  }
+
+  status(): NodeStatus {
+    const { shared } = this.#plumbing;
+    const leader = this.#leader();
+    const timeMs = shared.get('timeMs');
+    return {
+      node: this.id,
+      cluster: this.#config.cluster,
+      role: ROLES[shared.get('role')] ?? 'follower',
+      term: shared.get('term'),
+      leader: leader.name === '' ? null : leader.name,
+      leaderUrl: leader.url === '' ? null : leader.url,
+      committed: shared.get('committed'),
+      applied: shared.get('applied'),
+      lastIndex: shared.get('lastIndex'),
+      lagMs: timeMs === 0 ? null : Math.max(0, Date.now() - timeMs),
+      keys: shared.get('keys'),
+      memtableBytes: this.#memtable.usedBytes,
+      memtableBytesMax: this.#memtable.capacityBytes,
+      version: VERSION,
+      uptimeMs: Math.round(performance.now() - this.#startedMs),
+    };
+  }
+
+  #leader(): { name: string; url: string } {
+    const name = leaderName(this.#nodes, this.#plumbing.shared.get('leader'));
+    return name === undefined ? { name: '', url: '' } : { name, url: this.#config.nodes[name]?.client ?? '' };
+  }
+
+  #health(): Readiness {
+    const actors = this.#supervisor.actors.map(({ name, isRunning }) => [name, isRunning ? 'running' : 'ended'] as const);
+    const isHealthy = this.#failure === undefined && actors.every(([, state]) => state === 'running');
+    const wal = this.#plumbing.shared.get('walFailed') === 0 ? 'ok' : 'a sync failed';
+    return { ok: isHealthy && wal === 'ok', checks: { ...Object.fromEntries(actors), wal } };
+  }
+
+  #readiness(): Readiness {
+    const { ok } = this.#health();
+    const { leader, committed, applied } = this.status();
+    const backlog = committed - applied;
+    return {
+      ok: ok && leader !== null && backlog < READY_BACKLOG_MAX && this.#stopping === undefined,
+      checks: {
+        health: ok ? 'ok' : 'not healthy',
+        leader: leader ?? 'none known',
+        applied: `${applied} of ${committed}`,
+        ...(this.#stopping === undefined ? {} : { stopping: 'yes' }),
+      },
+    };
+  }
+
+  /** The SDK's way into this node's own gateway: the same frames, no socket. */
+  readonly #dialGateway: Dial = (_url, events) => {
+    let isClosed = false;
+    const close = (): void => {
+      if (isClosed) return;
+      isClosed = true;
+      events.onClose('closed');
+    };
+    const gateway = this.#gateway;
+    const connection = gateway.open({
+      send: (frame) => {
+        if (!isClosed) events.onFrame(frame);
+      },
+      close,
+      bufferedBytes: 0,
+    });
+    queueMicrotask(() => events.onOpen());
+    return {
+      send: (frame) => gateway.receive(connection, frame),
+      bufferedBytes: 0,
+      close: () => {
+        gateway.closed(connection);
+        close();
+      },
+    };
+  };
+}
