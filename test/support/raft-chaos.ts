@@ -78,7 +78,7 @@ class Chaos {
     for (const { disk } of this.#cluster.nodes) disk.readCountMax = among(1, 3, 1000);
     this.#reorder = among(0, 0.1, 0.5);
     this.#events = [
-      [among(2, 10, 20), () => this.#round()],
+      [among(2, 10, 20), () => this.#round(this.#cluster.nodes)],
       [among(20, 40), () => this.#deliver()],
       [among(0, 1, 6), () => this.#drop()],
       [among(0, 1, 6), () => this.#duplicate()],
@@ -133,8 +133,8 @@ class Chaos {
   }
 
   /** Time passes for all, and what is on the wire arrives: without such rounds a day is all storm and nothing happens. */
-  #round(): void {
-    const { nodes, wire } = this.#cluster;
+  #round(nodes: readonly RaftNode[]): void {
+    const { wire } = this.#cluster;
     for (const node of nodes) {
       this.#cluster.tick(node);
       this.#cluster.turn(node);
@@ -166,30 +166,44 @@ class Chaos {
     if (message !== undefined) wire.splice(this.#below(wire.length + 1), 0, message);
   }
 
-  /** The others live on for a while: enough to elect and to commit without it. */
+  /**
+   * One node, the leader if it may be, stops for a while (or hears nobody: the same for it); the others live on, long
+   * enough to elect and commit without it. When it goes on it still believes what it believed.
+   */
   #oneNodeIsPaused(): void {
-    const paused = this.#someone();
+    const { nodes, leaders } = this.#cluster;
+    const paused = (this.#random() < 0.7 ? leaders[0] : undefined) ?? this.#someone();
+    if (paused.raft === undefined) return;
+    this.#cluster.isolate(paused.id);
+    this.#suffix(paused);
     for (let i = this.#below(60); i > 0; i--) {
-      const node = this.#someone();
-      if (node === paused) continue;
-      this.#cluster.tick(node);
-      this.#cluster.turn(node);
-      this.#cluster.sync(node, 9);
-      for (let at = 0; at < Math.min(this.#cluster.wire.length, 5); ) {
-        if (this.#cluster.wire[at]?.to === paused.id) at++;
-        else this.#cluster.deliver(at);
-      }
+      this.#round(nodes.filter((node) => node !== paused));
+      if (this.#random() < 0.1) this.#propose();
     }
+    if (this.#random() < 0.7) this.#suffix(paused);
+    if (this.#random() < 0.7) this.#cluster.read(paused.id);
+    if (this.#random() < 0.7) this.#cluster.heal();
+  }
+
+  /** Entries that only this node has, if it takes them: some on its disk, some not. */
+  #suffix(node: RaftNode): void {
+    for (let i = this.#below(4); i > 0; i--) {
+      this.#cluster.propose(node.id, this.#data());
+      this.#cluster.turn(node);
+    }
+    this.#cluster.sync(node, this.#below(4));
   }
 
   #propose(): void {
     const { leaders } = this.#cluster;
     const leader = leaders[this.#below(leaders.length)];
     if (leader === undefined) return;
-    const datas = Array.from({ length: 1 + this.#below(3) }, () => {
-      return `${++this.#proposals}`.padEnd(this.#below(40), '.');
-    });
-    this.#cluster.propose(leader.id, ...datas);
+    this.#cluster.propose(leader.id, ...Array.from({ length: 1 + this.#below(3) }, () => this.#data()));
+  }
+
+  /** Never the same twice. */
+  #data(): string {
+    return `${++this.#proposals}`.padEnd(this.#below(40), '.');
   }
 
   #read(): void {

@@ -111,23 +111,23 @@ export class RaftChecker {
     }
   }
 
-  /** A message that waited for the disk leaves a node. */
-  promised(subject: Subject, message: Message): void {
+  /** A message leaves a node: if it is a promise, the disk must be able to keep it. */
+  left(subject: Subject, message: Message): void {
     const { hardState, entries, lastIndex } = subject.disk;
-    assert(hardState.term >= message.term || message.kind === 'preVoteReply', 'a promise is of a durable term');
+    const isVote = message.kind === 'voteReply' && message.granted;
+    const isAck = message.kind === 'appendReply' && !message.rejected;
+    const isCandidacy = message.kind === 'vote';
+    if (!isVote && !isAck && !isCandidacy) return;
+    assert(hardState.term >= message.term, 'a promise is of a durable term');
     // The node may have gone on to a later term since: then the promise binds nothing any more.
     if (hardState.term !== message.term) return;
-    if (message.kind === 'voteReply' && message.granted) {
-      assert(hardState.vote === message.to, 'a vote leaves once it is durable');
-    } else if (message.kind === 'appendReply' && !message.rejected) {
-      assert(message.index <= lastIndex, 'an ack leaves once what it acks is durable');
-    } else if (message.kind === 'vote') {
-      assert(hardState.vote === subject.id, 'a candidate has voted for itself durably');
-      // One that has heard of the term's leader meanwhile asks in vain: it counts no votes any more.
-      if (subject.raft?.role !== 'candidate') return;
-      const isTrue = message.lastIndex <= lastIndex && (entries[message.lastIndex - 1]?.term ?? 0) === message.lastTerm;
-      assert(isTrue, 'a candidate boasts of durable entries only');
-    }
+    if (isVote) assert(hardState.vote === message.to, 'a vote leaves once it is durable');
+    if (isAck) assert(message.index <= lastIndex, 'an ack leaves once what it acks is durable');
+    // One that has heard of the term's leader meanwhile asks in vain: it counts no votes any more.
+    if (!isCandidacy || subject.raft?.role !== 'candidate') return;
+    assert(hardState.vote === subject.id, 'a candidate has voted for itself durably');
+    const isTrue = message.lastIndex <= lastIndex && (entries[message.lastIndex - 1]?.term ?? 0) === message.lastTerm;
+    assert(isTrue, 'a candidate boasts of durable entries only');
   }
 
   asked(subject: Subject, id: number): void {

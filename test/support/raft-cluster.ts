@@ -306,6 +306,7 @@ export class RaftCluster {
 
   #post(message: Message): void {
     assert(message.to !== message.from, 'what leaves at once is for others');
+    this.checker.left(this.node(message.from), message);
     this.sent?.push(message);
     this.wire.push(message);
   }
@@ -314,9 +315,10 @@ export class RaftCluster {
     while ((node.promises[0]?.after ?? Number.POSITIVE_INFINITY) <= node.synced || node.promises[0]?.after === 0) {
       const { messages } = must(node.promises.shift(), 'looked at above');
       for (const message of messages) {
-        this.checker.promised(node, message);
-        if (message.to === node.id) this.step(message);
-        else this.#post(message);
+        if (message.to === node.id) {
+          this.checker.left(node, message);
+          this.step(message);
+        } else this.#post(message);
       }
     }
   }

@@ -2,6 +2,7 @@
  * Who leads: elections, pre-votes, and leaders that nobody hears.
  */
 import { describe, expect, test } from 'vitest';
+import type { Message } from '../../../src/core/raft/types.ts';
 import { RaftCluster } from '../../support/raft-cluster.ts';
 import { seeded } from '../../support/raft-random.ts';
 
@@ -49,6 +50,23 @@ describe('an election', () => {
     expect(cluster.raft('n1').isLeader).toBe(false);
     cluster.elect('n3');
     expect(cluster.raft('n3').isLeader).toBe(true);
+  });
+
+  test('a vote counts once, however often it comes', () => {
+    const cluster = new RaftCluster({ size: 5 });
+    cluster.passes = ({ from, to }) => from !== 'n3' && from !== 'n4' && from !== 'n5' && to !== 'n1';
+    cluster.sent = [];
+    cluster.elect('n1');
+    const [yes] = cluster.sent.filter(({ kind, to }) => kind === 'preVoteReply' && to === 'n1');
+    for (let i = 0; i < 5; i++) cluster.step(yes as Message);
+    expect(cluster.raft('n1').role).toBe('preCandidate');
+    // The pre-vote is won; of the votes, only n2's comes.
+    cluster.passes = ({ kind, from }) => kind !== 'voteReply' || from === 'n2';
+    cluster.elect('n1');
+    expect(cluster.raft('n1').role).toBe('candidate');
+    const [vote] = cluster.sent.filter(({ kind, from }) => kind === 'voteReply' && from === 'n2');
+    for (let i = 0; i < 5; i++) cluster.step(vote as Message);
+    expect(cluster.raft('n1').role).toBe('candidate');
   });
 
   test('two candidates of one term split the vote, and the next term decides', () => {

@@ -94,6 +94,35 @@ describe('logs that differ', () => {
     expect(cluster.terms('n1')).toEqual(cluster.terms('n2'));
   });
 
+  test('two reverts of one turn reach the disk as one, the longer', () => {
+    const disks = Array.from({ length: 3 }, () => ({ terms: [1, 1, 1, 1] }));
+    const cluster = new RaftCluster({ size: 3, disks });
+    const append = (term: number, prevIndex: number, ...terms: number[]): void => {
+      const entries = terms.map((of, i) => ({ index: prevIndex + 1 + i, term: of, data: new Uint8Array([of]) }));
+      cluster.step({ kind: 'append', from: 'n2', to: 'n1', term, prevIndex, prevTerm: 1, commit: 0, entries } as never);
+    };
+    append(2, 3, 2, 2);
+    append(3, 1, 3);
+    append(4, 1, 4, 4, 4, 4, 4);
+    const persist = cluster.turn(cluster.node('n1'))?.persist;
+    expect(persist).toMatchObject({ revertFrom: 2, entries: [{ index: 2 }, {}, {}, {}, { index: 6 }] });
+    cluster.sync(cluster.node('n1'));
+    expect(cluster.node('n1').disk.entries.map(({ term }) => term)).toEqual([1, 4, 4, 4, 4, 4]);
+  });
+
+  test('an append commits only what it has shown to be equal, not the suffix behind it', () => {
+    const cluster = new RaftCluster({
+      size: 3,
+      disks: [{ terms: [1, 2, 2, 2], commit: 4 }, { terms: [1, 1, 1, 1] }, { terms: [1, 2, 2, 2], commit: 4 }],
+    });
+    const message = { kind: 'append', from: 'n1', to: 'n2', term: 2, prevIndex: 0, prevTerm: 0, commit: 4 };
+    cluster.step({ ...message, entries: cluster.node('n1').disk.entries.slice(0, 1) } as never);
+    expect(cluster.raft('n2').log.committed).toBe(1);
+    cluster.elect('n1');
+    cluster.pass(4);
+    expect(cluster.terms('n2')).toEqual([1, 2, 2, 2, 3]);
+  });
+
   test('a sync that completes late proves nothing about entries reverted meanwhile (ABA)', () => {
     // n1 is a follower with index 1. Leaders n2 (term 2), n3 (term 3), then n2 (term 4) send it index 2 to 4.
     const cluster = new RaftCluster({ size: 5, disks: Array.from({ length: 5 }, () => ({ terms: [1] })) });
