@@ -16,7 +16,8 @@ const layers = {
   engine: ['core'],
   actors: ['engine', 'core'],
   // Doors turn bytes into commands and errors into answers, in core's words.
-  net: ['actors', 'core'],
+  // net → engine: net/replication.thread.ts puts that thread together: the mesh's sockets and the WAL meet there.
+  net: ['actors', 'engine', 'core'],
   client: ['core'],
   // config is parsed once, at the top; the parts below get the few values that concern them.
   config: ['core'],
@@ -26,7 +27,8 @@ const layers = {
   // The public surface re-exports what users may have.
   index: ['node', 'net', 'actors', 'engine', 'core', 'client', 'config'],
   // cli → client: kvctl is a user of the SDK. cli → engine/ldb: `kvctl ldb` reads a local replica file.
-  cli: ['node', 'index', 'client', 'config', 'engine/ldb', 'core'],
+  // cli → actors/reflector: `kvctl ldb follow` runs one, fed by the SDK.
+  cli: ['node', 'index', 'client', 'config', 'engine/ldb', 'actors/reflector', 'core'],
 };
 
 /** Inside core: raft and model do not know each other (to raft a command is bytes); base is below all. */
@@ -34,7 +36,8 @@ const coreParts = {
   base: [],
   raft: ['base'],
   model: ['base'],
-  wire: ['base', 'model'],
+  // wire → raft: the mesh carries Raft's messages, and names their types.
+  wire: ['base', 'model', 'raft/types'],
 };
 
 /** Inside engine: wal, lsm and ldb are strangers, introduced at engine's root. */

@@ -72,7 +72,10 @@ export async function startNode(
   const resolved = parseConfig(config, { baseDir: process.cwd() });
   const own = resolved.nodes[id];
   if (own === undefined) {
-    throw new StoreError('CONFIG_INVALID', `the config has no node "${id}"; it has ${Object.keys(resolved.nodes).join(', ')}`);
+    throw new StoreError(
+      'CONFIG_INVALID',
+      `the config has no node "${id}"; it has ${Object.keys(resolved.nodes).join(', ')}`,
+    );
   }
   const logger = options.logger ?? pino({ level: resolved.logLevel, base: { node: id } });
   // The lock first: nothing may look at the directory, let alone write to it, while somebody else does.
@@ -121,7 +124,7 @@ class Node implements RunningNode {
     const { shared, rings } = this.#plumbing;
     this.#memtable = new Memtable(this.#plumbing.memtable);
     this.#applied = shared.reader('applied');
-    const log: LogFunction = (level, event, fields = {}) => logger[level]({ event, ...fields }, event);
+    const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
     const peers = Object.fromEntries(Object.entries(config.nodes).map(([name, node]) => [name, node.peer]));
     const walDir = `${own.dataDir}/wal`;
     this.#supervisor = new Supervisor({
@@ -182,7 +185,7 @@ class Node implements RunningNode {
   async #start(): Promise<void> {
     const own = this.#config.nodes[this.id] as ClusterConfig['nodes'][string];
     const { shared } = this.#plumbing;
-    const log: LogFunction = (level, event, fields = {}) => this.#logger[level]({ event, ...fields }, event);
+    const log: LogFunction = (level, event, fields = {}) => this.#logger[level](fields, event);
     // The operators' door opens first: a node that recovers for long can be asked why it is not ready.
     const metrics = createMetrics({
       shared,
@@ -221,7 +224,7 @@ class Node implements RunningNode {
       }),
     );
     await this.#client.ready(5_000);
-    this.#logger.info({ event: 'node.up', client: own.client, peer: own.peer, http: own.http }, 'node.up');
+    this.#logger.info({ client: own.client, peer: own.peer, http: own.http }, 'node.up');
   }
 
   stop(): Promise<void> {
@@ -241,15 +244,23 @@ class Node implements RunningNode {
     await this.#stopLoops?.();
     await this.#supervisor.stop();
     await this.#lock.release();
-    this.#logger.info({ event: 'node.stopped' }, 'node.stopped');
+    this.#logger.info('node.stopped');
   }
 
   /** An actor ended that should not have: nothing unsynced was promised, so stopping loses nothing. */
   #fail(error: Error): void {
     if (this.#failure !== undefined || this.#stopping !== undefined) return;
     this.#failure = error;
-    this.#logger.fatal({ event: 'node.failed', err: error }, error.message);
-    void this.stop().finally(() => this.#tellFailed(error));
+    this.#logger.fatal({ err: error }, error.message);
+    void this.#stopAfter(error);
+  }
+
+  async #stopAfter(error: Error): Promise<void> {
+    try {
+      await this.stop();
+    } finally {
+      this.#tellFailed(error);
+    }
   }
 
   // ── the store's face ──
@@ -314,7 +325,9 @@ class Node implements RunningNode {
   }
 
   #health(): Readiness {
-    const actors = this.#supervisor.actors.map(({ name, isRunning }) => [name, isRunning ? 'running' : 'ended'] as const);
+    const actors = this.#supervisor.actors.map(
+      ({ name, isRunning }) => [name, isRunning ? 'running' : 'ended'] as const,
+    );
     const isHealthy = this.#failure === undefined && actors.every(([, state]) => state === 'running');
     const wal = this.#plumbing.shared.get('walFailed') === 0 ? 'ok' : 'a sync failed';
     return { ok: isHealthy && wal === 'ok', checks: { ...Object.fromEntries(actors), wal } };

@@ -59,7 +59,10 @@ export class Connection {
   /** A get's answer: expiry f64, then the value. */
   okValue(request: number, stored: StoredValue): void {
     this.#replies.varint(request).u8(0).u64(stored.revision);
-    this.#replies.varint(8 + stored.value.length).f64(stored.expiryMs).raw(stored.value);
+    this.#replies
+      .varint(8 + stored.value.length)
+      .f64(stored.expiryMs)
+      .raw(stored.value);
     if (this.#replies.length >= REPLY_FRAME_BYTES) this.flush();
   }
 
@@ -110,7 +113,9 @@ export class Connection {
       throw new StoreError('BAD_REQUEST', `request ${request} is a stream already`);
     }
     if (this.#ranges.size + this.subs.size >= STREAMS_MAX) {
-      throw new StoreError('OVERLOADED', `a connection may have ${STREAMS_MAX} streams`, { data: { limit: STREAMS_MAX } });
+      throw new StoreError('OVERLOADED', `a connection may have ${STREAMS_MAX} streams`, {
+        data: { limit: STREAMS_MAX },
+      });
     }
   }
 

@@ -242,7 +242,8 @@ export class Gateway {
         const limit = this.#world.inFlightMax;
         throw new StoreError('OVERLOADED', `a node holds ${limit} requests at once`, { data: { limit } });
       }
-      const untilMs = this.#world.monotonicMs() + Math.min(deadlineMs === 0 ? DEADLINE_MS_MAX : deadlineMs, DEADLINE_MS_MAX);
+      const untilMs =
+        this.#world.monotonicMs() + Math.min(deadlineMs === 0 ? DEADLINE_MS_MAX : deadlineMs, DEADLINE_MS_MAX);
       if (wire.isCommand(kind)) this.#write(connection, request, kind, untilMs, body);
       else this.#read(connection, request, kind, untilMs, new ByteReader(body));
     } catch (error) {
@@ -567,4 +568,3 @@ function appliedError(code: number): StoreError {
   const name = errorOfResult(code) ?? 'INTERNAL';
   return new StoreError(name, APPLIED_MESSAGES[name] ?? 'the write was refused when it was applied');
 }
-

@@ -113,7 +113,10 @@ export class Shipper {
   #subscribe(options: Subscribe): void {
     if (this.#subs.size >= this.#world.subscriptionsMax) {
       const limit = this.#world.subscriptionsMax;
-      this.#end(options.sub, new StoreError('OVERLOADED', `a node serves ${limit} watches and replicas`, { data: { limit } }));
+      this.#end(
+        options.sub,
+        new StoreError('OVERLOADED', `a node serves ${limit} watches and replicas`, { data: { limit } }),
+      );
       return;
     }
     const next = toIndex(options.fromRevision);

@@ -154,13 +154,16 @@ export class Supervisor {
       },
     });
     this.#threads.push(thread);
-    void thread.ended.then((reason) => {
-      this.#ended.add(name);
-      if (this.#isStopping) return;
-      const failure = reason ?? new StoreError('ACTOR_STOPPED', `${name} ended`);
-      log('error', 'actor.failed', { actor: name, code: failure.code, message: failure.message });
-      this.#fail(failure);
-    });
+    void this.#watch(thread);
     return thread.start();
+  }
+
+  async #watch(thread: Thread<unknown>): Promise<void> {
+    const reason = await thread.ended;
+    this.#ended.add(thread.name);
+    if (this.#isStopping) return;
+    const failure = reason ?? new StoreError('ACTOR_STOPPED', `${thread.name} ended`);
+    this.#options.log('error', 'actor.failed', { actor: thread.name, code: failure.code, message: failure.message });
+    this.#fail(failure);
   }
 }

@@ -243,7 +243,8 @@ export class StoreClient implements api.Client {
   #refusal(signal: AbortSignal | undefined): StoreError | undefined {
     if (this.#fatal !== undefined) return this.#fatal;
     if (this.#closing !== undefined) return new StoreError('CLOSED', 'the client is closed');
-    if (signal?.aborted === true) return new StoreError('CANCELLED', 'cancelled before it began', { cause: signal.reason });
+    if (signal?.aborted === true)
+      return new StoreError('CANCELLED', 'cancelled before it began', { cause: signal.reason });
     return undefined;
   }
 
@@ -512,7 +513,8 @@ export class StoreClient implements api.Client {
       this.#dropStream(live);
       stream.end(error);
     };
-    const onAbort = (): void => cancel(new StoreError('CANCELLED', 'the stream was cancelled', { cause: signal?.reason }));
+    const onAbort = (): void =>
+      cancel(new StoreError('CANCELLED', 'the stream was cancelled', { cause: signal?.reason }));
     const refusal = this.#refusal(signal);
     if (refusal !== undefined) {
       stream.end(refusal);
@@ -523,7 +525,10 @@ export class StoreClient implements api.Client {
       // A range ends; a watch does not. Its deadline is for the whole of it.
       const ms = deadlineMs ?? this.#options.deadlineMs ?? DEADLINE_MS;
       if (deadlineMs !== undefined) {
-        timer = setTimeout(() => cancel(new StoreError('DEADLINE_EXCEEDED', `the range took longer than ${ms} ms`)), ms);
+        timer = setTimeout(
+          () => cancel(new StoreError('DEADLINE_EXCEEDED', `the range took longer than ${ms} ms`)),
+          ms,
+        );
       }
     }
     this.#startStream(live);
@@ -584,8 +589,15 @@ export class StoreClient implements api.Client {
     }
     if (this.#session !== 0 && this.#connector.isReady) {
       const writer = new ByteWriter(32).u8(wire.FRAME.requests);
-      const at = wire.beginRequest(writer, { id: this.#nextId++, kind: wire.REQUEST.closeSession, deadlineMs: CLOSE_MS });
-      writer.varint(this.#session).varint(this.#nextSeq).varint(this.#nextSeq - 1);
+      const at = wire.beginRequest(writer, {
+        id: this.#nextId++,
+        kind: wire.REQUEST.closeSession,
+        deadlineMs: CLOSE_MS,
+      });
+      writer
+        .varint(this.#session)
+        .varint(this.#nextSeq)
+        .varint(this.#nextSeq - 1);
       wire.endRequest(writer, at);
       this.#connector.send(writer.take());
     }

@@ -20,7 +20,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
   #items: Item<T>[] = [];
   #at = 0;
   #waiting: { resolve: (result: IteratorResult<T>) => void; reject: (error: unknown) => void } | undefined;
-  #ended: { readonly error: unknown } | undefined;
+  #ended: { readonly error: Error | undefined } | undefined;
 
   constructor(events: QueueEvents) {
     this.#events = events;
@@ -44,7 +44,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
   }
 
   /** No more items; those there are can still be taken. `error`: thrown after them. */
-  end(error?: unknown): void {
+  end(error?: Error): void {
     if (this.#ended !== undefined) return;
     this.#ended = { error };
     const waiting = this.#waiting;

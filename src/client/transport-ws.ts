@@ -34,7 +34,9 @@ export const dialWs: Dial = (url, events) => {
   socket.on('error', (error) => {
     reason = error.message === '' ? ((error as NodeJS.ErrnoException).code ?? 'failed') : error.message;
   });
-  socket.on('close', (code, text) => close(reason !== '' ? reason : text.length > 0 ? text.toString() : `closed (${code})`));
+  socket.on('close', (code, text) =>
+    close(reason !== '' ? reason : text.length > 0 ? text.toString() : `closed (${code})`),
+  );
   return {
     send: (frame) => {
       if (socket.readyState === WebSocket.OPEN) socket.send(frame);

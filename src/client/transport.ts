@@ -39,15 +39,15 @@ export const dialWebSocket: Dial = (url, events) => {
     isClosed = true;
     events.onClose(reason);
   };
-  socket.onopen = () => events.onOpen();
-  socket.onmessage = (event: MessageEvent) => {
+  socket.addEventListener('open', () => events.onOpen());
+  socket.addEventListener('message', (event: MessageEvent) => {
     if (event.data instanceof ArrayBuffer) events.onFrame(new Uint8Array(event.data));
     else socket.close(1003);
-  };
-  socket.onerror = () => {
-    // The platform hides the reason; the close event follows.
-  };
-  socket.onclose = (event: CloseEvent) => close(event.reason === '' ? `closed (${event.code})` : event.reason);
+  });
+  // An 'error' says nothing here: the platform hides the reason, and 'close' follows.
+  socket.addEventListener('close', (event: CloseEvent) =>
+    close(event.reason === '' ? `closed (${event.code})` : event.reason),
+  );
   return {
     send: (frame) => {
       if (socket.readyState === 1) socket.send(frame);

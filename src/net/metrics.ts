@@ -74,7 +74,11 @@ export function createMetrics(world: MetricsWorld): Registry {
   const { gateway } = world;
   gauge('raft_is_leader', '1 on the node that leads.', () => (world.shared.get('role') === 2 ? 1 : 0));
   gauge('raft_has_leader', '1 while this node knows a leader.', () => (world.shared.get('leader') === 0 ? 0 : 1));
-  gauge('log_time_lag_seconds', 'Age of the newest log time that this node has applied.', () => (world.lagMs() ?? 0) / 1000);
+  gauge(
+    'log_time_lag_seconds',
+    'Age of the newest log time that this node has applied.',
+    () => (world.lagMs() ?? 0) / 1000,
+  );
   gauge('client_connections', 'Client connections.', () => gateway.connections);
   gauge('client_requests_in_flight', 'Requests being worked on.', () => gateway.inFlight);
   gauge('client_requests_total', 'Requests of clients.', () => gateway.counts.requests);

@@ -4,7 +4,6 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { expose } from 'comlink';
-// @ts-expect-error comlink ships this adapter without types in its exports map.
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import { must } from '../../core/base/assert.ts';
 import {

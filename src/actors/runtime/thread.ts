@@ -10,7 +10,6 @@
  */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { type Remote, releaseProxy, wrap } from 'comlink';
-// @ts-expect-error comlink ships this adapter without types in its exports map.
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import { type ErrorCode, StoreError } from '../../core/base/errors.ts';
 
@@ -45,7 +44,9 @@ export interface PlainFailure {
   readonly system: Readonly<Record<string, unknown>> | undefined;
 }
 
-export type Answer<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: PlainFailure };
+export type Answer<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly failure: PlainFailure };
 
 /** The remote side of the control plane; see host.ts. */
 export interface ControlApi {
@@ -108,8 +109,8 @@ export class Thread<Started> {
     this.#worker.on('messageerror', (cause) =>
       fail(new StoreError('ACTOR_STOPPED', `${options.name}: a message could not be read`, { cause })),
     );
-    this.#worker.on('error', (cause) =>
-      fail(new StoreError('ACTOR_STOPPED', `${options.name} threw: ${cause.message}`, { cause })),
+    this.#worker.on('error', (cause: unknown) =>
+      fail(new StoreError('ACTOR_STOPPED', `${options.name} threw: ${String(cause)}`, { cause })),
     );
     this.ended = new Promise((resolve) => {
       this.#worker.on('exit', (code) => {

@@ -149,7 +149,6 @@ const jsonOperation = z.union([
 ]);
 const jsonScript = z.strictObject({
   if: z.array(jsonCondition).default([]),
-  // oxlint-disable-next-line unicorn/no-thenable -- the word of the script; never awaited.
   then: z.array(jsonOperation).default([]),
   else: z.array(jsonOperation).default([]),
 });

@@ -158,7 +158,10 @@ export class RaftLog {
     if (lo < this.#first) {
       const older = this.#source.read(lo, hi < this.#first ? hi : this.#first, bytesMax);
       assert(older.length > 0 && older[0]?.index === lo, 'the WAL holds what memory let go');
-      assert(older.every((entry) => this.matches(entry.index, entry.term)), 'the WAL and the term runs agree');
+      assert(
+        older.every((entry) => this.matches(entry.index, entry.term)),
+        'the WAL and the term runs agree',
+      );
       return older;
     }
     const start = lo - this.#first;

@@ -527,8 +527,7 @@ export class Raft {
     const progress = must(this.#progress.get(message.from), 'acks come from peers');
     progress.isActive = true;
     if (message.rejected) {
-      const hint =
-        message.hintTerm > 0 ? this.log.findByTerm(message.hintIndex, message.hintTerm) : message.hintIndex;
+      const hint = message.hintTerm > 0 ? this.log.findByTerm(message.hintIndex, message.hintTerm) : message.hintIndex;
       progress.rejected(message.index, hint);
       return;
     }
@@ -582,9 +581,7 @@ export class Raft {
     const hasEntries = this.#handed < last;
     const hasVote = this.#handedTerm !== this.term || this.#handedVote !== this.#vote;
     if (!hasEntries && !hasVote && this.#revertFrom === undefined) return undefined;
-    const entries = hasEntries
-      ? this.log.slice(plus(this.#handed, 1), plus(last, 1), Number.POSITIVE_INFINITY)
-      : [];
+    const entries = hasEntries ? this.log.slice(plus(this.#handed, 1), plus(last, 1), Number.POSITIVE_INFINITY) : [];
     const persist: Persist = {
       seq: ++this.#persistSeq,
       hardState: this.hardState,

@@ -101,7 +101,7 @@ export class Skiplist {
   insert(key: Uint8Array, revision: number, kind: number, value: Uint8Array, expiryMs: number): boolean {
     const words = this.#words;
     const prefix = prefixOf(key);
-    const low = revision % TWO_32 | 0;
+    const low = (revision % TWO_32) | 0;
     const high = Math.floor(revision / TWO_32);
     const after = this.#seek(key, prefix, low, high, this.#before);
     const wasLive = after !== 0 && this.#keyEquals(after, key, prefix) && this.kind(after) === KIND_PUT;
@@ -118,7 +118,7 @@ export class Skiplist {
     words[node + VALUE_BYTES] = value.length;
     words[node + REV_LOW] = low;
     words[node + REV_HIGH] = high;
-    words[node + EXPIRY_LOW] = expiryMs % TWO_32 | 0;
+    words[node + EXPIRY_LOW] = (expiryMs % TWO_32) | 0;
     words[node + EXPIRY_HIGH] = Math.floor(expiryMs / TWO_32);
     const bytesAt = (node + keyAt) * 4;
     this.#bytes.set(key, bytesAt);
@@ -140,20 +140,20 @@ export class Skiplist {
 
   /** The first node at or after (key, revision); 0 when there is none. */
   seek(key: Uint8Array, revision: number): NodeRef {
-    return this.#seek(key, prefixOf(key), revision % TWO_32 | 0, Math.floor(revision / TWO_32), undefined);
+    return this.#seek(key, prefixOf(key), (revision % TWO_32) | 0, Math.floor(revision / TWO_32), undefined);
   }
 
   /** The newest version of `key` at or below `revision` (a put or a tombstone); 0 when there is none. */
   find(key: Uint8Array, revision: number): NodeRef {
     const prefix = prefixOf(key);
-    const node = this.#seek(key, prefix, revision % TWO_32 | 0, Math.floor(revision / TWO_32), undefined);
+    const node = this.#seek(key, prefix, (revision % TWO_32) | 0, Math.floor(revision / TWO_32), undefined);
     return node !== 0 && this.#keyEquals(node, key, prefix) ? node : 0;
   }
 
   /** The last node before (key, revision); 0 when there is none. With no key: the last node of all. */
   seekBefore(key: Uint8Array | undefined, revision: number): NodeRef {
     const prefix = key === undefined ? 0 : prefixOf(key);
-    const low = revision % TWO_32 | 0;
+    const low = (revision % TWO_32) | 0;
     const high = Math.floor(revision / TWO_32);
     const words = this.#words;
     let tower = HEAD;

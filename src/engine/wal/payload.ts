@@ -27,7 +27,10 @@ const KIND_MARK = 2;
 export function encodePersist(writer: ByteWriter, persist: Persist): void {
   const { hardState, entries, revertFrom } = persist;
   writer.u64(0).u8(KIND_PERSIST).u64(hardState.term).string(hardState.vote).u64(hardState.commit);
-  writer.u64(revertFrom ?? 0).u64(entries[0]?.index ?? 0).u32(entries.length);
+  writer
+    .u64(revertFrom ?? 0)
+    .u64(entries[0]?.index ?? 0)
+    .u32(entries.length);
   for (const entry of entries) writer.u64(entry.term).u32(entry.data.length).raw(entry.data);
 }
 

@@ -121,7 +121,8 @@ export class WalReader {
   #cursorAt(index: Index): Cursor {
     const waiting = this.#cursors.find((cursor) => cursor.nextIndex === index);
     // A cursor that waits may hold entries that were reverted since: their terms no longer match.
-    if (waiting !== undefined && waiting.rest.every((entry) => entry.term === this.#termOf(entry.index))) return waiting;
+    if (waiting !== undefined && waiting.rest.every((entry) => entry.term === this.#termOf(entry.index)))
+      return waiting;
     if (waiting !== undefined) this.#drop(waiting);
     if (this.#cursors.length >= CURSORS_MAX) {
       this.#drop(this.#cursors.reduce((oldest, cursor) => (cursor.usedAt < oldest.usedAt ? cursor : oldest)));
