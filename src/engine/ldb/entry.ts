@@ -9,7 +9,7 @@
 import { inspect } from 'node:util';
 import { text, utf8 } from '../../core/base/bytes.ts';
 import type { Revision } from '../../core/base/position.ts';
-import type { Key } from './environment.ts';
+import type { Key } from './format.ts';
 import { ROW_HEADER_BYTES, rowExpiryMs, rowRevision } from './format.ts';
 
 export class LdbEntry {

@@ -16,10 +16,7 @@ import { type Database, type DatabaseOptions, open, type RootDatabase } from 'lm
 import { must } from '../../core/base/assert.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { nodeDisk } from '../disk/node-disk.ts';
-import { checkLmdbFile, INCOMING, KV, META } from './format.ts';
-
-/** A key: bytes, or text as UTF-8. */
-export type Key = Uint8Array | string;
+import { checkLmdbFile, INCOMING, type Key, KV, META } from './format.ts';
 
 /** A named LMDB database of bytes; `lastSize` is public in lmdb-js but not in its types. */
 export type Table = Database<Uint8Array, Key> & { readonly lastSize: number };

@@ -173,3 +173,6 @@ function readMeta(file: DiskFile, at: number): LmdbMeta | undefined {
   const isEmpty = view.getUint32(META_ROOT_AT + 4, true) === NO_ROOT;
   return { pageBytes, root: isEmpty ? undefined : u64(META_ROOT_AT), txn: u64(META_TXN_AT) };
 }
+
+/** A key: bytes, or text as UTF-8. */
+export type Key = Uint8Array | string;

@@ -20,8 +20,9 @@ import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
 import { copyEntry, LdbEntry } from './entry.ts';
-import { type Environment, type Key, openToRead, type Table } from './environment.ts';
+import { type Environment, openToRead, type Table } from './environment.ts';
 import {
+  type Key,
   decodePosition,
   EXPIRY_TOP_AT,
   FIRST_KEY,

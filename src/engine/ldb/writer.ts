@@ -27,8 +27,9 @@ import { plus, type Revision } from '../../core/base/position.ts';
 import { decodeRecords, type LedgerRecord } from '../../core/model/ledger.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
 import { type DirLock, lockDir } from '../disk/lock.ts';
-import { type Environment, type Key, openToWrite, type Table } from './environment.ts';
+import { type Environment, openToWrite, type Table } from './environment.ts';
 import {
+  type Key,
   decodePosition,
   encodePosition,
   FIRST_KEY,
