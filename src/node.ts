@@ -8,7 +8,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
-import { Gateway } from './actors/gateway.ts';
+import { Gateway } from './actors/gateway/gateway.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
 import { leaderName, ROLES } from './actors/shared.ts';
 import type { FromShipper, ToShipper } from './actors/shipper.ts';

@@ -7,8 +7,8 @@
  * pings.
  */
 import { type WebSocket, WebSocketServer } from 'ws';
-import type { Gateway } from '../actors/gateway.ts';
-import type { Door } from '../actors/gateway-connection.ts';
+import type { Gateway } from '../actors/gateway/gateway.ts';
+import type { Door } from '../actors/gateway/connection.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { LIMITS } from '../core/model/limits.ts';

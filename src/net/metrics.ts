@@ -3,7 +3,7 @@
  * that counting costs nothing on the way.
  */
 import { Gauge, Registry } from 'prom-client';
-import type { Gateway } from '../actors/gateway.ts';
+import type { Gateway } from '../actors/gateway/gateway.ts';
 import type { Mark, Shared } from '../actors/shared.ts';
 
 interface MarkSeries {

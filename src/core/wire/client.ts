@@ -74,6 +74,8 @@ export const REQUEST: Readonly<
 };
 
 export const isCommand = (kind: RequestKind): boolean => kind >= 1 && kind <= 6;
+/** Answered by STREAM and END frames instead of a reply. */
+export const isStream = (kind: RequestKind): boolean => kind >= REQUEST.range && kind <= REQUEST.ledger;
 
 export interface Hello {
   readonly versionMin: number;

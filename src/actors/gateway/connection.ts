@@ -4,11 +4,11 @@
  * Replies of a turn are gathered in one frame. Ranges are read here, part by part, while the client gives
  * credit. A client that does not read fills its socket: past the bound it is cut off, and nobody else notices.
  */
-import { ByteWriter } from '../core/base/bytes.ts';
-import { StoreError } from '../core/base/errors.ts';
-import type { StoredValue } from '../core/model/store.ts';
-import * as wire from '../core/wire/client.ts';
-import type { MemtableCursor } from '../engine/lsm/memtable.ts';
+import { ByteWriter } from '../../core/base/bytes.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import type { StoredValue } from '../../core/model/store.ts';
+import * as wire from '../../core/wire/client.ts';
+import type { MemtableCursor } from '../../engine/lsm/memtable.ts';
 
 /** A client's socket, or an embedding application. */
 export interface Door {

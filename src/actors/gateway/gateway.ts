@@ -1,0 +1,227 @@
+/**
+ * Gateway: between the doors and the log. Bytes of a client in, bytes for it out.
+ *
+ * It greets clients, takes their frames apart, and hands every request to Writes or Reads, which keep it until it
+ * is answered. What arrives together leaves together: one ring frame per client frame, one reply frame per
+ * connection and turn.
+ *
+ * A bad request is answered with a typed error; a bad frame ends its connection with a reason. Nobody else
+ * notices either.
+ *
+ * Bounds: requests and bytes of writes under way per node, streams per connection, bytes waiting on a socket.
+ *
+ * On the put path: stops 2 and 8 of 9. From net (a door); to replication; from memtable; to the door.
+ */
+import { ByteReader } from '../../core/base/bytes.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import * as wire from '../../core/wire/client.ts';
+import type { Memtable } from '../../engine/lsm/memtable.ts';
+import { TO_GATEWAY } from '../messages.ts';
+import type { RingReader, RingWriter } from '../runtime/ring.ts';
+import type { Shared } from '../shared.ts';
+import type { FromShipper, ToShipper } from '../shipper.ts';
+import { Connection, type Door } from './connection.ts';
+import { Reads } from './reads.ts';
+import { Writes } from './writes.ts';
+
+export interface GatewayWorld {
+  readonly shared: Shared;
+  readonly memtable: Memtable;
+  /** To replication. */
+  readonly outbox: RingWriter;
+  readonly fromReplication: RingReader;
+  readonly answers: RingReader;
+  readonly toShipper: (message: ToShipper) => void;
+  readonly node: string;
+  readonly cluster: string;
+  readonly nodes: number;
+  /** This boot's number in commands. */
+  readonly origin: number;
+  readonly monotonicMs: () => number;
+  readonly leader: () => { readonly name: string; readonly url: string };
+  readonly status: () => object;
+  /** Requests that the node holds at once, over all connections. */
+  readonly inFlightMax: number;
+}
+
+const DEADLINE_MS_MAX = 10 * 60 * 1000;
+
+export class Gateway {
+  readonly #world: GatewayWorld;
+  readonly #connections = new Set<Connection>();
+  readonly #writes: Writes;
+  readonly #reads: Reads;
+  #requests = 0;
+  #refused = 0;
+
+  constructor(world: GatewayWorld) {
+    this.#world = world;
+    const replication = world.shared.bell('replication');
+    this.#writes = new Writes({ ...world, replication });
+    this.#reads = new Reads({ ...world, replication, applied: world.shared.reader('applied') });
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  get inFlight(): number {
+    return this.#writes.underWay + this.#reads.underWay;
+  }
+
+  /** For metrics. */
+  get counts(): Readonly<Record<'requests' | 'writes' | 'reads' | 'refused' | 'expired', number>> {
+    return {
+      requests: this.#requests,
+      writes: this.#writes.admitted,
+      reads: this.#reads.count,
+      refused: this.#refused,
+      expired: this.#writes.expired + this.#reads.expired,
+    };
+  }
+
+  open(door: Door): Connection {
+    const connection = new Connection(door, this.#world.monotonicMs());
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  /** A connection is gone: what it waited for has nobody to hear of it. Its writes go on. */
+  closed(connection: Connection): void {
+    if (!this.#connections.delete(connection)) return;
+    connection.isClosed = true;
+    this.#reads.closed(connection);
+  }
+
+  /** One frame of a client. */
+  receive(connection: Connection, bytes: Uint8Array): void {
+    if (connection.isClosed) return;
+    try {
+      this.#frame(connection, new ByteReader(bytes));
+      this.#writes.flush();
+      this.#reads.flush();
+      connection.flush();
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      this.#drop(connection, error);
+    }
+  }
+
+  /** The bell rang: answers, refusals, news of leadership, entries applied. */
+  turn(): void {
+    this.#writes.flush();
+    this.#writes.takeAnswers();
+    this.#takeNews();
+    this.#reads.release();
+    this.#reads.flush();
+    for (const connection of this.#connections) connection.flush();
+  }
+
+  /** From the shipper. */
+  ship(message: FromShipper): void {
+    this.#reads.ship(message);
+  }
+
+  /** Looks for what is past its deadline; every few dozen milliseconds. */
+  sweep(): void {
+    const nowMs = this.#world.monotonicMs();
+    this.#writes.sweep(nowMs);
+    this.#reads.sweep(nowMs);
+    for (const connection of this.#connections) {
+      const lateness = connection.checkDeadlines(nowMs);
+      if (lateness === undefined) connection.flush();
+      else this.#drop(connection, lateness);
+    }
+  }
+
+  /** Says goodbye to every client. */
+  close(): void {
+    for (const connection of this.#connections) {
+      this.#drop(connection, new StoreError('UNAVAILABLE', `${this.#world.node} is stopping`));
+    }
+  }
+
+  #frame(connection: Connection, reader: ByteReader): void {
+    const type = reader.u8();
+    if (!connection.isGreeted) {
+      if (type !== wire.FRAME.hello) throw new StoreError('PROTOCOL_ERROR', 'the first frame must be a hello');
+      this.#greet(connection, wire.decodeHello(reader));
+      return;
+    }
+    switch (type) {
+      case wire.FRAME.requests:
+        while (reader.left > 0) {
+          const request = reader.varint();
+          const kind = reader.u8();
+          const deadlineMs = reader.varint();
+          this.#request(connection, request, kind, deadlineMs, reader.raw(reader.u32()));
+        }
+        break;
+      case wire.FRAME.credit:
+        this.#reads.credit(connection, reader.varint(), reader.varint());
+        break;
+      case wire.FRAME.cancel:
+        this.#reads.cancel(connection, reader.varint());
+        break;
+      default:
+        throw new StoreError('PROTOCOL_ERROR', `a client does not send frames of type ${type}`);
+    }
+  }
+
+  #greet(connection: Connection, hello: wire.Hello): void {
+    const version = wire.PROTOCOL_VERSION;
+    if (hello.versionMin > version || hello.versionMax < version) {
+      const asked = `${hello.versionMin} to ${hello.versionMax}`;
+      throw new StoreError('PROTOCOL_VERSION', `this node speaks version ${version}; the client ${asked}`);
+    }
+    connection.isGreeted = true;
+    const { node, cluster, inFlightMax } = this.#world;
+    const leader = this.#world.leader();
+    connection.door.send(
+      wire.encodeWelcome({ version, node, cluster, leader: leader.name, leaderUrl: leader.url, inFlightMax }),
+    );
+  }
+
+  #request(connection: Connection, request: number, kind: number, deadlineMs: number, body: Uint8Array): void {
+    this.#requests++;
+    try {
+      const limit = this.#world.inFlightMax;
+      if (this.inFlight >= limit) {
+        throw new StoreError('OVERLOADED', `a node holds ${limit} requests at once`, { data: { limit } });
+      }
+      const waitMs = deadlineMs === 0 || deadlineMs > DEADLINE_MS_MAX ? DEADLINE_MS_MAX : deadlineMs;
+      const untilMs = this.#world.monotonicMs() + waitMs;
+      if (wire.isCommand(kind)) this.#writes.submit(connection, request, kind, untilMs, body);
+      else this.#reads.submit(connection, request, kind, untilMs, new ByteReader(body));
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      this.#refused++;
+      if (wire.isStream(kind)) connection.endStream(request, error);
+      else connection.fail(request, error);
+    }
+  }
+
+  #takeNews(): void {
+    const { fromReplication } = this.#world;
+    for (let frame = fromReplication.peek(); frame !== undefined; frame = fromReplication.peek()) {
+      const reader = new ByteReader(frame.slice());
+      fromReplication.pop();
+      const kind = reader.u8();
+      if (kind === TO_GATEWAY.read) this.#reads.confirmed(reader.u32(), reader.u64());
+      else if (kind === TO_GATEWAY.refused) this.#writes.refused(reader);
+      else this.#leaderChanged(reader.u64(), reader.u32() !== 0);
+    }
+  }
+
+  #leaderChanged(term: number, hasLeader: boolean): void {
+    this.#writes.leaderChanged(term, hasLeader);
+    const leader = this.#world.leader();
+    for (const connection of this.#connections) connection.notice(leader.name, leader.url);
+  }
+
+  #drop(connection: Connection, error: StoreError): void {
+    if (connection.isClosed) return;
+    connection.goodbye(error);
+    this.closed(connection);
+  }
+}

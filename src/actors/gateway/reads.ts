@@ -1,0 +1,244 @@
+/**
+ * Reads: gets and ranges, answered here from shared memory once the barrier lets them, and the watches and
+ * ledgers that the shipper feeds.
+ *
+ * A linearizable read waits for the barrier (read-barrier.ts); a local one only for the revision it names. A
+ * watch "from now on" needs to know what now is, so it waits for the barrier too; one that names a revision
+ * knows already.
+ */
+import type { ByteReader } from '../../core/base/bytes.ts';
+import { ByteWriter } from '../../core/base/bytes.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import type { Revision } from '../../core/base/position.ts';
+import { checkKey } from '../../core/model/limits.ts';
+import * as wire from '../../core/wire/client.ts';
+import type { Memtable } from '../../engine/lsm/memtable.ts';
+import { TO_REPLICATION } from '../messages.ts';
+import type { Bell } from '../runtime/bell.ts';
+import type { RingWriter } from '../runtime/ring.ts';
+import type { FromShipper, ToShipper } from '../shipper.ts';
+import type { Connection } from './connection.ts';
+import { ReadBarrier, type Waiter } from './read-barrier.ts';
+
+export interface ReadsWorld {
+  readonly memtable: Memtable;
+  readonly applied: () => number;
+  readonly outbox: RingWriter;
+  readonly replication: Bell;
+  readonly toShipper: (message: ToShipper) => void;
+  readonly cluster: string;
+  readonly monotonicMs: () => number;
+  readonly status: () => object;
+}
+
+/** A read, a range or a new watch that waits for the barrier. */
+interface PendingRead extends Waiter {
+  readonly connection: Connection;
+  readonly request: number;
+  readonly deadlineMs: number;
+  readonly get: wire.GetRequest | undefined;
+  readonly range: wire.RangeRequest | undefined;
+  readonly watch: wire.WatchRequest | undefined;
+  needs: number;
+}
+
+const NONE = new Uint8Array(0);
+const encoder = new TextEncoder();
+
+export class Reads {
+  readonly #world: ReadsWorld;
+  readonly #barrier: ReadBarrier<PendingRead>;
+  readonly #subs = new Map<number, { connection: Connection; request: number }>();
+  #nextSub = 1;
+  count = 0;
+  expired = 0;
+
+  constructor(world: ReadsWorld) {
+    this.#world = world;
+    this.#barrier = new ReadBarrier({ ask: (id) => this.#ask(id), nowMs: world.monotonicMs });
+  }
+
+  get underWay(): number {
+    return this.#barrier.waiting;
+  }
+
+  /** Takes a request; throws the typed error of one that cannot be served. */
+  submit(connection: Connection, request: number, kind: number, deadlineMs: number, reader: ByteReader): void {
+    const pending = { connection, request, deadlineMs, get: undefined, range: undefined, watch: undefined };
+    switch (kind) {
+      case wire.REQUEST.get: {
+        const get = wire.decodeGet(reader);
+        reader.end();
+        checkKey(get.key);
+        this.#await({ ...pending, get, needs: get.atLeast }, get.isLocal);
+        break;
+      }
+      case wire.REQUEST.range: {
+        const range = wire.decodeRange(reader);
+        reader.end();
+        connection.checkNewStream(request);
+        // A named revision is settled already: it needs no confirmation, only to be applied here.
+        const needs = Math.max(range.atLeast, range.revision);
+        this.#await({ ...pending, range, needs }, range.isLocal || range.revision !== 0);
+        break;
+      }
+      case wire.REQUEST.watch: {
+        const watch = wire.decodeWatch(reader);
+        reader.end();
+        connection.checkNewStream(request);
+        if (watch.fromRevision === 0) this.#await({ ...pending, watch, needs: 0 }, false);
+        else this.#subscribe(connection, request, 'watch', watch);
+        break;
+      }
+      case wire.REQUEST.ledger: {
+        const ledger = wire.decodeLedger(reader);
+        reader.end();
+        connection.checkNewStream(request);
+        const { cluster } = this.#world;
+        if (ledger.cluster !== '' && ledger.cluster !== cluster) {
+          const message = `the replica belongs to cluster "${ledger.cluster}"; this is "${cluster}"`;
+          throw new StoreError('LDB_FOREIGN', message);
+        }
+        this.#subscribe(connection, request, 'ledger', { ...ledger, from: NONE, to: NONE });
+        break;
+      }
+      case wire.REQUEST.status:
+        reader.end();
+        connection.ok(request, this.#world.applied(), encoder.encode(JSON.stringify(this.#world.status())));
+        break;
+      default:
+        throw new StoreError('BAD_REQUEST', `unknown request ${kind}`);
+    }
+  }
+
+  /** Asks for a read index if somebody waits for one. Once per turn. */
+  flush(): void {
+    this.#barrier.flush();
+  }
+
+  /** Round `id` is confirmed at `index`, or (0) could not be. */
+  confirmed(id: number, index: number): void {
+    this.#barrier.answer(id, index);
+  }
+
+  /** Answers everyone whose index is applied. */
+  release(): void {
+    for (const read of this.#barrier.release(this.#world.applied())) {
+      read.connection.inFlight--;
+      this.#answer(read);
+    }
+  }
+
+  sweep(nowMs: number): void {
+    for (const read of this.#barrier.remove((waiter) => waiter.deadlineMs <= nowMs)) {
+      this.expired++;
+      const what = read.watch === undefined ? 'read' : 'watch';
+      this.#fail(read, new StoreError('DEADLINE_EXCEEDED', `no quorum confirmed the ${what} before its deadline`));
+    }
+    this.#barrier.flush();
+  }
+
+  /** From the shipper: parts go on as they are. */
+  ship(message: FromShipper): void {
+    const owner = this.#subs.get(message.sub);
+    if (owner === undefined) return;
+    if (message.kind === 'part') {
+      owner.connection.door.send(message.frame);
+      return;
+    }
+    this.#subs.delete(message.sub);
+    owner.connection.subs.delete(owner.request);
+    const { code, message: text, data } = message.error;
+    owner.connection.endStream(owner.request, new StoreError(code, text, { data }));
+  }
+
+  credit(connection: Connection, request: number, bytes: number): void {
+    const sub = connection.subs.get(request);
+    if (sub !== undefined) this.#world.toShipper({ kind: 'credit', sub, bytes });
+    else connection.creditRange(request, bytes);
+  }
+
+  cancel(connection: Connection, request: number): void {
+    const sub = connection.subs.get(request);
+    if (sub !== undefined) this.#unsubscribe(connection, request, sub);
+    connection.cancelRange(request);
+    for (const read of this.#barrier.remove((r) => r.connection === connection && r.request === request)) {
+      read.connection.inFlight--;
+    }
+  }
+
+  /** The connection is gone; nobody hears of its reads. */
+  closed(connection: Connection): void {
+    this.#barrier.remove((read) => read.connection === connection);
+    for (const [request, sub] of connection.subs) this.#unsubscribe(connection, request, sub);
+  }
+
+  /** Answers now if it may, or puts it behind the barrier. */
+  #await(read: PendingRead, isLocal: boolean): void {
+    this.count++;
+    if (isLocal && read.needs <= this.#world.applied()) {
+      this.#answer(read);
+      return;
+    }
+    read.connection.inFlight++;
+    if (isLocal) this.#barrier.addApplied(read);
+    else this.#barrier.add(read);
+  }
+
+  #answer(read: PendingRead): void {
+    const { connection, request, get, range, watch } = read;
+    const revision = this.#world.applied() as Revision;
+    if (get !== undefined) {
+      const stored = this.#world.memtable.get(get.key, revision);
+      if (stored === undefined) connection.ok(request, 0, NONE);
+      else connection.okValue(request, stored);
+    } else if (range !== undefined) {
+      const at = range.revision === 0 ? revision : (range.revision as Revision);
+      const bounds = { from: range.from, to: range.to.length === 0 ? undefined : range.to, reverse: range.reverse };
+      connection.startRange(request, {
+        cursor: this.#world.memtable.scan(bounds, at),
+        revision: at,
+        left: range.limit === 0 ? Number.POSITIVE_INFINITY : range.limit,
+        credit: range.creditBytes,
+      });
+    } else if (watch !== undefined) {
+      const fromRevision = Math.max(read.needs, revision) + 1;
+      this.#subscribe(connection, request, 'watch', { ...watch, fromRevision });
+    }
+  }
+
+  #fail(read: PendingRead, error: StoreError): void {
+    read.connection.inFlight--;
+    if (read.get !== undefined) read.connection.fail(read.request, error);
+    else read.connection.endStream(read.request, error);
+  }
+
+  #ask(id: number): void {
+    // No room: the round is asked again when its deadline passes.
+    this.#world.outbox.write(new ByteWriter(8).u8(TO_REPLICATION.read).u32(id).view());
+    this.#world.replication.ring();
+  }
+
+  #subscribe(
+    connection: Connection,
+    request: number,
+    mode: 'watch' | 'ledger',
+    options: { fromRevision: number; from: Uint8Array; to: Uint8Array; creditBytes: number },
+  ): void {
+    if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
+    const sub = this.#nextSub++;
+    this.#subs.set(sub, { connection, request });
+    connection.subs.set(request, sub);
+    const { fromRevision, creditBytes } = options;
+    // Copies: what goes to another thread must not drag the socket's buffer along.
+    const from = options.from.slice();
+    const to = options.to.slice();
+    this.#world.toShipper({ kind: 'subscribe', sub, request, mode, fromRevision, from, to, creditBytes });
+  }
+
+  #unsubscribe(connection: Connection, request: number, sub: number): void {
+    connection.subs.delete(request);
+    this.#subs.delete(sub);
+    this.#world.toShipper({ kind: 'cancel', sub });
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * Writes: what is on its way to the log, from its admission to its answer.
+ *
+ * A write is checked and admitted, gets a token, and goes to replication with everything else that its client
+ * sent in the same frame. It is settled exactly once: by the memtable's answer, by a refusal (nothing happened),
+ * by its deadline or by a change of leader (it may yet happen: OUTCOME_UNKNOWN).
+ *
+ * Bounds: bytes of writes under way, and the memtable's room: what is in the log must apply, so what there is no
+ * room for is refused before it enters.
+ */
+import { ByteReader, ByteWriter } from '../../core/base/bytes.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import { checkBody, commandKind, encodeCommandHeader } from '../../core/model/commands.ts';
+import { errorOfResult } from '../../core/model/machine.ts';
+import type { Memtable } from '../../engine/lsm/memtable.ts';
+import { TO_REPLICATION } from '../messages.ts';
+import type { Bell } from '../runtime/bell.ts';
+import type { RingReader, RingWriter } from '../runtime/ring.ts';
+import type { Connection } from './connection.ts';
+
+export interface WritesWorld {
+  readonly memtable: Memtable;
+  readonly outbox: RingWriter;
+  readonly answers: RingReader;
+  readonly replication: Bell;
+  /** How many nodes admit writes beside this one. */
+  readonly nodes: number;
+  readonly origin: number;
+}
+
+interface PendingWrite {
+  readonly connection: Connection;
+  readonly request: number;
+  readonly deadlineMs: number;
+  readonly bytes: number;
+  /** Term in which it was handed to a leader; 0 while nobody led (it is then held, not in doubt). */
+  readonly term: number;
+}
+
+const WRITE_BYTES_MAX = 64 * 1024 * 1024;
+const PROPOSE_FRAME_BYTES = 1024 * 1024;
+/** Share of the memtable kept for deletes, expiries and what is on its way. */
+const RESERVE = 0.1;
+
+export class Writes {
+  readonly #world: WritesWorld;
+  readonly #pending = new Map<number, PendingWrite>();
+  #bytes = 0;
+  #nextToken = 1;
+  readonly #proposals = new ByteWriter(256 * 1024);
+  /** Proposal frames that found no room: bounded by WRITE_BYTES_MAX. */
+  #backlog: Uint8Array[] = [];
+  #term = 0;
+  #hasLeader = false;
+  admitted = 0;
+  expired = 0;
+
+  constructor(world: WritesWorld) {
+    this.#world = world;
+    this.#proposals.u8(TO_REPLICATION.propose);
+  }
+
+  get underWay(): number {
+    return this.#pending.size;
+  }
+
+  /** Admits a write; throws the typed error of one that may not enter. Leaves with `flush`. */
+  submit(connection: Connection, request: number, code: number, deadlineMs: number, call: Uint8Array): void {
+    const kind = commandKind(code);
+    if (kind === undefined) throw new StoreError('BAD_REQUEST', `unknown request ${code}`);
+    const reader = new ByteReader(call);
+    reader.varint();
+    reader.varint();
+    reader.varint();
+    checkBody(kind, reader);
+    this.#admit(kind === 'put' || kind === 'txn', call.length);
+
+    const token = this.#nextToken;
+    this.#nextToken = (token + 1) >>> 0;
+    const term = this.#hasLeader ? this.#term : 0;
+    this.#pending.set(token, { connection, request, deadlineMs, bytes: call.length, term });
+    this.#bytes += call.length;
+    connection.inFlight++;
+    this.admitted++;
+
+    const lengthAt = this.#proposals.length;
+    this.#proposals.u32(0);
+    encodeCommandHeader(this.#proposals, { kind, origin: this.#world.origin, token });
+    this.#proposals.raw(call);
+    this.#proposals.patchU32(lengthAt, this.#proposals.length - lengthAt - 4);
+    if (this.#proposals.length >= PROPOSE_FRAME_BYTES) this.flush();
+  }
+
+  /** Hands what was admitted to replication. */
+  flush(): void {
+    const { outbox, replication } = this.#world;
+    if (this.#proposals.length > 1) {
+      if (this.#backlog.length > 0 || !outbox.write(this.#proposals.view())) this.#backlog.push(this.#proposals.take());
+      this.#proposals.reset();
+      this.#proposals.u8(TO_REPLICATION.propose);
+      replication.ring();
+    }
+    while (this.#backlog.length > 0 && outbox.write(this.#backlog[0] as Uint8Array)) {
+      this.#backlog.shift();
+      replication.ring();
+    }
+  }
+
+  /** Answers what the memtable has applied. */
+  takeAnswers(): void {
+    const { answers } = this.#world;
+    for (let frame = answers.peek(); frame !== undefined; frame = answers.peek()) {
+      const reader = new ByteReader(frame);
+      while (reader.left > 0) {
+        const token = reader.u32();
+        const code = reader.u8();
+        const revision = reader.u64();
+        const extra = reader.blob();
+        const write = this.#settle(token);
+        // Nobody waits any more: it was past its deadline.
+        if (write === undefined) continue;
+        if (code === 0) write.connection.ok(write.request, revision, extra);
+        else write.connection.fail(write.request, appliedError(code));
+      }
+      answers.pop();
+    }
+  }
+
+  /** Replication did not propose these: nothing happened to them. */
+  refused(reader: ByteReader): void {
+    const code = errorOfResult(reader.u8()) ?? 'INTERNAL';
+    const error = new StoreError(code, code === 'OVERLOADED' ? 'too much is uncommitted' : 'no leader took the write');
+    while (reader.left > 0) {
+      const write = this.#settle(reader.u32());
+      write?.connection.fail(write.request, error);
+    }
+  }
+
+  /** Who leads has changed; what was on its way to somebody else is in doubt. */
+  leaderChanged(term: number, hasLeader: boolean): void {
+    const isNew = hasLeader && term !== this.#term;
+    if (hasLeader) this.#term = term;
+    this.#hasLeader = hasLeader;
+    if (!isNew) return;
+    for (const [token, write] of this.#pending) {
+      if (write.term === 0 || write.term === term) continue;
+      this.#settle(token);
+      write.connection.fail(
+        write.request,
+        new StoreError('OUTCOME_UNKNOWN', 'the leader changed while the write was on its way'),
+      );
+    }
+  }
+
+  /** Gives up what is past its deadline. */
+  sweep(nowMs: number): void {
+    for (const [token, write] of this.#pending) {
+      if (write.deadlineMs > nowMs) continue;
+      this.expired++;
+      this.#settle(token);
+      write.connection.fail(
+        write.request,
+        write.term === 0
+          ? new StoreError('UNAVAILABLE', 'no leader took the write before its deadline; it may yet be taken up', {
+              data: { mayHappen: true },
+            })
+          : new StoreError('OUTCOME_UNKNOWN', 'the deadline passed before a quorum answered; the write may yet happen'),
+      );
+    }
+  }
+
+  #admit(addsData: boolean, bytes: number): void {
+    if (this.#bytes + bytes > WRITE_BYTES_MAX) {
+      throw new StoreError('OVERLOADED', `a node may have ${WRITE_BYTES_MAX} bytes of writes under way`, {
+        data: { limit: WRITE_BYTES_MAX },
+      });
+    }
+    if (!addsData) return;
+    const { memtable, nodes } = this.#world;
+    // Other gateways admit too; each counts as if all took what this one takes.
+    const used = memtable.usedBytes + (this.#bytes + bytes) * 2 * nodes;
+    const limit = Math.floor(memtable.capacityBytes * (1 - RESERVE));
+    if (used > limit) {
+      throw new StoreError('STORE_FULL', `the memtable holds ${used} of ${limit} bytes; deletes are still taken`, {
+        data: { limit, size: used },
+      });
+    }
+  }
+
+  #settle(token: number): PendingWrite | undefined {
+    const write = this.#pending.get(token);
+    if (write === undefined) return undefined;
+    this.#pending.delete(token);
+    this.#bytes -= write.bytes;
+    write.connection.inFlight--;
+    return write;
+  }
+}
+
+const APPLIED_MESSAGES: Partial<Record<StoreError['code'], string>> = {
+  SESSION_EXPIRED: 'the session has expired; whether earlier unanswered writes happened is not known',
+  OVERLOADED: 'the session has too many unacknowledged writes',
+  BAD_REQUEST: 'the write was answered before, or cannot be read',
+};
+
+function appliedError(code: number): StoreError {
+  const name = errorOfResult(code) ?? 'INTERNAL';
+  return new StoreError(name, APPLIED_MESSAGES[name] ?? 'the write was refused when it was applied');
+}
