@@ -1,9 +1,6 @@
 /**
- * Client: the SDK. One connection, many calls under way, each write exactly once.
- *
- * Calls made in the same turn of the event loop leave in one frame. Writes carry the session and a number; the
- * cluster keeps the answer of each number until it is acknowledged, so a write whose answer was lost is simply
- * sent again. The session is opened by the first write and kept alive while the client lives.
+ * Client: the SDK's face. It turns what a caller says into calls and streams, and puts the parts together: one
+ * connection (connector.ts), calls that happen once (call-set.ts), streams that go on (stream-set.ts).
  *
  * Bounds: calls under way (`inFlightMax`, the rest wait in order), bytes of streams not consumed (credit),
  * every call its deadline.
@@ -14,10 +11,12 @@ import type { Revision } from '../core/base/position.ts';
 import { encodeTxn } from '../core/model/commands.ts';
 import { checkKey, checkValue } from '../core/model/limits.ts';
 import * as wire from '../core/wire/client.ts';
-import { type Answered, type Call, expiredError, isRetried, retryDelayMs } from './calls.ts';
+import { CallSet } from './call-set.ts';
+import type { Answered } from './calls.ts';
 import { Connector } from './connector.ts';
 import { ClientEntry, toBytes } from './entry.ts';
 import type { QueueEvents } from './queue.ts';
+import { type OpenOptions, StreamSet } from './stream-set.ts';
 import { LedgerStream, RangeStream, type Stream, WatchStream } from './streams.ts';
 import type { Dial } from './transport.ts';
 import { Builder, checkTtl, decodeTxnResult } from './txn.ts';
@@ -25,56 +24,32 @@ import type * as api from './types.ts';
 
 const DEADLINE_MS = 10_000;
 const IN_FLIGHT_MAX = 1024;
-const SESSION_TTL_MS = 60_000;
-const KEEP_ALIVE_EVERY_MS = 20_000;
-const SWEEP_EVERY_MS = 20;
-const FRAME_BYTES = 1024 * 1024;
-const CREDIT_STEP_BYTES = 128 * 1024;
 const CLOSE_MS = 2_000;
 const NONE = new Uint8Array(0);
 
-/** Runs after everything that this turn of the event loop brings, so that it leaves together. */
-const afterTurn: (work: () => void) => void =
-  typeof setImmediate === 'function' ? (work) => void setImmediate(work) : (work) => void setTimeout(work, 0);
-
-interface LiveStream {
-  readonly stream: Stream;
-  id: number;
-  /** Consumed, and not yet given back as credit. */
-  consumed: number;
-  isStarted: boolean;
-  attempts: number;
-  retry: ReturnType<typeof setTimeout> | undefined;
-}
-
 export class StoreClient implements api.Client {
-  readonly #options: api.ConnectOptions;
   readonly #connector: Connector;
   #state: api.ClientState = 'connecting';
   #nextId = 1;
-  /** Under way, by request id, oldest first. */
-  readonly #calls = new Map<number, Call>();
-  /** Waiting for room. */
-  #waiting: Call[] = [];
-  readonly #streams = new Map<number, LiveStream>();
-  readonly #inFlightMax: number;
-
-  #session = 0;
-  #isOpeningSession = false;
-  #nextSeq = 1;
-
-  readonly #out = new ByteWriter(64 * 1024);
-  #flushPlanned = false;
-  #sweeper: ReturnType<typeof setInterval> | undefined;
-  #keepAlive: ReturnType<typeof setInterval> | undefined;
+  readonly #calls: CallSet;
+  readonly #streams: StreamSet;
   #closing: Promise<void> | undefined;
   #fatal: StoreError | undefined;
   readonly #onceConnected: { resolve: () => void; reject: (error: StoreError) => void }[] = [];
 
   constructor(urls: readonly string[], options: api.ConnectOptions, dial: Dial) {
     if (urls.length === 0) throw new StoreError('BAD_REQUEST', 'connect needs at least one endpoint');
-    this.#options = options;
-    this.#inFlightMax = options.inFlightMax ?? IN_FLIGHT_MAX;
+    const world = {
+      isReady: () => this.#connector.isReady,
+      send: (frame: Uint8Array<ArrayBuffer>) => this.#connector.send(frame),
+      // Calls and streams are numbered together: an id is a request on the wire.
+      nextId: () => this.#nextId++,
+      lastReason: () => this.#connector.lastReason,
+      inFlightMax: options.inFlightMax ?? IN_FLIGHT_MAX,
+      deadlineMs: options.deadlineMs ?? DEADLINE_MS,
+    };
+    this.#calls = new CallSet(world);
+    this.#streams = new StreamSet(world);
     this.#connector = new Connector({
       urls,
       dial,
@@ -181,17 +156,23 @@ export class StoreClient implements api.Client {
       limit: options.limit ?? 0,
     };
     if (options.limit === 0) return emptyIterable();
-    return this.#open((events) => new RangeStream(range, events), options.signal, options.deadlineMs);
+    const { signal, deadlineMs } = options;
+    return this.#open((events) => new RangeStream(range, events), { signal, deadlineMs });
   }
 
   watch(options: api.WatchOptions = {}): AsyncIterable<api.WatchEvent> {
     const { from, to } = boundsOf(options);
     const fromRevision = options.fromRevision ?? 0;
-    return this.#open((events) => new WatchStream({ from, to, fromRevision }, events), options.signal, undefined);
+    const { signal } = options;
+    return this.#open((events) => new WatchStream({ from, to, fromRevision }, events), {
+      signal,
+      deadlineMs: undefined,
+    });
   }
 
   ledger(options: api.LedgerOptions): AsyncIterable<api.LedgerFrame> {
-    return this.#open((events) => new LedgerStream(options, events), options.signal, undefined);
+    const { signal } = options;
+    return this.#open((events) => new LedgerStream(options, events), { signal, deadlineMs: undefined });
   }
 
   close(): Promise<void> {
@@ -203,41 +184,9 @@ export class StoreClient implements api.Client {
     return this.close();
   }
 
-  // ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────
-
   #call(kind: wire.RequestKind, isWrite: boolean, body: Uint8Array, options: api.CallOptions): Promise<Answered> {
-    return new Promise((resolve, reject) => {
-      const { signal } = options;
-      const refusal = this.#refusal(signal);
-      if (refusal !== undefined) {
-        reject(refusal);
-        return;
-      }
-      const deadlineMs = performance.now() + (options.deadlineMs ?? this.#options.deadlineMs ?? DEADLINE_MS);
-      const onAbort = signal === undefined ? undefined : () => this.#abort(call);
-      const call: Call = {
-        kind,
-        isWrite,
-        body,
-        deadlineMs,
-        signal,
-        onAbort,
-        resolve,
-        reject,
-        id: 0,
-        seq: 0,
-        session: 0,
-        isSent: false,
-        inDoubt: false,
-        attempts: 0,
-        notBeforeMs: 0,
-        lastError: undefined,
-      };
-      if (signal !== undefined && onAbort !== undefined) signal.addEventListener('abort', onAbort, { once: true });
-      if (this.#calls.size >= this.#inFlightMax) this.#waiting.push(call);
-      else this.#admit(call);
-      this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_EVERY_MS);
-    });
+    const refusal = this.#refusal(options.signal);
+    return refusal === undefined ? this.#calls.call(kind, isWrite, body, options) : Promise.reject(refusal);
   }
 
   #refusal(signal: AbortSignal | undefined): StoreError | undefined {
@@ -248,235 +197,32 @@ export class StoreClient implements api.Client {
     return undefined;
   }
 
-  #admit(call: Call): void {
-    call.id = this.#nextId++;
-    this.#calls.set(call.id, call);
-    this.#planFlush();
-  }
-
-  #planFlush(): void {
-    if (this.#flushPlanned) return;
-    this.#flushPlanned = true;
-    afterTurn(() => {
-      this.#flushPlanned = false;
-      this.#flush();
-    });
-  }
-
-  /** Sends every call that is not on its way. */
-  #flush(): void {
-    if (!this.#connector.isReady) return;
-    const nowMs = performance.now();
-    this.#out.reset();
-    this.#out.u8(wire.FRAME.requests);
-    let acked = -1;
-    for (const call of this.#calls.values()) {
-      if (call.isSent || call.notBeforeMs > nowMs) continue;
-      if (call.isWrite && call.kind !== wire.REQUEST.openSession) {
-        if (this.#session === 0) {
-          this.#openSession();
-          continue;
-        }
-        if (acked === -1) acked = this.#acked();
-        this.#number(call);
-      }
-      this.#writeCall(call, acked, nowMs);
-      if (this.#out.length >= FRAME_BYTES) {
-        this.#connector.send(this.#out.take());
-        this.#out.reset();
-        this.#out.u8(wire.FRAME.requests);
-      }
-    }
-    if (this.#out.length > 1) this.#connector.send(this.#out.take());
-  }
-
-  #writeCall(call: Call, acked: number, nowMs: number): void {
-    // 0 leaves it to the server.
-    const left = Number.isFinite(call.deadlineMs) ? Math.max(1, Math.ceil(call.deadlineMs - nowMs)) : 0;
-    const at = wire.beginRequest(this.#out, { id: call.id, kind: call.kind, deadlineMs: left });
-    if (call.isWrite) this.#out.varint(call.session).varint(call.seq).varint(Math.max(0, acked));
-    this.#out.raw(call.body);
-    wire.endRequest(this.#out, at);
-    call.isSent = true;
-    call.attempts++;
-  }
-
-  /** Every write below the oldest one under way needs no answer any more. */
-  #acked(): number {
-    let lowest = this.#nextSeq;
-    for (const call of this.#calls.values()) {
-      if (call.session === this.#session && call.seq !== 0 && call.seq < lowest) lowest = call.seq;
-    }
-    return lowest - 1;
-  }
-
-  #number(call: Call): void {
-    if (call.session === this.#session) return;
-    call.session = this.#session;
-    call.seq = this.#nextSeq++;
-  }
-
-  #answered(reply: wire.Reply): void {
-    const call = this.#calls.get(reply.id);
-    // Past its deadline, or cancelled.
-    if (call === undefined) return;
-    if (reply.error === undefined) {
-      this.#settle(call);
-      call.resolve({ revision: reply.revision, extra: reply.extra.slice() });
-      return;
-    }
-    const { error } = reply;
-    call.isSent = false;
-    if (error.code === 'OUTCOME_UNKNOWN' || error.data['mayHappen'] === true) call.inDoubt = true;
-    if (error.code === 'SESSION_EXPIRED' && call.isWrite && call.session !== 0) {
-      this.#sessionExpired(call, error);
-      return;
-    }
-    if (!isRetried(error)) {
-      this.#settle(call);
-      call.reject(error);
-      return;
-    }
-    call.lastError = error;
-    call.notBeforeMs = error.code === 'OUTCOME_UNKNOWN' ? 0 : performance.now() + retryDelayMs(call.attempts);
-    this.#planFlush();
-  }
-
-  #settle(call: Call): void {
-    this.#calls.delete(call.id);
-    if (call.signal !== undefined && call.onAbort !== undefined) {
-      call.signal.removeEventListener('abort', call.onAbort);
-    }
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#admit(next);
-    else if (this.#calls.size === 0 && this.#streams.size === 0) {
-      clearInterval(this.#sweeper);
-      this.#sweeper = undefined;
-    }
-  }
-
-  #abort(call: Call): void {
-    const mayHappen = call.isWrite && (call.isSent || call.inDoubt);
-    this.#waiting = this.#waiting.filter((other) => other !== call);
-    this.#settle(call);
-    const message = mayHappen ? 'cancelled; the write may still happen' : 'cancelled; nothing was done';
-    call.reject(new StoreError('CANCELLED', message, { cause: call.signal?.reason, data: { mayHappen } }));
-  }
-
-  #sweep(): void {
-    const nowMs = performance.now();
-    let isDue = false;
-    for (const call of [...this.#calls.values()]) {
-      if (call.deadlineMs <= nowMs) {
-        this.#settle(call);
-        call.reject(expiredError(call, this.#connector.isReady ? 'connected' : this.#connector.lastReason));
-      } else if (!call.isSent && call.notBeforeMs <= nowMs) isDue = true;
-    }
-    const late = this.#waiting.filter((call) => call.deadlineMs <= nowMs);
-    if (late.length > 0) {
-      this.#waiting = this.#waiting.filter((call) => call.deadlineMs > nowMs);
-      for (const call of late) call.reject(expiredError(call, 'it waited for earlier calls'));
-    }
-    if (isDue) this.#flush();
-  }
-
-  // ── the session ───────────────────────────────────────────────────────────────────────────────────────────
-
-  #openSession(): void {
-    if (this.#isOpeningSession) return;
-    this.#isOpeningSession = true;
-    const call: Call = {
-      kind: wire.REQUEST.openSession,
-      isWrite: true,
-      body: new ByteWriter(8).varint(SESSION_TTL_MS).take(),
-      // It waits as long as somebody needs it; they have deadlines of their own.
-      deadlineMs: Number.POSITIVE_INFINITY,
-      signal: undefined,
-      onAbort: undefined,
-      resolve: ({ revision }) => {
-        this.#isOpeningSession = false;
-        this.#session = revision;
-        this.#nextSeq = 1;
-        this.#keepAlive ??= setInterval(() => this.#sendKeepAlive(), KEEP_ALIVE_EVERY_MS);
-        this.#planFlush();
-      },
-      reject: (error) => {
-        this.#isOpeningSession = false;
-        for (const other of [...this.#calls.values()]) {
-          if (!other.isWrite || other.kind === wire.REQUEST.openSession || other.inDoubt) continue;
-          this.#settle(other);
-          other.reject(error);
-        }
-      },
-      id: this.#nextId++,
-      seq: 0,
-      session: 0,
-      isSent: false,
-      inDoubt: false,
-      attempts: 0,
-      notBeforeMs: 0,
-      lastError: undefined,
-    };
-    this.#calls.set(call.id, call);
-    this.#planFlush();
-  }
-
-  /** A write that was sent once was not done, and goes again in a new session; any other is told. */
-  #sessionExpired(call: Call, error: StoreError): void {
-    if (call.session === this.#session) this.#session = 0;
-    if (call.inDoubt || call.attempts > 1) {
-      this.#settle(call);
-      call.reject(error);
-      return;
-    }
-    call.attempts = 0;
-    this.#planFlush();
-  }
-
-  #sendKeepAlive(): void {
-    if (this.#session === 0 || this.#closing !== undefined) return;
-    this.#call(wire.REQUEST.keepAlive, true, NONE, { deadlineMs: KEEP_ALIVE_EVERY_MS }).catch(() => {
-      // A session that expired is seen by the next write, which opens another.
-    });
-  }
-
   // ── the connection ────────────────────────────────────────────────────────────────────────────────────────
 
   #connected(): void {
     this.#state = 'connected';
     for (const waiter of this.#onceConnected.splice(0)) waiter.resolve();
-    for (const live of [...this.#streams.values()]) this.#startStream(live);
-    this.#flush();
+    this.#streams.connected();
+    this.#calls.flush();
   }
 
   #disconnected(): void {
     if (this.#state !== 'closed') this.#state = 'reconnecting';
-    for (const call of this.#calls.values()) {
-      if (!call.isSent) continue;
-      call.isSent = false;
-      call.inDoubt = true;
-      call.notBeforeMs = 0;
-    }
-    for (const live of this.#streams.values()) live.isStarted = false;
+    this.#calls.disconnected();
+    this.#streams.disconnected();
   }
 
   #frame(type: number, reader: ByteReader): void {
     switch (type) {
       case wire.FRAME.replies:
-        while (reader.left > 0) this.#answered(wire.decodeReply(reader));
+        while (reader.left > 0) this.#calls.answered(wire.decodeReply(reader));
         break;
-      case wire.FRAME.stream: {
-        const live = this.#streams.get(reader.varint());
-        live?.stream.part(reader.raw(reader.left));
-        if (live !== undefined) live.attempts = 0;
+      case wire.FRAME.stream:
+        this.#streams.part(reader);
         break;
-      }
-      case wire.FRAME.end: {
-        const reply = wire.decodeReply(reader);
-        const live = this.#streams.get(reply.id);
-        if (live !== undefined) this.#streamEnded(live, reply.error);
+      case wire.FRAME.end:
+        this.#streams.ended(wire.decodeReply(reader));
         break;
-      }
       default:
         throw new StoreError('PROTOCOL_ERROR', `a server does not send frames of type ${type}`);
     }
@@ -488,139 +234,34 @@ export class StoreClient implements api.Client {
     this.#end(error);
   }
 
-  // ── streams ───────────────────────────────────────────────────────────────────────────────────────────────
-
   #open<S extends Stream & { readonly queue: AsyncIterable<unknown> }>(
     make: (events: QueueEvents) => S,
-    signal: AbortSignal | undefined,
-    deadlineMs: number | undefined,
+    options: OpenOptions,
   ): S['queue'] {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const finish = (): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-    };
-    const stream = make({
-      onConsumed: (bytes) => this.#consumed(live, bytes),
-      onReturn: () => {
-        finish();
-        this.#dropStream(live);
-      },
-    });
-    const live: LiveStream = { stream, id: 0, consumed: 0, isStarted: false, attempts: 0, retry: undefined };
-    const cancel = (error: StoreError): void => {
-      finish();
-      this.#dropStream(live);
-      stream.end(error);
-    };
-    const onAbort = (): void =>
-      cancel(new StoreError('CANCELLED', 'the stream was cancelled', { cause: signal?.reason }));
-    const refusal = this.#refusal(signal);
-    if (refusal !== undefined) {
-      stream.end(refusal);
-      return stream.queue;
-    }
-    signal?.addEventListener('abort', onAbort, { once: true });
-    if (deadlineMs !== undefined || stream.kind === wire.REQUEST.range) {
-      // A range ends; a watch does not. Its deadline is for the whole of it.
-      const ms = deadlineMs ?? this.#options.deadlineMs ?? DEADLINE_MS;
-      if (deadlineMs !== undefined) {
-        timer = setTimeout(
-          () => cancel(new StoreError('DEADLINE_EXCEEDED', `the range took longer than ${ms} ms`)),
-          ms,
-        );
-      }
-    }
-    this.#startStream(live);
-    return stream.queue;
-  }
-
-  #startStream(live: LiveStream): void {
-    if (live.id !== 0) this.#streams.delete(live.id);
-    live.id = this.#nextId++;
-    live.consumed = 0;
-    this.#streams.set(live.id, live);
-    if (!this.#connector.isReady) return;
-    live.isStarted = true;
-    const writer = new ByteWriter(128).u8(wire.FRAME.requests);
-    const deadlineMs = this.#options.deadlineMs ?? DEADLINE_MS;
-    const at = wire.beginRequest(writer, { id: live.id, kind: live.stream.kind, deadlineMs });
-    live.stream.request(writer);
-    wire.endRequest(writer, at);
-    this.#connector.send(writer.take());
-  }
-
-  #streamEnded(live: LiveStream, error: StoreError | undefined): void {
-    const isMeanwhile = error !== undefined && (isRetried(error) || error.code === 'DEADLINE_EXCEEDED');
-    // A watch goes on for as long as it is wanted; a range has tried for a whole deadline.
-    if (isMeanwhile && !(error.code === 'DEADLINE_EXCEEDED' && live.stream.kind === wire.REQUEST.range)) {
-      live.isStarted = false;
-      live.attempts++;
-      live.retry = setTimeout(() => {
-        if (live.stream.isLive && this.#streams.has(live.id)) this.#startStream(live);
-      }, retryDelayMs(live.attempts));
-      return;
-    }
-    this.#streams.delete(live.id);
-    live.stream.end(error);
-  }
-
-  #consumed(live: LiveStream, bytes: number): void {
-    live.consumed += bytes;
-    if (live.consumed < CREDIT_STEP_BYTES || !live.isStarted || !this.#connector.isReady) return;
-    const frame = new ByteWriter(16).u8(wire.FRAME.credit).varint(live.id).varint(live.consumed);
-    live.consumed = 0;
-    this.#connector.send(frame.take());
-  }
-
-  #dropStream(live: LiveStream): void {
-    clearTimeout(live.retry);
-    if (!this.#streams.delete(live.id) || !live.isStarted || !this.#connector.isReady) return;
-    this.#connector.send(new ByteWriter(16).u8(wire.FRAME.cancel).varint(live.id).take());
+    const refusal = this.#refusal(options.signal);
+    if (refusal === undefined) return this.#streams.open(make, options);
+    const refused = make({ onConsumed: () => {}, onReturn: () => {} });
+    refused.end(refusal);
+    return refused.queue;
   }
 
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
 
   async #close(): Promise<void> {
-    const isIdle = (): boolean => this.#calls.size === 0 && this.#waiting.length === 0;
     const untilMs = performance.now() + CLOSE_MS;
-    while (!isIdle() && this.#connector.isReady && performance.now() < untilMs) {
+    while (!this.#calls.isIdle && this.#connector.isReady && performance.now() < untilMs) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    if (this.#session !== 0 && this.#connector.isReady) {
-      const writer = new ByteWriter(32).u8(wire.FRAME.requests);
-      const at = wire.beginRequest(writer, {
-        id: this.#nextId++,
-        kind: wire.REQUEST.closeSession,
-        deadlineMs: CLOSE_MS,
-      });
-      writer
-        .varint(this.#session)
-        .varint(this.#nextSeq)
-        .varint(this.#nextSeq - 1);
-      wire.endRequest(writer, at);
-      this.#connector.send(writer.take());
-    }
+    this.#calls.closeSession();
     this.#end(new StoreError('CLOSED', 'the client was closed'));
   }
 
   #end(error: StoreError): void {
     this.#state = 'closed';
-    clearInterval(this.#sweeper);
-    clearInterval(this.#keepAlive);
     this.#connector.close();
     for (const waiter of this.#onceConnected.splice(0)) waiter.reject(error);
-    for (const call of [...this.#calls.values(), ...this.#waiting]) {
-      call.signal?.removeEventListener('abort', call.onAbort ?? (() => {}));
-      call.reject(call.isWrite && (call.isSent || call.inDoubt) ? expiredError(call, 'closed') : error);
-    }
-    this.#calls.clear();
-    this.#waiting = [];
-    for (const live of this.#streams.values()) {
-      clearTimeout(live.retry);
-      live.stream.end(error);
-    }
-    this.#streams.clear();
+    this.#calls.close(error);
+    this.#streams.close(error);
   }
 }
 

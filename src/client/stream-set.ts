@@ -1,0 +1,170 @@
+/**
+ * StreamSet: the ranges, watches and ledgers of a client, over whatever connection there is.
+ *
+ * A stream is (re)started on each new connection from where it is, gives back credit as its parts are consumed,
+ * and is cancelled at the server when its consumer leaves.
+ */
+import { type ByteReader, ByteWriter } from '../core/base/bytes.ts';
+import { StoreError } from '../core/base/errors.ts';
+import * as wire from '../core/wire/client.ts';
+import { isRetried, retryDelayMs } from './calls.ts';
+import type { QueueEvents } from './queue.ts';
+import type { Stream } from './streams.ts';
+
+export interface StreamWorld {
+  readonly isReady: () => boolean;
+  readonly send: (frame: Uint8Array<ArrayBuffer>) => void;
+  readonly nextId: () => number;
+  /** How long a server may take to begin a stream. */
+  readonly deadlineMs: number;
+}
+
+export interface OpenOptions {
+  readonly signal: AbortSignal | undefined;
+  /** For the whole of the stream; undefined: as long as it takes. */
+  readonly deadlineMs: number | undefined;
+}
+
+const CREDIT_STEP_BYTES = 128 * 1024;
+
+interface Live {
+  readonly stream: Stream;
+  /** Takes the consumer's signal and deadline away. */
+  finish: () => void;
+  id: number;
+  /** Consumed, and not yet given back as credit. */
+  consumed: number;
+  isStarted: boolean;
+  attempts: number;
+  retry: ReturnType<typeof setTimeout> | undefined;
+}
+
+export class StreamSet {
+  readonly #world: StreamWorld;
+  readonly #live = new Map<number, Live>();
+
+  constructor(world: StreamWorld) {
+    this.#world = world;
+  }
+
+  open<S extends Stream & { readonly queue: AsyncIterable<unknown> }>(
+    make: (events: QueueEvents) => S,
+    { signal, deadlineMs }: OpenOptions,
+  ): S['queue'] {
+    const stream = make({
+      onConsumed: (bytes) => this.#consumed(live, bytes),
+      onReturn: () => this.#drop(live),
+    });
+    const cancel = (error: StoreError): void => {
+      this.#drop(live);
+      stream.end(error);
+    };
+    const onAbort = (): void =>
+      cancel(new StoreError('CANCELLED', 'the stream was cancelled', { cause: signal?.reason }));
+    const timer =
+      deadlineMs === undefined
+        ? undefined
+        : setTimeout(
+            () => cancel(new StoreError('DEADLINE_EXCEEDED', `the stream took longer than ${deadlineMs} ms`)),
+            deadlineMs,
+          );
+    const live: Live = {
+      stream,
+      finish: () => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+      },
+      id: 0,
+      consumed: 0,
+      isStarted: false,
+      attempts: 0,
+      retry: undefined,
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#start(live);
+    return stream.queue;
+  }
+
+  /** A new connection: every stream goes on there. */
+  connected(): void {
+    for (const live of [...this.#live.values()]) this.#start(live);
+  }
+
+  disconnected(): void {
+    for (const live of this.#live.values()) live.isStarted = false;
+  }
+
+  /** A STREAM frame. */
+  part(reader: ByteReader): void {
+    const live = this.#live.get(reader.varint());
+    if (live === undefined) return;
+    live.attempts = 0;
+    live.stream.part(reader.raw(reader.left));
+    // A range with a limit knows by itself that it is complete.
+    if (!live.stream.isLive) this.#drop(live);
+  }
+
+  /** An END frame. */
+  ended(reply: wire.Reply): void {
+    const live = this.#live.get(reply.id);
+    if (live === undefined) return;
+    const { error } = reply;
+    if (error !== undefined && this.#isMeanwhile(live, error)) {
+      live.isStarted = false;
+      live.attempts++;
+      live.retry = setTimeout(() => {
+        if (this.#live.has(live.id)) this.#start(live);
+      }, retryDelayMs(live.attempts));
+      return;
+    }
+    this.#live.delete(live.id);
+    live.finish();
+    live.stream.end(error);
+  }
+
+  close(error: StoreError): void {
+    for (const live of this.#live.values()) {
+      clearTimeout(live.retry);
+      live.finish();
+      live.stream.end(error);
+    }
+    this.#live.clear();
+  }
+
+  /** A watch goes on for as long as it is wanted; a range has tried for a whole deadline. */
+  #isMeanwhile(live: Live, error: StoreError): boolean {
+    if (error.code === 'DEADLINE_EXCEEDED') return live.stream.kind !== wire.REQUEST.range;
+    return isRetried(error);
+  }
+
+  #start(live: Live): void {
+    clearTimeout(live.retry);
+    this.#live.delete(live.id);
+    live.id = this.#world.nextId();
+    live.consumed = 0;
+    this.#live.set(live.id, live);
+    if (!this.#world.isReady()) return;
+    live.isStarted = true;
+    const writer = new ByteWriter(128).u8(wire.FRAME.requests);
+    const { deadlineMs } = this.#world;
+    const at = wire.beginRequest(writer, { id: live.id, kind: live.stream.kind, deadlineMs });
+    live.stream.request(writer);
+    wire.endRequest(writer, at);
+    this.#world.send(writer.take());
+  }
+
+  #consumed(live: Live, bytes: number): void {
+    live.consumed += bytes;
+    if (live.consumed < CREDIT_STEP_BYTES || !live.isStarted || !this.#world.isReady()) return;
+    const frame = new ByteWriter(16).u8(wire.FRAME.credit).varint(live.id).varint(live.consumed);
+    live.consumed = 0;
+    this.#world.send(frame.take());
+  }
+
+  #drop(live: Live): void {
+    clearTimeout(live.retry);
+    live.finish();
+    if (!this.#live.delete(live.id) || !live.isStarted || !this.#world.isReady()) return;
+    this.#world.send(new ByteWriter(16).u8(wire.FRAME.cancel).varint(live.id).take());
+  }
+}
