@@ -60,6 +60,7 @@ export class StoreClient implements api.Client {
       onFatal: (error) => this.#die(error),
       onEvent: (event) => options.onEvent?.(event),
     });
+    this.#connector.start();
   }
 
   get state(): api.ClientState {
@@ -72,6 +73,7 @@ export class StoreClient implements api.Client {
 
   /** Resolves when connected for the first time. */
   ready(deadlineMs: number): Promise<void> {
+    if (this.#fatal !== undefined) return Promise.reject(this.#fatal);
     if (this.#state === 'connected') return Promise.resolve();
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

@@ -53,6 +53,10 @@ export class Connector {
     this.#options = options;
     this.#urls = [...options.urls];
     this.#next = options.pinned ? 0 : Math.floor(Math.random() * this.#urls.length);
+  }
+
+  /** Dials for the first time; a URL that is none is told through `onFatal`. */
+  start(): void {
     this.#dial();
   }
 
