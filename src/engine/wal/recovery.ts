@@ -182,7 +182,7 @@ function readSegment(
 
 /** Writes [from, to) again as it is, so that the next sync is about these bytes whatever became of the last. */
 function rewrite(file: DiskFile, from: number, to: number): void {
-  const bytes = new Uint8Array(1024 * 1024);
+  const bytes = new Uint8Array(Math.min(1024 * 1024, to - from));
   for (let at = from; at < to; ) {
     const read = file.read(bytes, 0, Math.min(bytes.length, to - at), at);
     assert(read > 0, 'what was read before can be read again');
