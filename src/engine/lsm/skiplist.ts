@@ -42,6 +42,7 @@ const EXPIRY_HIGH = 6;
 const TOWER = 7;
 
 const TWO_32 = 0x1_0000_0000;
+const KEY_BYTES_MAX = 0xffff;
 
 /** A node by its word offset; 0 is "none". */
 export type NodeRef = number;
@@ -66,10 +67,9 @@ export class Skiplist {
     this.buffer = buffer;
     this.#words = new Int32Array(buffer);
     this.#bytes = new Uint8Array(buffer);
-    if (Atomics.load(this.#words, FREE) === 0) {
-      this.#words[LEVELS] = 1;
-      Atomics.store(this.#words, FREE, FIRST_FREE);
-    }
+    // Whoever attaches first begins the arena, be it a reader; nobody begins it a second time.
+    Atomics.compareExchange(this.#words, LEVELS, 0, 1);
+    Atomics.compareExchange(this.#words, FREE, 0, FIRST_FREE);
   }
 
   static create(bytes: number): Skiplist {
@@ -99,6 +99,7 @@ export class Skiplist {
    * it for readers. Returns whether the key was live before.
    */
   insert(key: Uint8Array, revision: number, kind: number, value: Uint8Array, expiryMs: number): boolean {
+    assert(key.length <= KEY_BYTES_MAX, 'a key length fits in 16 bits');
     const words = this.#words;
     const prefix = prefixOf(key);
     const low = (revision % TWO_32) | 0;

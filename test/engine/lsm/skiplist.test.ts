@@ -1,0 +1,223 @@
+import { describe, expect, test } from 'vitest';
+import { InvariantViolation } from '../../../src/core/base/assert.ts';
+import { compareBytes } from '../../../src/core/base/bytes.ts';
+import { KIND_PUT, KIND_TOMBSTONE, nodeBytes, Skiplist } from '../../../src/engine/lsm/skiplist.ts';
+import { below, forSeeds, pick, randomBytes } from '../../core/base/seeded.ts';
+
+const NONE = new Uint8Array(0);
+const key = (...bytes: number[]): Uint8Array => Uint8Array.from(bytes);
+const TOP = Number.MAX_SAFE_INTEGER;
+
+function keysInOrder(list: Skiplist): Uint8Array[] {
+  const keys: Uint8Array[] = [];
+  for (let node = list.first(); node !== 0; node = list.next(node)) keys.push(list.keyView(node).slice());
+  return keys;
+}
+
+/** Keys that are hard to tell apart: prefixes of each other, zeros at the end, 0xff, and long ones. */
+const HARD_KEYS: readonly Uint8Array[] = [
+  ...[key(), key(0), key(0, 0), key(0, 0, 0), key(0, 0, 0, 0), key(0, 0, 0, 0, 0), key(0, 0, 0, 1)],
+  ...[key(0x61), key(0x61, 0), key(0x61, 0, 0, 0), key(0x61, 0, 0, 0, 0), key(0x61, 0, 0, 0, 1), key(0x61, 0, 1)],
+  ...[key(0x61, 0x62, 0x63, 0x64), key(0x61, 0x62, 0x63, 0x64, 0), key(0x61, 0x62, 0x63, 0x64, 0xff)],
+  ...[key(0x7f, 0xff, 0xff, 0xff), key(0x80), key(0x80, 0, 0, 0), key(0x7f), key(0xff), key(0xff, 0xff, 0xff, 0xff)],
+  ...[key(0xff, 0xff, 0xff, 0xff, 0xff), new Uint8Array(1024), new Uint8Array(1024).fill(0xff), new Uint8Array(1023)],
+];
+
+describe('order', () => {
+  test('is that of the bytes, also of keys that begin alike or differ in length alone', () => {
+    forSeeds(50, (random) => {
+      const list = Skiplist.create(256 * 1024);
+      const keys = [...HARD_KEYS].sort(() => random() - 0.5);
+      for (const [i, each] of keys.entries()) list.insert(each, i + 1, KIND_PUT, NONE, 0);
+      expect(keysInOrder(list).map((each) => Buffer.from(each).toString('hex'))).toEqual(
+        HARD_KEYS.toSorted(compareBytes).map((each) => Buffer.from(each).toString('hex')),
+      );
+      for (const [i, each] of keys.entries()) {
+        const node = list.find(each, TOP);
+        expect(list.revision(node)).toBe(i + 1);
+        expect(compareBytes(list.keyView(node), each)).toBe(0);
+      }
+    });
+  });
+
+  test('of one key is newest first, beyond 2^31 and 2^32 too, and a look finds the newest it may see', () => {
+    const list = Skiplist.create(64 * 1024);
+    const revisions = [1, 2, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 2 ** 45, 2 ** 53 - 2];
+    for (const [i, revision] of revisions.entries()) list.insert(key(7), revision, KIND_PUT, key(i), 0);
+    const found: number[] = [];
+    for (let node = list.first(); node !== 0; node = list.next(node)) found.push(list.revision(node));
+    expect(found).toEqual(revisions.toReversed());
+    for (const [i, revision] of revisions.entries()) {
+      for (const at of [revision, (revisions[i + 1] ?? TOP) - 1]) {
+        const node = list.find(key(7), at);
+        expect([list.revision(node), list.valueCopy(node)[0]]).toEqual([revision, i]);
+      }
+    }
+    expect(list.find(key(7), 0)).toBe(0);
+    expect(list.find(key(6), TOP)).toBe(0);
+    expect(list.find(key(7, 0), TOP)).toBe(0);
+  });
+
+  test('puts an equal revision before the one that is there', () => {
+    const list = Skiplist.create(4096);
+    list.insert(key(1), 5, KIND_TOMBSTONE, NONE, 0);
+    list.insert(key(1), 5, KIND_PUT, key(9), 0);
+    expect(list.kind(list.find(key(1), 5))).toBe(KIND_PUT);
+    expect(list.entries).toBe(2);
+    expect(list.liveKeys).toBe(1);
+  });
+});
+
+test('expiries come back whole, beyond 2^32 too', () => {
+  const list = Skiplist.create(16 * 1024);
+  const expiries = [0, 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 1_763_000_000_000, 4_900_000_000_000];
+  for (const [i, expiryMs] of expiries.entries()) list.insert(key(i), 1, KIND_PUT, NONE, expiryMs);
+  for (const [i, expiryMs] of expiries.entries()) expect(list.expiryMs(list.find(key(i), 1))).toBe(expiryMs);
+});
+
+test('live keys are those whose newest version is a put', () => {
+  forSeeds(40, (random) => {
+    const list = Skiplist.create(256 * 1024);
+    const live = new Set<number>();
+    for (let revision = 1; revision <= 400; revision++) {
+      const i = below(random, 30);
+      const isPut = random() < 0.6;
+      const wasLive = list.insert(key(i), revision, isPut ? KIND_PUT : KIND_TOMBSTONE, NONE, 0);
+      expect(wasLive).toBe(live.has(i));
+      if (isPut) live.add(i);
+      else live.delete(i);
+      expect(list.liveKeys).toBe(live.size);
+      expect(list.entries).toBe(revision);
+    }
+  });
+});
+
+describe('seeks', () => {
+  test('find the first at or after a place and the last before it, as in a sorted list', () => {
+    forSeeds(60, (random) => {
+      const list = Skiplist.create(512 * 1024);
+      const all: { key: Uint8Array; revision: number }[] = [];
+      const randomKey = (): Uint8Array =>
+        random() < 0.3 ? pick(random, HARD_KEYS) : randomBytes(random, below(random, 7)).map((byte) => byte & 3);
+      for (let revision = 1; revision <= 150; revision++) {
+        const each = { key: randomKey(), revision };
+        list.insert(each.key, revision, KIND_PUT, NONE, 0);
+        all.push(each);
+      }
+      const order = (a: (typeof all)[0], b: (typeof all)[0]): number =>
+        compareBytes(a.key, b.key) || b.revision - a.revision;
+      all.sort(order);
+      const revisionAt = (node: number): number | undefined => (node === 0 ? undefined : list.revision(node));
+      for (let i = 0; i < 150; i++) {
+        const target = { key: randomKey(), revision: pick(random, [0, below(random, 151), TOP]) };
+        const first = all.find((each) => order(each, target) >= 0);
+        expect(revisionAt(list.seek(target.key, target.revision))).toBe(first?.revision);
+        const last = all.findLast((each) => order(each, target) < 0);
+        expect(revisionAt(list.seekBefore(target.key, target.revision))).toBe(last?.revision);
+      }
+      expect(revisionAt(list.seekBefore(undefined, TOP))).toBe(all.at(-1)?.revision);
+    });
+  });
+
+  test('in an empty list find nothing', () => {
+    const list = Skiplist.create(4096);
+    expect([list.first(), list.seek(NONE, TOP), list.seekBefore(undefined, TOP), list.find(key(1), TOP)]).toEqual([
+      0, 0, 0, 0,
+    ]);
+    expect([list.entries, list.liveKeys]).toEqual([0, 0]);
+  });
+});
+
+describe('the arena', () => {
+  test('that is full stops the writer, and what was there stays readable', () => {
+    const list = Skiplist.create(4096);
+    let count = 0;
+    expect(() => {
+      for (;;) {
+        list.insert(key(count >>> 8, count & 0xff), count + 1, KIND_PUT, new Uint8Array(20).fill(count), 0);
+        count++;
+      }
+    }).toThrow(InvariantViolation);
+    expect(list.usedBytes).toBeLessThanOrEqual(list.capacityBytes);
+    expect(list.entries).toBe(count);
+    expect(count).toBeGreaterThan(50);
+    for (let i = 0; i < count; i++)
+      expect(list.valueCopy(list.find(key(i >>> 8, i & 0xff), TOP))).toEqual(new Uint8Array(20).fill(i));
+    expect(() => list.insert(key(9, 9), 9999, KIND_PUT, new Uint8Array(4096), 0)).toThrow(InvariantViolation);
+    expect(keysInOrder(list).length).toBe(count);
+  });
+
+  test('is used to its last word', () => {
+    const list = Skiplist.create(4096);
+    list.insert(key(1), 1, KIND_PUT, NONE, 0);
+    const overhead = list.usedBytes - 64;
+    const free = list.capacityBytes - list.usedBytes;
+    let fits = 0;
+    for (let value = free; value > 0 && fits === 0; value -= 4) {
+      try {
+        list.insert(key(2), 2, KIND_PUT, new Uint8Array(value), 0);
+        fits = value;
+      } catch (error) {
+        expect(error).toBeInstanceOf(InvariantViolation);
+      }
+    }
+    expect(free - fits).toBeLessThan(overhead + 48);
+  });
+
+  test('takes about what nodeBytes says', () => {
+    const list = Skiplist.create(1024 * 1024);
+    let reckoned = list.usedBytes;
+    forSeeds(1, (random) => {
+      for (let i = 1; i <= 3000; i++) {
+        const [keyBytes, valueBytes] = [1 + below(random, 60), below(random, 100)];
+        list.insert(randomBytes(random, keyBytes), i, KIND_PUT, new Uint8Array(valueBytes), 0);
+        reckoned += nodeBytes(keyBytes, valueBytes);
+      }
+    });
+    expect(list.usedBytes).toBeLessThanOrEqual(reckoned);
+    expect(list.usedBytes).toBeGreaterThan(reckoned * 0.9);
+  });
+
+  test('is the same, byte for byte, after the same calls', () => {
+    const build = (): Uint8Array => {
+      const list = Skiplist.create(256 * 1024);
+      forSeeds(1, (random) => {
+        for (let i = 1; i <= 1000; i++)
+          list.insert(randomBytes(random, below(random, 20)), i, below(random, 2), randomBytes(random, 9), i);
+      });
+      return new Uint8Array(list.buffer).slice();
+    };
+    expect(Buffer.compare(build(), build())).toBe(0);
+  });
+
+  test('holds a key of 64 KiB less one, and refuses a longer one rather than break', () => {
+    const list = Skiplist.create(1024 * 1024);
+    list.insert(new Uint8Array(0xffff).fill(1), 1, KIND_PUT, key(5), 0);
+    expect(list.valueCopy(list.find(new Uint8Array(0xffff).fill(1), 1))).toEqual(key(5));
+    expect(() => list.insert(new Uint8Array(0x1_0000), 2, KIND_PUT, NONE, 0)).toThrow(InvariantViolation);
+  });
+
+  test('seen by a second list over the same buffer is what the first wrote, and goes on', () => {
+    const writer = Skiplist.create(64 * 1024);
+    const early = new Skiplist(writer.buffer);
+    writer.insert(key(1), 1, KIND_PUT, key(10), 0);
+    const late = new Skiplist(writer.buffer);
+    writer.insert(key(2), 2, KIND_PUT, key(20), 0);
+    for (const reader of [early, late]) {
+      expect(keysInOrder(reader)).toEqual([key(1), key(2)]);
+      expect(reader.usedBytes).toBe(writer.usedBytes);
+    }
+  });
+
+  test('values are copied in, and copied out', () => {
+    const list = Skiplist.create(4096);
+    const value = key(1, 2, 3);
+    list.insert(key(1), 1, KIND_PUT, value, 0);
+    value.fill(9);
+    const node = list.find(key(1), 1);
+    const copy = list.valueCopy(node);
+    expect(copy).toEqual(key(1, 2, 3));
+    expect(copy.buffer).toBeInstanceOf(ArrayBuffer);
+    expect(list.valueView(node).buffer).toBe(list.buffer);
+  });
+});
