@@ -215,6 +215,7 @@ export class Demo {
     let at = 0;
     // A program that reads its local replica all the while.
     const reader = setInterval(() => {
+      if (this.isStopping) return;
       if (ldb.get(keys[at++ % keys.length] as string) !== undefined) ldbReads.push(performance.now());
       screen.progress(`${whole(load.acks.length)} acknowledged`);
     }, 1);

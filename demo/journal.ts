@@ -4,7 +4,7 @@
  * Each key is written once. So a row that is not there or has another value is a lost write, and a row of another
  * revision than the one that was acknowledged is a write that happened twice.
  */
-import type { Client } from 'ctlmesh/client';
+import { type Client, isStoreError } from 'ctlmesh/client';
 
 export interface Row {
   readonly revision: number;
@@ -97,6 +97,8 @@ export class Load {
         this.acks.push({ atMs: performance.now(), tookMs });
       } catch (error) {
         this.failures.push(error);
+        // It would fail again, and at once.
+        if (isStoreError(error) && error.retry === 'never') return;
       }
     }
   }
