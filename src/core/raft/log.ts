@@ -55,13 +55,15 @@ export class RaftLog {
 
   /** Index of the newest entry. */
   last: Index;
-  /** Synced in this node's WAL up to here. */
+  /** Synced in this node's WAL up to here; raised by `stableTo`. */
   stable: Index;
   committed: Index;
   /** Handed out to be applied. Invariant: applying <= min(committed, stable). */
   applying: Index = toIndex(0);
   /** Bytes of entries after `committed`. */
   uncommittedBytes = 0;
+  /** Bytes of entries after `stable`: what the disk still owes. */
+  unstableBytes = 0;
 
   constructor(start: LogStart) {
     assert(start.committed <= start.lastIndex, 'committed entries are in the log');
@@ -115,6 +117,7 @@ export class RaftLog {
       const bytes = sizeOf(entry);
       this.#bytes += bytes;
       this.uncommittedBytes += bytes;
+      this.unstableBytes += bytes;
     }
   }
 
@@ -133,11 +136,22 @@ export class RaftLog {
     if (this.stable > this.last) this.stable = this.last;
     while ((this.#runs.at(-1)?.first ?? 0) > this.last) this.#runs.pop();
     this.uncommittedBytes = 0;
+    this.unstableBytes = 0;
     for (let i = this.#entries.length - 1; i >= 0; i--) {
       const entry = must(this.#entries[i], 'inside the array');
-      if (entry.index <= this.committed) break;
-      this.uncommittedBytes += sizeOf(entry);
+      if (entry.index <= this.committed && entry.index <= this.stable) break;
+      if (entry.index > this.committed) this.uncommittedBytes += sizeOf(entry);
+      if (entry.index > this.stable) this.unstableBytes += sizeOf(entry);
     }
+  }
+
+  /** Everything up to `index` is on this node's disk. */
+  stableTo(index: Index): void {
+    assert(index <= this.last, 'only entries that are there are synced');
+    for (let at = plus(this.stable, 1); at <= index; at = plus(at, 1)) {
+      this.unstableBytes -= sizeOf(must(this.#entries[at - this.#first], 'what is not synced is in memory'));
+    }
+    if (index > this.stable) this.stable = index;
   }
 
   commitTo(index: Index): void {
@@ -221,6 +235,7 @@ export class RaftLog {
     assert(this.applying <= this.stable, 'applying <= stable');
     assert(this.committed <= this.last, 'committed <= last');
     assert(this.stable <= this.last, 'stable <= last');
+    assert(this.unstableBytes > 0 === this.stable < this.last, 'what is not synced is counted');
     assert(this.#entries.length === 0 || this.#entries[0]?.index === this.#first, 'memory begins at #first');
     assert(this.#first + this.#entries.length === this.last + 1, 'memory ends at last');
   }

@@ -25,18 +25,17 @@
 import { assert, must, unreachable } from '../base/assert.ts';
 import type { Random } from '../base/env.ts';
 import { type Index, plus, type Term, toIndex } from '../base/position.ts';
-import { ENTRY_OVERHEAD_BYTES, type LogSource, RaftLog, type TermRun } from './log.ts';
-import { Progress } from './progress.ts';
+import { Leadership } from './leadership.ts';
+import { type LogSource, RaftLog, type TermRun } from './log.ts';
+import { Persists } from './persists.ts';
+import type { Progress } from './progress.ts';
 import { ReadQueue } from './reads.ts';
 import {
   type Append,
-  type AppendReply,
-  type Entry,
   type HardState,
   type Message,
   type NodeId,
   NOBODY,
-  type Persist,
   type Ready,
   type VoteRequest,
 } from './types.ts';
@@ -61,7 +60,7 @@ export interface RaftOptions {
   /** Appends under way per follower. */
   readonly inflightMessagesMax: number;
   readonly inflightBytesMax: number;
-  /** Proposals are refused past this many uncommitted bytes: without a quorum the log must not grow for ever. */
+  /** Proposals are refused past this many bytes uncommitted, or unsynced here: memory must not grow for ever. */
   readonly uncommittedBytesMax: number;
 }
 
@@ -76,7 +75,7 @@ export class Raft {
   readonly #options: RaftOptions;
   readonly #peers: readonly NodeId[];
   readonly #quorum: number;
-  #progress = new Map<NodeId, Progress>();
+  #leadership: Leadership | undefined;
   #votes = new Map<NodeId, boolean>();
   readonly #reads = new ReadQueue();
 
@@ -87,14 +86,7 @@ export class Raft {
   #send: Message[] = [];
   #promises: Message[] = [];
 
-  /** Persists handed out and not yet synced, oldest first; a later revert lowers what they may prove. */
-  #persists: { seq: number; lastIndex: Index }[] = [];
-  #persistSeq = 0;
-  /** Entries up to here were handed out to be persisted. */
-  #handed: Index;
-  #revertFrom: Index | undefined;
-  #handedTerm: Term;
-  #handedVote: NodeId;
+  readonly #persists: Persists;
 
   constructor(options: RaftOptions) {
     assert(options.voters.includes(options.id), 'a node is one of the voters');
@@ -105,8 +97,6 @@ export class Raft {
     this.#quorum = Math.floor(options.voters.length / 2) + 1;
     this.term = options.hardState.term;
     this.#vote = options.hardState.vote;
-    this.#handedTerm = this.term;
-    this.#handedVote = this.#vote;
     this.log = new RaftLog({
       lastIndex: options.lastIndex,
       runs: options.runs,
@@ -115,7 +105,7 @@ export class Raft {
       cacheBytesMax: options.cacheBytesMax,
     });
     assert(this.log.lastTerm <= this.term, 'no entry is of a later term than the node has seen');
-    this.#handed = this.log.last;
+    this.#persists = new Persists(this.log.last, this.hardState);
     this.#resetTimer();
   }
 
@@ -133,7 +123,7 @@ export class Raft {
   }
 
   progressOf(peer: NodeId): Progress | undefined {
-    return this.#progress.get(peer);
+    return this.#leadership?.progressOf(peer);
   }
 
   // ── what may happen in a turn ─────────────────────────────────────────────────────────────────────────────
@@ -146,12 +136,14 @@ export class Raft {
     }
     if (this.#electionElapsed >= this.#options.electionTicks) {
       this.#electionElapsed = 0;
-      if (!this.#hearsQuorum()) {
+      if (this.#leadership?.hearsQuorum() === false) {
         this.#becomeFollower(this.term, NOBODY);
         return;
       }
     }
-    if (++this.#heartbeatElapsed >= this.#options.heartbeatTicks) this.#broadcastHeartbeat();
+    if (++this.#heartbeatElapsed < this.#options.heartbeatTicks) return;
+    this.#heartbeatElapsed = 0;
+    this.#leadership?.heartbeat();
   }
 
   /** Stands for election now: asks first, unless it is alone. */
@@ -170,18 +162,20 @@ export class Raft {
 
   /**
    * Takes commands into the log; all or none. Returns the first index, or undefined when this node is not the
-   * leader or too much is uncommitted already.
+   * leader or too much is under way already.
    */
   propose(datas: readonly Uint8Array[]): Index | undefined {
     if (this.role !== 'leader' || datas.length === 0) return undefined;
-    if (this.log.uncommittedBytes > this.#options.uncommittedBytesMax) return undefined;
+    if (this.isUncommittedFull) return undefined;
     const first = plus(this.log.last, 1);
     this.log.append(datas.map((data, i) => ({ index: plus(first, i), term: this.term, data })));
     return first;
   }
 
+  /** Too much waits for a quorum, or for this node's disk (a quorum can commit without it, and it must not drown). */
   get isUncommittedFull(): boolean {
-    return this.log.uncommittedBytes > this.#options.uncommittedBytesMax;
+    const { uncommittedBytes, unstableBytes } = this.log;
+    return Math.max(uncommittedBytes, unstableBytes) > this.#options.uncommittedBytesMax;
   }
 
   /** Asks for a linearizable read; the answer comes in Ready.reads under `id`. False: not the leader. */
@@ -193,8 +187,7 @@ export class Raft {
 
   /** The channel to `peer` was broken: what was under way may be lost. */
   unreachable(peer: NodeId): void {
-    const progress = this.#progress.get(peer);
-    if (progress?.state === 'replicate') progress.becomeProbe();
+    this.#leadership?.unreachable(peer);
   }
 
   /**
@@ -211,17 +204,10 @@ export class Raft {
 
   /** Everything up to persist `seq` is synced. Seqs come in order; some may be skipped (a later covers them). */
   persisted(seq: number): void {
-    assert(seq <= this.#persistSeq, 'only what was handed out can be synced');
-    let lastIndex: Index | undefined;
-    let count = 0;
-    while (count < this.#persists.length && must(this.#persists[count], 'inside').seq <= seq) {
-      lastIndex = must(this.#persists[count], 'inside').lastIndex;
-      count++;
-    }
-    if (count === 0 || lastIndex === undefined) return;
-    this.#persists = this.#persists.slice(count);
-    if (lastIndex > this.log.stable) this.log.stable = lastIndex;
-    if (this.role === 'leader') this.#advanceCommit();
+    const index = this.#persists.synced(seq);
+    if (index === undefined) return;
+    this.log.stableTo(index);
+    this.#leadership?.advanceCommit();
   }
 
   step(message: Message): void {
@@ -270,10 +256,10 @@ export class Raft {
         });
         break;
       case 'appendReply':
-        if (this.role === 'leader') this.#stepAppendReply(message);
+        this.#leadership?.appendReply(message);
         break;
       case 'heartbeatReply':
-        if (this.role === 'leader') this.#stepHeartbeatReply(message.from, message.readRound);
+        this.#leadership?.heartbeatReply(message.from, message.readRound);
         break;
       default:
         unreachable(message);
@@ -282,20 +268,16 @@ export class Raft {
 
   /** Gathers what the turn asks for. `applyBytesMax` bounds `apply`; the rest is handed out whole. */
   ready(applyBytesMax: number): Ready {
-    if (this.role === 'leader') {
-      if (this.#reads.hasWaiting && this.hasCommittedInTerm) {
-        this.#reads.startRound(this.log.committed);
-        if (this.#quorum === 1) this.#reads.confirm(this.#reads.openRound);
-        else this.#broadcastHeartbeat();
-      }
-      for (const peer of this.#peers) this.#sendAppends(peer);
+    if (this.#leadership !== undefined) {
+      if (this.hasCommittedInTerm) this.#leadership.startReads();
+      this.#leadership.sendAppends();
     }
-    const persist = this.#takePersist();
+    const persist = this.#persists.take(this.log, this.hardState);
     const ready: Ready = {
       persist,
       send: this.#send,
       sendOnceSynced: this.#promises,
-      promisedAfter: this.#persists.at(-1)?.seq ?? 0,
+      promisedAfter: this.#persists.newest,
       apply: this.log.takeApply(applyBytesMax),
       reads: this.#reads.takeDone(),
     };
@@ -307,7 +289,8 @@ export class Raft {
   checkInvariants(): void {
     this.log.checkInvariants();
     assert(this.role !== 'leader' || this.leader === this.id, 'a leader follows itself');
-    for (const progress of this.#progress.values()) assert(progress.match < progress.next, 'match < next');
+    assert((this.role === 'leader') === (this.#leadership !== undefined), 'a leader has its leadership');
+    this.#leadership?.checkInvariants();
   }
 
   // ── elections ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -366,13 +349,20 @@ export class Raft {
     this.leader = this.id;
     this.#resetTimer();
     this.#heartbeatElapsed = 0;
-    this.#progress = new Map();
-    const window = { messagesMax: this.#options.inflightMessagesMax, bytesMax: this.#options.inflightBytesMax };
-    for (const peer of this.#peers) {
-      const progress = new Progress(plus(this.log.last, 1), window);
-      progress.isActive = true;
-      this.#progress.set(peer, progress);
-    }
+    const { appendBytesMax, inflightMessagesMax: messagesMax, inflightBytesMax: bytesMax } = this.#options;
+    this.#leadership = new Leadership(
+      {
+        id: this.id,
+        term: this.term,
+        peers: this.#peers,
+        quorum: this.#quorum,
+        log: this.log,
+        appendBytesMax,
+        window: { messagesMax, bytesMax },
+        send: (message) => this.#send.push(message),
+      },
+      this.#reads,
+    );
     this.log.append([{ index: plus(this.log.last, 1), term: this.term, data: new Uint8Array(0) }]);
   }
 
@@ -384,7 +374,7 @@ export class Raft {
     }
     this.role = 'follower';
     this.leader = leader;
-    this.#progress = new Map();
+    this.#leadership = undefined;
     this.#reads.failAll();
     this.#resetTimer();
   }
@@ -420,15 +410,6 @@ export class Raft {
     }
   }
 
-  #hearsQuorum(): boolean {
-    let count = 1;
-    for (const progress of this.#progress.values()) {
-      if (progress.isActive) count++;
-      progress.isActive = false;
-    }
-    return count >= this.#quorum;
-  }
-
   #resetTimer(): void {
     const { electionTicks, random } = this.#options;
     this.#electionElapsed = 0;
@@ -436,42 +417,6 @@ export class Raft {
   }
 
   // ── replication ───────────────────────────────────────────────────────────────────────────────────────────
-
-  #sendAppends(peer: NodeId): void {
-    const progress = must(this.#progress.get(peer), 'a leader knows every peer');
-    const { last, committed } = this.log;
-    let sentEntries = false;
-    while (progress.maySend && progress.next <= last) {
-      const prevIndex = plus(progress.next, -1);
-      const entries = this.log.slice(progress.next, plus(last, 1), this.#options.appendBytesMax);
-      this.#sendAppend(peer, prevIndex, entries);
-      const lastSent = must(entries.at(-1), 'an append in this loop has entries').index;
-      let bytes = 0;
-      for (const entry of entries) bytes += entry.data.length + ENTRY_OVERHEAD_BYTES;
-      progress.sent(lastSent, bytes);
-      sentEntries = true;
-    }
-    if (sentEntries) progress.toldCommit = committed;
-    else if (committed > progress.toldCommit && progress.match > progress.toldCommit) {
-      const commit = committed < progress.match ? committed : progress.match;
-      this.#send.push({ kind: 'commit', from: this.id, to: peer, term: this.term, commit });
-      progress.toldCommit = commit;
-    }
-  }
-
-  #sendAppend(to: NodeId, prevIndex: Index, entries: readonly Entry[]): void {
-    const prevTerm = must(this.log.term(prevIndex), 'the entry before an append is in the log');
-    this.#send.push({
-      kind: 'append',
-      from: this.id,
-      to,
-      term: this.term,
-      prevIndex,
-      prevTerm,
-      commit: this.log.committed,
-      entries,
-    });
-  }
 
   #stepAppend(message: Append): void {
     const { log } = this;
@@ -515,84 +460,6 @@ export class Raft {
    */
   #revert(from: Index): void {
     this.log.truncate(from);
-    const last = this.log.last;
-    for (const persist of this.#persists) if (persist.lastIndex > last) persist.lastIndex = last;
-    if (from <= this.#handed) {
-      this.#handed = last;
-      if (this.#revertFrom === undefined || from < this.#revertFrom) this.#revertFrom = from;
-    }
-  }
-
-  #stepAppendReply(message: AppendReply): void {
-    const progress = must(this.#progress.get(message.from), 'acks come from peers');
-    progress.isActive = true;
-    if (message.rejected) {
-      const hint = message.hintTerm > 0 ? this.log.findByTerm(message.hintIndex, message.hintTerm) : message.hintIndex;
-      progress.rejected(message.index, hint);
-      return;
-    }
-    assert(message.index <= this.log.last, 'a follower acks only what this leader has');
-    if (progress.acked(message.index)) this.#advanceCommit();
-  }
-
-  #stepHeartbeatReply(from: NodeId, readRound: number): void {
-    const progress = must(this.#progress.get(from), 'heartbeats are answered by peers');
-    progress.isActive = true;
-    progress.isPaused = false;
-    if (readRound > progress.readRound) {
-      progress.readRound = readRound;
-      const rounds = [...this.#progress.values()].map((other) => other.readRound).sort((a, b) => b - a);
-      // This node and the (quorum - 1) peers that confirmed most.
-      this.#reads.confirm(rounds[this.#quorum - 2] ?? 0);
-    }
-    // Appends may have been lost without a trace: ask where the follower is. It answers at its first gap.
-    if (progress.state === 'replicate' && progress.match < this.log.last && progress.inflightMessages > 0) {
-      this.#sendAppend(from, plus(progress.next, -1), []);
-    }
-  }
-
-  #broadcastHeartbeat(): void {
-    this.#heartbeatElapsed = 0;
-    for (const to of this.#peers) {
-      const progress = must(this.#progress.get(to), 'a leader knows every peer');
-      const commit = this.log.committed < progress.match ? this.log.committed : progress.match;
-      this.#send.push({
-        kind: 'heartbeat',
-        from: this.id,
-        to,
-        term: this.term,
-        commit,
-        readRound: this.#reads.openRound,
-      });
-    }
-  }
-
-  /** The largest index that a quorum has synced, if it is of this term. */
-  #advanceCommit(): void {
-    const matches = [this.log.stable as number];
-    for (const progress of this.#progress.values()) matches.push(progress.match);
-    matches.sort((a, b) => b - a);
-    const index = toIndex(must(matches[this.#quorum - 1], 'a quorum is at most everybody'));
-    if (index > this.log.committed && this.log.term(index) === this.term) this.log.commitTo(index);
-  }
-
-  #takePersist(): Persist | undefined {
-    const { last } = this.log;
-    const hasEntries = this.#handed < last;
-    const hasVote = this.#handedTerm !== this.term || this.#handedVote !== this.#vote;
-    if (!hasEntries && !hasVote && this.#revertFrom === undefined) return undefined;
-    const entries = hasEntries ? this.log.slice(plus(this.#handed, 1), plus(last, 1), Number.POSITIVE_INFINITY) : [];
-    const persist: Persist = {
-      seq: ++this.#persistSeq,
-      hardState: this.hardState,
-      revertFrom: this.#revertFrom,
-      entries,
-    };
-    this.#persists.push({ seq: persist.seq, lastIndex: last });
-    this.#handed = last;
-    this.#handedTerm = this.term;
-    this.#handedVote = this.#vote;
-    this.#revertFrom = undefined;
-    return persist;
+    this.#persists.reverted(from, this.log.last);
   }
 }

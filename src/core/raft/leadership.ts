@@ -1,0 +1,152 @@
+/**
+ * Leadership: what a node has only while it leads: the progress of each follower, and the reads that wait for
+ * its authority to be confirmed. It is made when a node is elected and gone when it steps down.
+ *
+ * Invariant: what is committed by counting is of the leader's own term (§5.4.2).
+ */
+import { assert, must } from '../base/assert.ts';
+import { type Index, plus, type Term, toIndex } from '../base/position.ts';
+import { ENTRY_OVERHEAD_BYTES, type RaftLog } from './log.ts';
+import { Progress } from './progress.ts';
+import { ReadQueue } from './reads.ts';
+import type { AppendReply, Entry, Message, NodeId } from './types.ts';
+
+export interface LeadershipOptions {
+  readonly id: NodeId;
+  readonly term: Term;
+  readonly peers: readonly NodeId[];
+  readonly quorum: number;
+  readonly log: RaftLog;
+  readonly appendBytesMax: number;
+  readonly window: { readonly messagesMax: number; readonly bytesMax: number };
+  readonly send: (message: Message) => void;
+}
+
+export class Leadership {
+  readonly #options: LeadershipOptions;
+  readonly #progress = new Map<NodeId, Progress>();
+  readonly reads: ReadQueue;
+
+  constructor(options: LeadershipOptions, reads: ReadQueue) {
+    this.#options = options;
+    this.reads = reads;
+    for (const peer of options.peers) {
+      const progress = new Progress(plus(options.log.last, 1), options.window);
+      progress.isActive = true;
+      this.#progress.set(peer, progress);
+    }
+  }
+
+  progressOf(peer: NodeId): Progress | undefined {
+    return this.#progress.get(peer);
+  }
+
+  /** Did a quorum speak since the last time this was asked? (CheckQuorum, §6.2) */
+  hearsQuorum(): boolean {
+    let count = 1;
+    for (const progress of this.#progress.values()) {
+      if (progress.isActive) count++;
+      progress.isActive = false;
+    }
+    return count >= this.#options.quorum;
+  }
+
+  /** Reads that came since the last round, in one new round: a heartbeat to everybody confirms them. */
+  startReads(): void {
+    if (!this.reads.hasWaiting) return;
+    this.reads.startRound(this.#options.log.committed);
+    if (this.#options.quorum === 1) this.reads.confirm(this.reads.openRound);
+    else this.heartbeat();
+  }
+
+  heartbeat(): void {
+    const { id: from, term, log, send } = this.#options;
+    const { openRound: readRound } = this.reads;
+    for (const [to, progress] of this.#progress) {
+      // A follower may not learn of a commit beyond what it is proven to have.
+      const commit = log.committed < progress.match ? log.committed : progress.match;
+      send({ kind: 'heartbeat', from, to, term, commit, readRound });
+    }
+  }
+
+  /** Sends every follower what it lacks and may be sent; else, how far the log is committed. */
+  sendAppends(): void {
+    for (const [peer, progress] of this.#progress) this.#sendTo(peer, progress);
+  }
+
+  #sendTo(to: NodeId, progress: Progress): void {
+    const { id: from, term, log, appendBytesMax, send } = this.#options;
+    const { last, committed } = log;
+    let sentEntries = false;
+    while (progress.maySend && progress.next <= last) {
+      const entries = log.slice(progress.next, plus(last, 1), appendBytesMax);
+      this.#append(to, plus(progress.next, -1), entries);
+      let bytes = 0;
+      for (const entry of entries) bytes += entry.data.length + ENTRY_OVERHEAD_BYTES;
+      progress.sent(must(entries.at(-1), 'an append in this loop has entries').index, bytes);
+      sentEntries = true;
+    }
+    if (sentEntries) progress.toldCommit = committed;
+    else if (committed > progress.toldCommit && progress.match > progress.toldCommit) {
+      const commit = committed < progress.match ? committed : progress.match;
+      send({ kind: 'commit', from, to, term, commit });
+      progress.toldCommit = commit;
+    }
+  }
+
+  #append(to: NodeId, prevIndex: Index, entries: readonly Entry[]): void {
+    const { id: from, term, log, send } = this.#options;
+    const prevTerm = must(log.term(prevIndex), 'the entry before an append is in the log');
+    send({ kind: 'append', from, to, term, prevIndex, prevTerm, commit: log.committed, entries });
+  }
+
+  appendReply(message: AppendReply): void {
+    const { log } = this.#options;
+    const progress = must(this.#progress.get(message.from), 'acks come from peers');
+    progress.isActive = true;
+    if (message.rejected) {
+      const { hintIndex, hintTerm } = message;
+      progress.rejected(message.index, hintTerm > 0 ? log.findByTerm(hintIndex, hintTerm) : hintIndex);
+      return;
+    }
+    assert(message.index <= log.last, 'a follower acks only what this leader has');
+    if (progress.acked(message.index)) this.advanceCommit();
+  }
+
+  heartbeatReply(from: NodeId, readRound: number): void {
+    const { log, quorum } = this.#options;
+    const progress = must(this.#progress.get(from), 'heartbeats are answered by peers');
+    progress.isActive = true;
+    progress.isPaused = false;
+    if (readRound > progress.readRound) {
+      progress.readRound = readRound;
+      const rounds = [...this.#progress.values()].map((other) => other.readRound).sort((a, b) => b - a);
+      // This node and the (quorum - 1) peers that confirmed most.
+      this.reads.confirm(rounds[quorum - 2] ?? 0);
+    }
+    // Appends may have been lost without a trace: ask where the follower is. It answers at its first gap.
+    if (progress.state === 'replicate' && progress.match < log.last && progress.inflightMessages > 0) {
+      this.#append(from, plus(progress.next, -1), []);
+    }
+  }
+
+  /** The channel to `peer` was broken: what was under way may be lost. */
+  unreachable(peer: NodeId): void {
+    const progress = this.#progress.get(peer);
+    if (progress?.state === 'replicate') progress.becomeProbe();
+  }
+
+  /** Commits the largest index that a quorum has synced, if it is of this term. The leader counts its own disk. */
+  advanceCommit(): void {
+    const { log, quorum, term } = this.#options;
+    const matches = [log.stable as number];
+    for (const progress of this.#progress.values()) matches.push(progress.match);
+    matches.sort((a, b) => b - a);
+    const index = toIndex(must(matches[quorum - 1], 'a quorum is at most everybody'));
+    if (index > log.committed && log.term(index) === term) log.commitTo(index);
+  }
+
+  checkInvariants(): void {
+    for (const progress of this.#progress.values()) assert(progress.match < progress.next, 'match < next');
+  }
+}
