@@ -104,6 +104,23 @@ describe('commit', () => {
     expect(cluster.propose('n1', 'x')).toBe(5);
   });
 
+  test('past a bound nothing is taken that waits for the own disk only', () => {
+    const cluster = new RaftCluster({ size: 3, limits: { uncommittedBytesMax: 100 } });
+    cluster.elect('n1');
+    cluster.node('n1').disk.isStalled = true;
+    let taken = 0;
+    while (taken < 1000 && cluster.propose('n1', 'x'.repeat(20)) !== undefined) {
+      cluster.settle();
+      taken++;
+    }
+    expect(taken).toBe(3);
+    expect(cluster.raft('n1').log).toMatchObject({ committed: 4, uncommittedBytes: 0, stable: 1 });
+    cluster.node('n1').disk.isStalled = false;
+    cluster.settle();
+    expect(cluster.raft('n1').log).toMatchObject({ stable: 4, unstableBytes: 0 });
+    expect(cluster.propose('n1', 'x')).toBe(5);
+  });
+
   test('only the leader takes proposals', () => {
     const cluster = new RaftCluster({ size: 3 });
     cluster.elect('n1');

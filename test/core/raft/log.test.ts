@@ -68,6 +68,21 @@ describe('bytes', () => {
     expect(log.uncommittedBytes).toBe(0);
   });
 
+  test('unsynced ones are counted from append to sync, and a revert gives them back', () => {
+    const { log } = logOf([1]);
+    log.append([entry(2, 1, 10), entry(3, 1, 20), entry(4, 1, 30)]);
+    log.commitTo(at(4));
+    expect(log.unstableBytes).toBe(60 + 3 * ENTRY_OVERHEAD_BYTES);
+    log.stableTo(at(3));
+    expect(log.unstableBytes).toBe(30 + ENTRY_OVERHEAD_BYTES);
+    log.append([entry(5, 1, 5), entry(6, 1, 6)]);
+    log.truncate(at(6));
+    expect(log.unstableBytes).toBe(35 + 2 * ENTRY_OVERHEAD_BYTES);
+    log.stableTo(at(5));
+    expect(log.unstableBytes).toBe(0);
+    log.checkInvariants();
+  });
+
   test('a slice holds at least one entry and at most its bytes', () => {
     const { log } = logOf([]);
     log.append([entry(1, 1, 1000), entry(2, 1, 10), entry(3, 1, 10), entry(4, 1, 10)]);
@@ -86,7 +101,7 @@ describe('memory', () => {
     log.append(entries);
     disk.entries.push(...entries);
     log.commitTo(at(3));
-    log.stable = at(2);
+    log.stableTo(at(2));
     expect(log.takeApply(1_000_000).map(({ index }) => index)).toEqual([1, 2]);
     expect(log.slice(at(3), at(5), 1_000_000)).toHaveLength(2);
     expect(disk.readCount).toBe(0);
@@ -108,11 +123,11 @@ describe('watermarks', () => {
     log.append([entry(1, 1), entry(2, 1)]);
     log.commitTo(at(2));
     expect(log.takeApply(100)).toEqual([]);
-    log.stable = at(1);
+    log.stableTo(at(1));
     expect(log.takeApply(0)).toEqual([]);
     expect(log.takeApply(100)).toHaveLength(1);
     expect(log.takeApply(100)).toEqual([]);
-    log.stable = at(2);
+    log.stableTo(at(2));
     expect(log.takeApply(100).map(({ index }) => index)).toEqual([2]);
   });
 
