@@ -94,6 +94,7 @@ class Chaos {
       [among(0.5, 2), () => this.#cluster.heal()],
       [among(0, 1), () => this.#stall()],
       [among(0, 0.5), () => this.#someone().raft?.unreachable(this.#someone().id)],
+      [among(0, 0, 2), () => this.#someone().raft?.suspectLeader(this.#someone().id)],
       [among(0, 1, 3), () => this.#someone().raft?.campaign()],
     ];
     this.#weights = this.#events.reduce((sum, [weight]) => sum + weight, 0);

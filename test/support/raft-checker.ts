@@ -123,8 +123,8 @@ export class RaftChecker {
     if (hardState.term !== message.term) return;
     if (isVote) assert(hardState.vote === message.to, 'a vote leaves once it is durable');
     if (isAck) assert(message.index <= lastIndex, 'an ack leaves once what it acks is durable');
-    // One that has heard of the term's leader meanwhile asks in vain: it counts no votes any more.
-    if (!isCandidacy || subject.raft?.role !== 'candidate') return;
+    // One that has heard of the term's leader meanwhile, or of a later term, asks in vain: it counts no votes of this one.
+    if (!isCandidacy || subject.raft?.role !== 'candidate' || subject.raft.term !== message.term) return;
     assert(hardState.vote === subject.id, 'a candidate has voted for itself durably');
     const isTrue = message.lastIndex <= lastIndex && (entries[message.lastIndex - 1]?.term ?? 0) === message.lastTerm;
     assert(isTrue, 'a candidate boasts of durable entries only');

@@ -5,8 +5,8 @@
 import { describe, expect, test } from 'vitest';
 import { type Day, liveThrough, seedsToTry } from '../../support/raft-chaos.ts';
 
-const STEPS = 4000;
-const SEEDS = Number(process.env['CTLMESH_RAFT_SEEDS'] ?? 500);
+const STEPS = 3000;
+const SEEDS = Number(process.env['CTLMESH_RAFT_SEEDS'] ?? 300);
 
 describe('a cluster on a bad day', () => {
   const days: Day[] = [];

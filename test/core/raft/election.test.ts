@@ -158,6 +158,41 @@ describe('pre-vote', () => {
   });
 });
 
+describe('a follower that saw the connection of its leader break', () => {
+  test('stands soon, long before its wait is over', () => {
+    let drawn = 1000;
+    const cluster = new RaftCluster({ size: 3, random: () => drawn });
+    cluster.elect('n1');
+    cluster.crash(cluster.node('n1'));
+    drawn = 0;
+    cluster.raft('n2').suspectLeader('n1');
+    drawn = 0.9;
+    cluster.raft('n3').suspectLeader('n1');
+    cluster.pass(1);
+    expect(cluster.raft('n2')).toMatchObject({ isLeader: true, term: 2 });
+    expect(cluster.raft('n3').leader).toBe('n2');
+  });
+
+  test('deposes nobody when the others still hear the leader', () => {
+    const cluster = new RaftCluster({ size: 3, random: seeded(9) });
+    cluster.elect('n1');
+    for (let i = 0; i < 50; i++) {
+      cluster.raft('n2').suspectLeader('n1');
+      cluster.pass();
+    }
+    expect(cluster.raft('n1')).toMatchObject({ isLeader: true, term: 1 });
+  });
+
+  test('takes no notice of a peer that is not its leader', () => {
+    const cluster = new RaftCluster({ size: 3, random: seeded(9) });
+    cluster.elect('n1');
+    cluster.raft('n2').suspectLeader('n3');
+    cluster.raft('n1').suspectLeader('n1');
+    expect(cluster.raft('n2').leader).toBe('n1');
+    expect(cluster.raft('n1').isLeader).toBe(true);
+  });
+});
+
 describe('a leader that nobody hears', () => {
   test('steps down when no quorum has answered for an election timeout', () => {
     const cluster = new RaftCluster({ size: 3 });
