@@ -105,6 +105,8 @@ class Node implements RunningNode {
   #doors: { close(): Promise<void> }[] = [];
   #stopLoops: (() => Promise<void>) | undefined;
   #stopping: Promise<void> | undefined;
+  /** Clients can connect. */
+  #isOpen = false;
   #failure: Error | undefined;
   readonly failed: Promise<Error>;
   #tellFailed: (error: Error) => void = () => {};
@@ -224,6 +226,7 @@ class Node implements RunningNode {
       }),
     );
     await this.#client.ready(5_000);
+    this.#isOpen = true;
     this.#logger.info({ client: own.client, peer: own.peer, http: own.http }, 'node.up');
   }
 
@@ -338,11 +341,12 @@ class Node implements RunningNode {
     const { leader, committed, applied } = this.status();
     const backlog = committed - applied;
     return {
-      ok: ok && leader !== null && backlog < READY_BACKLOG_MAX && this.#stopping === undefined,
+      ok: ok && this.#isOpen && leader !== null && backlog < READY_BACKLOG_MAX && this.#stopping === undefined,
       checks: {
         health: ok ? 'ok' : 'not healthy',
         leader: leader ?? 'none known',
         applied: `${applied} of ${committed}`,
+        ...(this.#isOpen ? {} : { clients: 'not yet' }),
         ...(this.#stopping === undefined ? {} : { stopping: 'yes' }),
       },
     };

@@ -24,18 +24,12 @@ import { encodeClock, stampTime } from '../core/model/commands.ts';
 import { resultCode } from '../core/model/machine.ts';
 import type { Raft } from '../core/raft/raft.ts';
 import type { Entry, Message, NodeId, Persist, Ready } from '../core/raft/types.ts';
-import { type Channel, channelOf, encodeMesh, type MeshMessage } from '../core/wire/mesh.ts';
+import type { MeshMessage } from '../core/wire/mesh.ts';
 import { encodePersist } from '../engine/wal/payload.ts';
+import { MeshOutbox, type Transport } from './mesh-outbox.ts';
 import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
 import type { RingReader, RingWriter } from './runtime/ring.ts';
 import { leaderNumber, type Shared } from './shared.ts';
-
-/** The mesh as replication sees it. A message is sent or lost; Raft and the sessions bear both. */
-export interface Transport {
-  /** Bytes are the caller's again when this returns. False: no connection, lost. */
-  send(to: NodeId, channel: Channel, bytes: Uint8Array): boolean;
-  isOpen(to: NodeId, channel: Channel): boolean;
-}
 
 export interface ReplicationWorld {
   readonly raft: Raft;
@@ -59,7 +53,6 @@ export interface ReplicationWorld {
 
 /** Entries in one WAL record, so that a record fits in a ring with room to spare. */
 const RECORD_BYTES_MAX = 1024 * 1024;
-const BATCH_BYTES_MAX = 1024 * 1024;
 /** Free room in the ring to the memtable below which nothing is handed out: the largest entry and then some. */
 const APPLY_ROOM_BYTES = 6 * 1024 * 1024;
 const APPLY_FRAME_BYTES = 512 * 1024;
@@ -76,7 +69,7 @@ export class Replication {
   readonly #world: ReplicationWorld;
   readonly #raft: Raft;
   readonly #encode = new ByteWriter(256 * 1024);
-  readonly #batches = new Map<string, { to: NodeId; channel: Channel; writer: ByteWriter }>();
+  readonly #outbox: MeshOutbox;
 
   /** LSN that the next record will get. */
   #nextLsn: number;
@@ -102,6 +95,16 @@ export class Replication {
     this.#world = world;
     this.#raft = world.raft;
     this.#nextLsn = world.lastLsn + 1;
+    this.#outbox = new MeshOutbox({
+      transport: world.transport,
+      onSent: (messages, bytes) => {
+        world.shared.add('meshSent', messages);
+        world.shared.add('meshSentBytes', bytes);
+      },
+      onLost: (peer, channel) => {
+        if (channel === 'bulk') this.#raft.unreachable(peer);
+      },
+    });
     if (world.nodes.length === 1) this.#raft.campaign();
   }
 
@@ -167,13 +170,13 @@ export class Replication {
       // A node alone steps its own promises at once; go on until nothing moves.
       if (!this.#releasePromises() && ready.apply.length === 0) break;
     }
-    this.#sendBatches();
+    this.#outbox.flush();
     this.#publish();
   }
 
   #handOn(ready: Ready): void {
     if (ready.persist !== undefined) this.#persist(ready.persist);
-    for (const message of ready.send) this.#post(message.to, { kind: 'raft', message });
+    for (const message of ready.send) this.#outbox.post(message.to, { kind: 'raft', message });
     if (ready.sendOnceSynced.length > 0) {
       this.#promised.push({ after: ready.promisedAfter, messages: ready.sendOnceSynced });
     }
@@ -241,7 +244,7 @@ export class Replication {
         if (message.to === this.#raft.id) {
           this.#raft.step(message);
           steppedOwn = true;
-        } else this.#post(message.to, { kind: 'raft', message });
+        } else this.#outbox.post(message.to, { kind: 'raft', message });
       }
       count++;
     }
@@ -297,7 +300,7 @@ export class Replication {
     const leader = this.#raft.leader;
     if (leader !== '' && this.#world.transport.isOpen(leader, 'bulk')) {
       this.#world.shared.add('forwarded', commands.length);
-      this.#post(leader, { kind: 'forward', commands });
+      this.#outbox.post(leader, { kind: 'forward', commands });
       return;
     }
     let bytes = 0;
@@ -323,7 +326,7 @@ export class Replication {
     this.#world.shared.add('proposals', commands.length);
     const refused = this.#propose(commands);
     if (refused === undefined) return;
-    this.#post(from, { kind: 'refused', code: resultCode(refused), tokens: commands.map(tokenOf) });
+    this.#outbox.post(from, { kind: 'refused', code: resultCode(refused), tokens: commands.map(tokenOf) });
   }
 
   #tellRefused(code: number, tokens: readonly number[]): void {
@@ -340,7 +343,7 @@ export class Replication {
     }
     const { leader } = this.#raft;
     // A follower asks the leader once; a forwarded read is never forwarded again.
-    if (read.from === undefined && leader !== '') this.#post(leader, { kind: 'readIndex', id: read.id });
+    if (read.from === undefined && leader !== '') this.#outbox.post(leader, { kind: 'readIndex', id: read.id });
     else this.#replyRead(read, 0);
   }
 
@@ -353,7 +356,7 @@ export class Replication {
 
   #replyRead(read: { from: NodeId | undefined; id: number }, index: number): void {
     if (read.from === undefined) this.#tellRead(read.id, index);
-    else this.#post(read.from, { kind: 'readIndexReply', id: read.id, index });
+    else this.#outbox.post(read.from, { kind: 'readIndexReply', id: read.id, index });
   }
 
   #tellRead(id: number, index: number): void {
@@ -379,32 +382,6 @@ export class Replication {
     const command = new ByteWriter(32);
     encodeClock(command);
     this.#propose([command.take()]);
-  }
-
-  // ── to the mesh ───────────────────────────────────────────────────────────────────────────────────────────
-
-  #post(to: NodeId, message: MeshMessage): void {
-    const channel = channelOf(message);
-    const key = `${channel}/${to}`;
-    let batch = this.#batches.get(key);
-    if (batch === undefined) {
-      batch = { to, channel, writer: new ByteWriter(64 * 1024) };
-      this.#batches.set(key, batch);
-    }
-    encodeMesh(batch.writer, message);
-    this.#world.shared.add('meshSent', 1);
-    if (batch.writer.length >= BATCH_BYTES_MAX) this.#sendBatch(batch);
-  }
-
-  #sendBatches(): void {
-    for (const batch of this.#batches.values()) if (batch.writer.length > 0) this.#sendBatch(batch);
-  }
-
-  #sendBatch(batch: { to: NodeId; channel: Channel; writer: ByteWriter }): void {
-    this.#world.shared.add('meshSentBytes', batch.writer.length);
-    const isSent = this.#world.transport.send(batch.to, batch.channel, batch.writer.view());
-    if (!isSent && batch.channel === 'bulk') this.#raft.unreachable(batch.to);
-    batch.writer.reset();
   }
 
   #sendBacklogs(): void {

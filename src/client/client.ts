@@ -236,7 +236,7 @@ export class StoreClient implements api.Client {
     this.#end(error);
   }
 
-  #open<S extends Stream & { readonly queue: AsyncIterable<unknown> }>(
+  #open<S extends Stream & { readonly queue: AsyncIterable<unknown> & { readonly isAwaited: boolean } }>(
     make: (events: QueueEvents) => S,
     options: OpenOptions,
   ): S['queue'] {

@@ -30,6 +30,11 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
     return this.#ended !== undefined;
   }
 
+  /** The consumer waits for an item. */
+  get isAwaited(): boolean {
+    return this.#waiting !== undefined;
+  }
+
   /** `bytes`: what is reported as consumed when this item is taken. */
   push(value: T, bytes: number): void {
     if (this.#ended !== undefined) return;

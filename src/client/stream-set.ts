@@ -15,13 +15,13 @@ export interface StreamWorld {
   readonly isReady: () => boolean;
   readonly send: (frame: Uint8Array<ArrayBuffer>) => void;
   readonly nextId: () => number;
-  /** How long a server may take to begin a stream. */
+  /** How long a server may take to begin a stream, and a range may bring nothing while its consumer waits. */
   readonly deadlineMs: number;
 }
 
 export interface OpenOptions {
   readonly signal: AbortSignal | undefined;
-  /** For the whole of the stream; undefined: as long as it takes. */
+  /** For the whole of the stream; undefined: as long as it takes, but a range does not stand still for long. */
   readonly deadlineMs: number | undefined;
 }
 
@@ -35,6 +35,8 @@ interface Live {
   /** Consumed, and not yet given back as credit. */
   consumed: number;
   isStarted: boolean;
+  /** Something came or was taken since it was last looked at. */
+  hasMoved: boolean;
   attempts: number;
   retry: ReturnType<typeof setTimeout> | undefined;
 }
@@ -47,7 +49,7 @@ export class StreamSet {
     this.#world = world;
   }
 
-  open<S extends Stream & { readonly queue: AsyncIterable<unknown> }>(
+  open<S extends Stream & { readonly queue: AsyncIterable<unknown> & { readonly isAwaited: boolean } }>(
     make: (events: QueueEvents) => S,
     { signal, deadlineMs }: OpenOptions,
   ): S['queue'] {
@@ -61,13 +63,18 @@ export class StreamSet {
     };
     const onAbort = (): void =>
       cancel(new StoreError('CANCELLED', 'the stream was cancelled', { cause: signal?.reason }));
-    const timer =
-      deadlineMs === undefined
-        ? undefined
-        : setTimeout(
-            () => cancel(new StoreError('DEADLINE_EXCEEDED', `the stream took longer than ${deadlineMs} ms`)),
-            deadlineMs,
-          );
+    const late = (ms: number): void =>
+      cancel(new StoreError('DEADLINE_EXCEEDED', `the stream took longer than ${ms} ms`));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    /** While no node answers, nobody else ends a range: a watch may wait for ever, a range may not. */
+    const look = (ms: number): void => {
+      if (!live.hasMoved && stream.queue.isAwaited) return late(ms);
+      live.hasMoved = false;
+      timer = setTimeout(look, ms, ms);
+    };
+    if (deadlineMs !== undefined) timer = setTimeout(late, deadlineMs, deadlineMs);
+    else if (stream.kind === wire.REQUEST.range)
+      timer = setTimeout(look, this.#world.deadlineMs, this.#world.deadlineMs);
     const live: Live = {
       stream,
       finish: () => {
@@ -77,6 +84,7 @@ export class StreamSet {
       id: 0,
       consumed: 0,
       isStarted: false,
+      hasMoved: false,
       attempts: 0,
       retry: undefined,
     };
@@ -99,6 +107,7 @@ export class StreamSet {
     const live = this.#live.get(reader.varint());
     if (live === undefined) return;
     live.attempts = 0;
+    live.hasMoved = true;
     live.stream.part(reader.raw(reader.left));
     // A range with a limit knows by itself that it is complete.
     if (!live.stream.isLive) this.#drop(live);
@@ -155,6 +164,7 @@ export class StreamSet {
 
   #consumed(live: Live, bytes: number): void {
     live.consumed += bytes;
+    live.hasMoved = true;
     if (live.consumed < CREDIT_STEP_BYTES || !live.isStarted || !this.#world.isReady()) return;
     const frame = new ByteWriter(16).u8(wire.FRAME.credit).varint(live.id).varint(live.consumed);
     live.consumed = 0;

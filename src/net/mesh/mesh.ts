@@ -9,7 +9,7 @@
  */
 import { type AddressInfo } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
-import type { Transport } from '../../actors/replication.ts';
+import type { Transport } from '../../actors/mesh-outbox.ts';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
 import { crc32c } from '../../core/base/crc32c.ts';
 import { StoreError } from '../../core/base/errors.ts';

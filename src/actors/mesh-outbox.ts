@@ -1,0 +1,65 @@
+/**
+ * MeshOutbox: what a turn has to say to the peers, gathered per peer and channel, so that it leaves in as few
+ * messages as there are channels.
+ */
+import { ByteWriter } from '../core/base/bytes.ts';
+import type { NodeId } from '../core/raft/types.ts';
+import { type Channel, channelOf, encodeMesh, type MeshMessage } from '../core/wire/mesh.ts';
+
+/** The mesh as replication sees it. A message is sent or lost; Raft and the sessions bear both. */
+export interface Transport {
+  /** Bytes are the caller's again when this returns. False: no connection, lost. */
+  send(to: NodeId, channel: Channel, bytes: Uint8Array): boolean;
+  isOpen(to: NodeId, channel: Channel): boolean;
+}
+
+export interface OutboxWorld {
+  readonly transport: Transport;
+  readonly onSent: (messages: number, bytes: number) => void;
+  /** A batch was lost: the channel to `peer` is not there. */
+  readonly onLost: (peer: NodeId, channel: Channel) => void;
+}
+
+const BATCH_BYTES_MAX = 1024 * 1024;
+
+interface Batch {
+  readonly to: NodeId;
+  readonly channel: Channel;
+  readonly writer: ByteWriter;
+  messages: number;
+}
+
+export class MeshOutbox {
+  readonly #world: OutboxWorld;
+  readonly #batches = new Map<string, Batch>();
+
+  constructor(world: OutboxWorld) {
+    this.#world = world;
+  }
+
+  post(to: NodeId, message: MeshMessage): void {
+    const channel = channelOf(message);
+    const key = `${channel}/${to}`;
+    let batch = this.#batches.get(key);
+    if (batch === undefined) {
+      batch = { to, channel, writer: new ByteWriter(64 * 1024), messages: 0 };
+      this.#batches.set(key, batch);
+    }
+    encodeMesh(batch.writer, message);
+    batch.messages++;
+    if (batch.writer.length >= BATCH_BYTES_MAX) this.#send(batch);
+  }
+
+  flush(): void {
+    for (const batch of this.#batches.values()) if (batch.messages > 0) this.#send(batch);
+  }
+
+  #send(batch: Batch): void {
+    const { to, channel, writer, messages } = batch;
+    this.#world.onSent(messages, writer.length);
+    const isSent = this.#world.transport.send(to, channel, writer.view());
+    writer.reset();
+    batch.messages = 0;
+    if (!isSent) this.#world.onLost(to, channel);
+  }
+}
