@@ -112,6 +112,10 @@ export class CallSet {
     for (const call of this.#calls.values()) {
       if (call.isSent || call.notBeforeMs > nowMs) continue;
       if (call.isWrite && call.kind !== wire.REQUEST.openSession) {
+        if (call.inDoubt && call.session !== this.#session) {
+          this.#outlived(call);
+          continue;
+        }
         if (this.#session === 0) {
           this.#openSession();
           continue;
@@ -269,6 +273,13 @@ export class CallSet {
     }
     call.attempts = 0;
     this.#planFlush();
+  }
+
+  /** Its session is gone, and with it the only number under which it could be sent again without harm. */
+  #outlived(call: Call): void {
+    this.#settle(call);
+    const message = 'the session has expired; whether the write happened is not known';
+    call.reject(new StoreError('SESSION_EXPIRED', message, { cause: call.lastError }));
   }
 
   #sendKeepAlive(): void {

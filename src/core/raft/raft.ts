@@ -24,7 +24,7 @@
  */
 import { assert, must, unreachable } from '../base/assert.ts';
 import type { Random } from '../base/env.ts';
-import { type Index, plus, type Term, toIndex } from '../base/position.ts';
+import { type Index, plus, type Term, toIndex, toTerm } from '../base/position.ts';
 import { Leadership } from './leadership.ts';
 import { type LogSource, RaftLog, type TermRun } from './log.ts';
 import { Persists } from './persists.ts';
@@ -39,6 +39,9 @@ import {
   type Ready,
   type VoteRequest,
 } from './types.ts';
+
+/** Before the first index: "no place". */
+const NOWHERE = toIndex(0);
 
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
 
@@ -388,25 +391,10 @@ export class Raft {
   /** From an earlier term. A node that is ahead says so, or a stuck leader would never learn of it. */
   #stepStale(message: Message): void {
     if (message.kind === 'append' || message.kind === 'heartbeat') {
-      const index = toIndex(0);
-      this.#promises.push({
-        kind: 'appendReply',
-        from: this.id,
-        to: message.from,
-        term: this.term,
-        rejected: true,
-        index,
-        hintIndex: index,
-        hintTerm: 0 as Term,
-      });
+      this.#rejectAppend(message.from, NOWHERE, NOWHERE);
     } else if (message.kind === 'preVote') {
-      this.#promises.push({
-        kind: 'preVoteReply',
-        from: this.id,
-        to: message.from,
-        term: this.term,
-        granted: false,
-      });
+      const { id: from, term } = this;
+      this.#promises.push({ kind: 'preVoteReply', from, to: message.from, term, granted: false });
     }
   }
 
@@ -420,27 +408,13 @@ export class Raft {
 
   #stepAppend(message: Append): void {
     const { log } = this;
-    const reply = (rejected: boolean, index: Index, hintIndex: Index, hintTerm: Term): void => {
-      this.#promises.push({
-        kind: 'appendReply',
-        from: this.id,
-        to: message.from,
-        term: this.term,
-        rejected,
-        index,
-        hintIndex,
-        hintTerm,
-      });
-    };
-    const zero = 0 as Term;
     if (message.prevIndex < log.committed) {
       // An old message: what is committed is equal by definition.
-      reply(false, log.committed, toIndex(0), zero);
+      this.#ackAppend(message.from, log.committed);
       return;
     }
     if (!log.matches(message.prevIndex, message.prevTerm)) {
-      const hintIndex = log.findByTerm(message.prevIndex, message.prevTerm);
-      reply(true, message.prevIndex, hintIndex, log.term(hintIndex) ?? zero);
+      this.#rejectAppend(message.from, message.prevIndex, log.findByTerm(message.prevIndex, message.prevTerm));
       return;
     }
     const fresh = message.entries.findIndex((entry) => !log.matches(entry.index, entry.term));
@@ -451,7 +425,18 @@ export class Raft {
     }
     const lastNew = plus(message.prevIndex, message.entries.length);
     log.commitTo(message.commit < lastNew ? message.commit : lastNew);
-    reply(false, lastNew, toIndex(0), zero);
+    this.#ackAppend(message.from, lastNew);
+  }
+
+  #ackAppend(to: NodeId, index: Index): void {
+    const hint = { hintIndex: NOWHERE, hintTerm: toTerm(0) };
+    this.#promises.push({ kind: 'appendReply', from: this.id, to, term: this.term, rejected: false, index, ...hint });
+  }
+
+  /** `index` does not match; the logs may still agree at `hintIndex`. */
+  #rejectAppend(to: NodeId, index: Index, hintIndex: Index): void {
+    const hint = { hintIndex, hintTerm: this.log.term(hintIndex) ?? toTerm(0) };
+    this.#promises.push({ kind: 'appendReply', from: this.id, to, term: this.term, rejected: true, index, ...hint });
   }
 
   /**
