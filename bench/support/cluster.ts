@@ -1,0 +1,132 @@
+/**
+ * A cluster of ctlmesh nodes, a process each, started as `node cluster.js` starts them (its hidden `--launched`:
+ * told to stop over the channel, and stopping by themselves when we are gone).
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClusterConfigInput } from '../../src/config/types.ts';
+import { stopChild } from './cleanup.ts';
+import { type Bench, BenchError } from './scenario.ts';
+import { freePorts, scrape } from './system.ts';
+
+/** A process of a store, ours or a peer's. */
+export interface ServerProcess {
+  readonly name: string;
+  readonly pid: number;
+  readonly metricsUrl: string;
+}
+
+/** Counters whose ratio is "fsyncs per commit", by series name. */
+export interface CommitCounters {
+  readonly syncs: string;
+  readonly commits: string;
+}
+
+export interface Servers {
+  readonly processes: readonly ServerProcess[];
+  /** Where a client connects. */
+  readonly endpoints: readonly string[];
+  readonly counters: CommitCounters;
+  leader(): Promise<ServerProcess>;
+  stop(): Promise<void>;
+}
+
+const ENTRY: string = resolve(import.meta.dirname, '../../cluster.js');
+const START_MS = 30_000;
+/** A run writes for a minute at most; old versions stay in memory until flushing exists. */
+const MEMTABLE_BYTES = 2 * 1024 * 1024 * 1024;
+
+const COUNTERS: CommitCounters = { syncs: 'ctlmesh_wal_fsyncs_total', commits: 'ctlmesh_raft_commit_index' };
+
+export async function configOf(dir: string, nodes: number): Promise<ClusterConfigInput> {
+  const ports = await freePorts(nodes * 3);
+  const at = (scheme: string, i: number): string => `${scheme}://127.0.0.1:${ports[i]}`;
+  const entries = Array.from({ length: nodes }, (_, i) => [
+    `n${i + 1}`,
+    {
+      client: at('ws', i * 3),
+      peer: at('ws', i * 3 + 1),
+      http: at('http', i * 3 + 2),
+      dataDir: join(dir, `n${i + 1}`),
+    },
+  ]);
+  const named = Object.fromEntries(entries) as ClusterConfigInput['nodes'];
+  return { cluster: 'bench', memtableBytes: MEMTABLE_BYTES, logLevel: 'warn', nodes: named };
+}
+
+/** Resolves when a leader serves. */
+export async function startCluster(bench: Bench, count: number): Promise<Servers> {
+  const dir = join(bench.dir, 'ctlmesh');
+  mkdirSync(dir, { recursive: true });
+  const config = await configOf(dir, count);
+  const file = join(dir, 'config.json');
+  writeFileSync(file, JSON.stringify(config));
+  const nodes = Object.keys(config.nodes).map((name) => startNode(bench, file, name));
+  await Promise.race([Promise.any(nodes.map(({ serving }) => serving)), failureOf(nodes), late()]);
+  const processes = nodes.map(({ name, child }) => ({
+    name,
+    pid: child.pid ?? 0,
+    metricsUrl: `${config.nodes[name]?.http}/metrics`,
+  }));
+  return {
+    processes,
+    endpoints: Object.values(config.nodes).map((node) => node.client),
+    counters: COUNTERS,
+    leader: async () => {
+      for (const process of processes) {
+        if ((await scrape(process.metricsUrl)).get('ctlmesh_raft_is_leader') === 1) return process;
+      }
+      throw new BenchError('the cluster has lost its leader');
+    },
+    stop: async () => {
+      await Promise.all(nodes.map(({ child }) => stopChild(child, () => void child.send({ kind: 'stop' }, () => {}))));
+    },
+  };
+}
+
+interface NodeProcess {
+  readonly name: string;
+  readonly child: ChildProcess;
+  readonly serving: Promise<void>;
+  /** Resolves when it has ended, with its last words. */
+  readonly ended: Promise<string>;
+}
+
+function startNode(bench: Bench, file: string, name: string): NodeProcess {
+  const { profile } = bench.options;
+  // By environment, because a node's threads take no flags of the process.
+  const nodeOptions = profile === undefined ? '' : `--cpu-prof --cpu-prof-dir=${join(profile, name)}`;
+  const env = { ...process.env, NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} ${nodeOptions}`.trim() };
+  const args = ['--config', file, '--node', name, '--launched'];
+  const child = fork(ENTRY, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env });
+  bench.cleanup.child(child);
+  const tail: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (text: Buffer) => {
+      tail.push(text.toString().trim());
+      if (tail.length > 10) tail.shift();
+    });
+  }
+  const serving = new Promise<void>((resolve) => {
+    child.on('message', (message) => {
+      if ((message as { kind: string }).kind === 'serving') resolve();
+    });
+  });
+  const ended = new Promise<string>((resolve) => {
+    child.once('exit', (code, signal) =>
+      resolve(`${name} ended (${signal ?? `exit code ${code}`})\n${tail.join('\n')}`),
+    );
+  });
+  return { name, child, serving, ended };
+}
+
+async function failureOf(nodes: readonly NodeProcess[]): Promise<never> {
+  throw new BenchError(await Promise.race(nodes.map(({ ended }) => ended)));
+}
+
+async function late(): Promise<never> {
+  await sleep(START_MS, undefined, { ref: false });
+  throw new BenchError(`no leader within ${START_MS / 1000} s`);
+}
