@@ -101,7 +101,7 @@ var FORWARDED = ['SIGINT', 'SIGHUP', 'SIGTERM'];
  * but such a child is in the background of its terminal and could not read from it; kvctl has to.)
  */
 function forwardSignals(child) {
-  var hasTerminal = Boolean(process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY);
+  var hasTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
   FORWARDED.forEach(function (name) {
     process.on(name, function () {
       if (name === 'SIGTERM' || !hasTerminal) child.kill(name);

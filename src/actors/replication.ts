@@ -71,9 +71,9 @@ export class Replication {
   readonly #encode = new ByteWriter(256 * 1024);
   readonly #outbox: MeshOutbox;
 
-  /** LSN that the next record will get. */
+  /** LSN that the next record will get, but for the closing marks that the committer puts in between (`walMarks`). */
   #nextLsn: number;
-  /** LSN of the last record of each persist not yet synced. */
+  /** LSN of the last record of each persist not yet synced; counted as #nextLsn is. */
   #persistLsns: { seq: number; lsn: number }[] = [];
   #syncedSeq = 0;
   #promised: Promised[] = [];
@@ -222,7 +222,10 @@ export class Replication {
 
   #takeSyncs(): void {
     const { shared } = this.#world;
-    const synced = shared.get('syncedLsn');
+    // In this order: a mark inside what is synced was counted before it was logged. One counted too early only
+    // makes us wait for the sync that covers it.
+    const syncedLsn = shared.get('syncedLsn');
+    const synced = syncedLsn - shared.get('walMarks');
     let count = 0;
     for (const persist of this.#persistLsns) {
       if (persist.lsn > synced) break;

@@ -21,6 +21,7 @@ export const ACTORS: readonly ActorName[] = [
 const MARKS = [
   // wal-committer
   'loggedLsn',
+  'walMarks',
   'walFd',
   'walGroups',
   'walRecords',

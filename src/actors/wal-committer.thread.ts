@@ -8,6 +8,7 @@ import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { Committer } from '../engine/wal/committer.ts';
 import { PLACE_EVERY_BYTES, type Place } from '../engine/wal/recovery.ts';
 import { ByteWriter } from '../core/base/bytes.ts';
+import { StoreError } from '../core/base/errors.ts';
 import { type Lsn, toLsn } from '../core/base/position.ts';
 import { firstIndexOf } from '../engine/wal/payload.ts';
 import { park } from './runtime/bell.ts';
@@ -31,6 +32,9 @@ export interface CommitterArgs {
 const GROUP_BYTES_MAX = 4 * 1024 * 1024;
 
 export const url: string = import.meta.url;
+
+const syncFailed = (): StoreError =>
+  new StoreError('DISK_FAILED', 'a sync of the WAL has failed; nothing more is written');
 
 export const start: StartActor<CommitterArgs, undefined> = (args) => {
   const shared = new Shared(args.shared);
@@ -64,12 +68,25 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
     if (places.write(frame)) bytesSincePlace = 0;
   };
 
+  let handed = 0;
+  /** Replication counts its records; the marks between them have LSNs too, and are told before they are logged. */
+  const publish = (): void => {
+    shared.set('walMarks', committer.logged - args.lastLsn - handed);
+    shared.set('loggedLsn', committer.logged);
+    syncer.ring();
+  };
+
   const turn = (): boolean => {
+    if (shared.get('walFailed') !== 0) committer.poison(syncFailed());
+    const { logged } = committer;
     committer.turn();
+    // A new segment was begun, and the last one has its mark.
+    if (committer.logged !== logged) publish();
     let bytes = 0;
     for (let record = ring.peek(); record !== undefined && bytes < GROUP_BYTES_MAX; record = ring.peek()) {
       note(record);
       committer.append(record);
+      handed++;
       bytes += record.length;
       ring.pop();
     }
@@ -77,8 +94,8 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
     shared.add('walRecords', committer.groupRecords);
     shared.add('walBytes', bytes);
     shared.add('walGroups', 1);
-    shared.set('loggedLsn', committer.commitGroup());
-    syncer.ring();
+    committer.commitGroup();
+    publish();
     return true;
   };
 
@@ -88,9 +105,12 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
     ended: loop.ended,
     stop: async () => {
       await loop.stop();
-      // What replication handed over before it stopped is written and sealed.
-      turn();
-      committer.close();
+      try {
+        // What replication handed over before it stopped is written and sealed.
+        turn();
+      } finally {
+        committer.close();
+      }
     },
     inspect: () => ({ logged: committer.logged, segment: committer.segment, offset: committer.offset }),
   });

@@ -32,7 +32,7 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['core-raft', 'core/raft/a.ts', `import type { X } from '../model/x.ts';`],
   ['core-model', 'core/model/a.ts', `import { x } from '../raft/x.ts';`],
   ['core-model', 'core/model/a.ts', `import { x } from '../wire/x.ts';`],
-  ['core-wire', 'core/wire/a.ts', `import { x } from '../raft/raft.ts';`],
+  ['core-wire', 'core/wire/a.ts', `import { x } from '../raft/x.ts';`],
   ['engine-wal', 'engine/wal/a.ts', `import { x } from '../lsm/x.ts';`],
   ['engine-lsm', 'engine/lsm/a.ts', `import { x } from '../ldb/x.ts';`],
   ['engine-ldb', 'engine/ldb/a.ts', `import { x } from '../wal/x.ts';`],

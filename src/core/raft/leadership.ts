@@ -8,7 +8,7 @@ import { assert, must } from '../base/assert.ts';
 import { type Index, plus, type Term, toIndex } from '../base/position.ts';
 import { ENTRY_OVERHEAD_BYTES, type RaftLog } from './log.ts';
 import { Progress } from './progress.ts';
-import { ReadQueue } from './reads.ts';
+import type { ReadQueue } from './reads.ts';
 import type { AppendReply, Entry, Message, NodeId } from './types.ts';
 
 export interface LeadershipOptions {
