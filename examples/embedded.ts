@@ -1,0 +1,40 @@
+/**
+ * An embedded node: the store inside your process, read without an await.
+ *
+ *   node examples/embedded.ts [DIRECTORY]
+ */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { defineCluster, startNode } from 'ctlmesh';
+
+const dataDir = process.argv[2] ?? mkdtempSync(join(tmpdir(), 'ctlmesh-'));
+
+// One node is a cluster too: each write is on this disk before it is answered.
+const config = defineCluster({
+  nodes: {
+    solo: {
+      client: 'ws://127.0.0.1:7461',
+      peer: 'ws://127.0.0.1:7462',
+      http: 'http://127.0.0.1:7463',
+      dataDir,
+    },
+  },
+  logLevel: 'warn',
+});
+
+const node = await startNode(config, 'solo');
+try {
+  const { revision } = await node.put('limits/eu', JSON.stringify({ rps: 500 }));
+  console.log(`put: revision ${revision}, in ${dataDir}`);
+  // This thread, this turn: the write that was answered is there.
+  console.log('getSync:', node.getSync('limits/eu')?.json());
+  console.log(
+    'rangeSync:',
+    node.rangeSync({ prefix: 'limits/' }).map((entry) => entry.keyText()),
+  );
+  const { role, term, applied } = node.status();
+  console.log(`status: ${role}, term ${term}, applied ${applied}`);
+} finally {
+  await node.stop();
+}
