@@ -220,7 +220,7 @@ class Node implements RunningNode {
       await ClientDoor.open({
         url: own.client,
         connectionsMax: this.#config.connectionsMax,
-        originsAllowed: [],
+        originsAllowed: this.#config.originsAllowed,
         gateway: this.#gateway,
         log,
       }),

@@ -77,7 +77,7 @@ export const start: StartActor<MemtableArgs, undefined> = (args) => {
     while (reader.left > 0) {
       const index = toIndex(reader.u64());
       machine.apply(index, reader.raw(reader.u32()));
-      if (machine.records.length >= HAND_ON_BYTES) publish();
+      if (machine.records.length >= HAND_ON_BYTES || machine.results.length >= HAND_ON_BYTES) publish();
     }
     committed.pop();
     publish();

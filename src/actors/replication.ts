@@ -53,8 +53,11 @@ export interface ReplicationWorld {
 
 /** Entries in one WAL record, so that a record fits in a ring with room to spare. */
 const RECORD_BYTES_MAX = 1024 * 1024;
-/** Free room in the ring to the memtable below which nothing is handed out: the largest entry and then some. */
-const APPLY_ROOM_BYTES = 6 * 1024 * 1024;
+/**
+ * Room in the ring to the memtable that stays free: handed out is one entry at least, of 4 MiB and a little, and
+ * where it does not fit before the ring's end, nearly as much is skipped there.
+ */
+const APPLY_ROOM_BYTES = 10 * 1024 * 1024;
 const APPLY_FRAME_BYTES = 512 * 1024;
 /** Commands kept while nobody leads. Past it they are refused. */
 const HELD_MAX = 16_384;

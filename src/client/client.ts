@@ -25,6 +25,10 @@ import type * as api from './types.ts';
 const DEADLINE_MS = 10_000;
 const IN_FLIGHT_MAX = 1024;
 const CLOSE_MS = 2_000;
+/** With something to wait for: silence after which the server is asked, and after which it is given up. */
+const ASK_AFTER_MS = 2_000;
+const LOST_AFTER_MS = 5_000;
+const WATCH_EVERY_MS = 500;
 const NONE = new Uint8Array(0);
 
 export class StoreClient implements api.Client {
@@ -33,6 +37,9 @@ export class StoreClient implements api.Client {
   #nextId = 1;
   readonly #calls: CallSet;
   readonly #streams: StreamSet;
+  #heardMs = 0;
+  #askedMs = 0;
+  #watchdog: ReturnType<typeof setInterval> | undefined;
   #closing: Promise<void> | undefined;
   #fatal: StoreError | undefined;
   readonly #onceConnected: { resolve: () => void; reject: (error: StoreError) => void }[] = [];
@@ -203,6 +210,8 @@ export class StoreClient implements api.Client {
 
   #connected(): void {
     this.#state = 'connected';
+    this.#heardMs = performance.now();
+    this.#watchdog ??= setInterval(() => this.#watchSilence(), WATCH_EVERY_MS);
     for (const waiter of this.#onceConnected.splice(0)) waiter.resolve();
     this.#streams.connected();
     this.#calls.flush();
@@ -214,7 +223,29 @@ export class StoreClient implements api.Client {
     this.#streams.disconnected();
   }
 
+  /**
+   * A server whose host is gone says nothing, not even that it is gone. While something is waited for, a silent
+   * one is asked for its status, and one that stays silent is left for another.
+   */
+  #watchSilence(): void {
+    if (!this.#connector.isReady || (this.#calls.isIdle && this.#streams.isIdle)) {
+      this.#heardMs = performance.now();
+      return;
+    }
+    const nowMs = performance.now();
+    const silentMs = nowMs - this.#heardMs;
+    if (silentMs > LOST_AFTER_MS) this.#connector.drop(`silent for ${Math.round(silentMs)} ms`);
+    else if (silentMs > ASK_AFTER_MS && nowMs - this.#askedMs > ASK_AFTER_MS) {
+      this.#askedMs = nowMs;
+      const writer = new ByteWriter(16).u8(wire.FRAME.requests);
+      const request = { id: this.#nextId++, kind: wire.REQUEST.status, deadlineMs: LOST_AFTER_MS };
+      wire.endRequest(writer, wire.beginRequest(writer, request));
+      this.#connector.send(writer.take());
+    }
+  }
+
   #frame(type: number, reader: ByteReader): void {
+    this.#heardMs = performance.now();
     switch (type) {
       case wire.FRAME.replies:
         while (reader.left > 0) this.#calls.answered(wire.decodeReply(reader));
@@ -260,6 +291,7 @@ export class StoreClient implements api.Client {
 
   #end(error: StoreError): void {
     this.#state = 'closed';
+    clearInterval(this.#watchdog);
     this.#connector.close();
     for (const waiter of this.#onceConnected.splice(0)) waiter.reject(error);
     this.#calls.close(error);

@@ -82,6 +82,11 @@ export class Connector {
     this.#transport?.send(frame);
   }
 
+  /** Leaves this connection for another: it is of no use. */
+  drop(reason: string): void {
+    if (this.#url !== undefined) this.#lost(this.#url, reason);
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#isReady = false;

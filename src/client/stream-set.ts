@@ -49,6 +49,10 @@ export class StreamSet {
     this.#world = world;
   }
 
+  get isIdle(): boolean {
+    return this.#live.size === 0;
+  }
+
   open<S extends Stream & { readonly queue: AsyncIterable<unknown> & { readonly isAwaited: boolean } }>(
     make: (events: QueueEvents) => S,
     { signal, deadlineMs }: OpenOptions,

@@ -105,5 +105,6 @@ export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'ledgerBytes',
   'connectionsMax',
   'inFlightMax',
+  'originsAllowed',
   'logLevel',
 ];

@@ -31,6 +31,11 @@ const address = (protocol: 'ws:' | 'http:'): z.ZodString =>
     if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
   });
 
+/** Scheme, host and perhaps a port, nothing behind: what a browser's Origin header holds. */
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text;
+}
+
 const node = z.strictObject({
   client: address('ws:'),
   peer: address('ws:'),
@@ -46,6 +51,11 @@ const schema = z.strictObject({
   nodes: z.record(z.string().regex(NODE_ID), node),
   raft: z.strictObject(numbers(RAFT_OPTIONS)).prefault({}),
   ...numbers(TUNING_OPTIONS),
+  originsAllowed: z
+    .array(
+      z.string().refine(isOrigin, { error: "must be an origin as a browser sends it, like 'https://ops.example'" }),
+    )
+    .default([]),
   logLevel: z.enum(LOG_LEVELS as [LogLevel, ...LogLevel[]]).default(LOG_LEVEL_DEFAULT),
 });
 
@@ -54,6 +64,7 @@ export interface Shaped {
   readonly cluster: string;
   readonly nodes: Readonly<Record<string, NodeConfig>>;
   readonly raft: Readonly<Record<string, number>>;
+  readonly originsAllowed: readonly string[];
   readonly logLevel: LogLevel;
   readonly [tuning: string]: unknown;
 }
@@ -111,7 +122,7 @@ function missing(path: readonly string[]): string {
 
 function wrongType(path: readonly string[], expected: string, input: unknown): string {
   const kind = expected === 'record' ? 'object' : expected;
-  const noun = kind === 'int' ? 'a whole number' : kind === 'object' ? 'an object' : `a ${kind}`;
+  const noun = kind === 'int' ? 'a whole number' : kind === 'object' || kind === 'array' ? `an ${kind}` : `a ${kind}`;
   return `must be ${noun}${path.length === 0 ? '' : unitOf(path)}; this is ${show(input)}`;
 }
 

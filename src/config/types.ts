@@ -30,6 +30,8 @@ export interface TuningConfig {
   readonly ledgerBytes: number;
   readonly connectionsMax: number;
   readonly inFlightMax: number;
+  /** Web pages that may connect, by their origin ('https://ops.example'); default none. SDKs send no origin. */
+  readonly originsAllowed: readonly string[];
   readonly logLevel: LogLevel;
 }
 

@@ -6,6 +6,7 @@
  * origin is allowed: nobody's browser tab should reach a store on localhost. Half-open sockets are found by
  * pings.
  */
+import { createServer, type Server } from 'node:http';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Gateway } from '../actors/gateway/gateway.ts';
 import type { Door } from '../actors/gateway/connection.ts';
@@ -26,15 +27,19 @@ const PING_EVERY_MS = 5_000;
 const SILENCE_MS_MAX = 15_000;
 /** How long a client may take to close after a goodbye. */
 const CLOSE_MS = 1_000;
+const HANDSHAKE_MS = 5_000;
+const HANDSHAKES_MAX = 256;
 
 export class ClientDoor {
   readonly #options: ClientDoorOptions;
+  readonly #http: Server;
   readonly #server: WebSocketServer;
   readonly #heard = new Map<WebSocket, number>();
   readonly #pinger: NodeJS.Timeout;
 
-  private constructor(options: ClientDoorOptions, server: WebSocketServer) {
+  private constructor(options: ClientDoorOptions, http: Server, server: WebSocketServer) {
     this.#options = options;
+    this.#http = http;
     this.#server = server;
     server.on('connection', (socket) => this.#accept(socket));
     server.on('error', (error) => options.log('error', 'door.server', { message: error.message }));
@@ -43,9 +48,9 @@ export class ClientDoor {
 
   static async open(options: ClientDoorOptions): Promise<ClientDoor> {
     const address = new URL(options.url);
+    const http = createUpgradeServer(options.connectionsMax);
     const server = new WebSocketServer({
-      host: address.hostname.replace(/^\[|\]$/g, ''),
-      port: Number(address.port),
+      server: http,
       perMessageDeflate: false,
       maxPayload: LIMITS.frameBytesMax,
       clientTracking: true,
@@ -56,10 +61,12 @@ export class ClientDoor {
       },
     });
     await new Promise<void>((resolve, reject) => {
-      server.once('listening', resolve);
+      http.once('listening', resolve);
+      // ws passes its server's errors on; one listener of each is told.
       server.once('error', reject);
+      http.listen(Number(address.port), address.hostname.replace(/^\[|\]$/g, ''));
     });
-    return new ClientDoor(options, server);
+    return new ClientDoor(options, http, server);
   }
 
   get sockets(): number {
@@ -69,7 +76,8 @@ export class ClientDoor {
   /** Takes no new connection, and ends those there are; the gateway has said goodbye to them. */
   async close(): Promise<void> {
     clearInterval(this.#pinger);
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    this.#server.close();
     for (const socket of this.#server.clients) {
       socket.close(1001, 'stopping');
       setTimeout(() => socket.terminate(), CLOSE_MS).unref();
@@ -124,4 +132,17 @@ export class ClientDoor {
       else socket.ping();
     }
   }
+}
+
+/** Only upgrades: a socket that sends no whole request in time is closed, one that wants a page is told. */
+function createUpgradeServer(connectionsMax: number): Server {
+  const http = createServer({ connectionsCheckingInterval: 1_000 }, (_request, response) => {
+    response.writeHead(426, { 'content-type': 'text/plain; charset=utf-8' });
+    response.end('this address speaks WebSocket; see ctlmesh/client\n');
+  });
+  http.headersTimeout = HANDSHAKE_MS;
+  http.requestTimeout = HANDSHAKE_MS;
+  // Beside the connections there are those still shaking hands, and those about to be told that it is full.
+  http.maxConnections = connectionsMax + HANDSHAKES_MAX;
+  return http;
 }

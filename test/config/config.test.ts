@@ -30,6 +30,7 @@ describe('a good config', () => {
       nodes: { n1: { ...node(1), dataDir: resolve('/srv/data/n1') } },
       raft: Object.fromEntries(RAFT_OPTIONS.map((option) => [option.name, option.default])),
       ...Object.fromEntries(TUNING_OPTIONS.map((option) => [option.name, option.default])),
+      originsAllowed: [],
       logLevel: 'info',
     });
     expect(Object.keys(config).sort()).toEqual([...TOP_KEYS].sort());
@@ -118,6 +119,11 @@ describe('each fault has its path and says what to write instead', () => {
       'too small',
       { nodes: { n1: node(1) }, inFlightMax: 0 },
       'inFlightMax: must be at least 1 (operations); this is 0',
+    ],
+    [
+      'an origin with a path',
+      { nodes: { n1: node(1) }, originsAllowed: ['https://ops.example/path'] },
+      "originsAllowed.0: must be an origin as a browser sends it, like 'https://ops.example'",
     ],
     [
       'a level that is none',

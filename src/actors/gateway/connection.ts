@@ -44,15 +44,19 @@ export class Connection {
   isGreeted = false;
   isClosed = false;
   inFlight = 0;
+  /** Connections that have something to send: looked at once per turn, instead of all of them. */
+  readonly #dirty: Set<Connection>;
 
-  constructor(door: Door, nowMs: number) {
+  constructor(door: Door, nowMs: number, dirty: Set<Connection>) {
     this.door = door;
     this.#openedMs = nowMs;
+    this.#dirty = dirty;
     this.#replies.u8(wire.FRAME.replies);
   }
 
   ok(request: number, revision: number, extra: Uint8Array): void {
     wire.encodeOk(this.#replies, request, revision, extra);
+    this.#dirty.add(this);
     if (this.#replies.length >= REPLY_FRAME_BYTES) this.flush();
   }
 
@@ -63,15 +67,18 @@ export class Connection {
       .varint(8 + stored.value.length)
       .f64(stored.expiryMs)
       .raw(stored.value);
+    this.#dirty.add(this);
     if (this.#replies.length >= REPLY_FRAME_BYTES) this.flush();
   }
 
   fail(request: number, error: StoreError): void {
     wire.encodeFailure(this.#replies, request, error);
+    this.#dirty.add(this);
   }
 
   /** Sends the turn's replies, and range parts that there is credit for. */
   flush(): void {
+    this.#dirty.delete(this);
     if (this.isClosed) return;
     if (this.#replies.length > 1) {
       this.door.send(this.#replies.take());
@@ -126,7 +133,9 @@ export class Connection {
 
   creditRange(request: number, bytes: number): void {
     const stream = this.#ranges.get(request);
-    if (stream !== undefined) stream.credit += bytes;
+    if (stream === undefined) return;
+    stream.credit += bytes;
+    this.#dirty.add(this);
   }
 
   cancelRange(request: number): void {

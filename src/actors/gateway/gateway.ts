@@ -49,6 +49,7 @@ const DEADLINE_MS_MAX = 10 * 60 * 1000;
 export class Gateway {
   readonly #world: GatewayWorld;
   readonly #connections = new Set<Connection>();
+  readonly #dirty = new Set<Connection>();
   readonly #writes: Writes;
   readonly #reads: Reads;
   #requests = 0;
@@ -81,7 +82,7 @@ export class Gateway {
   }
 
   open(door: Door): Connection {
-    const connection = new Connection(door, this.#world.monotonicMs());
+    const connection = new Connection(door, this.#world.monotonicMs(), this.#dirty);
     this.#connections.add(connection);
     return connection;
   }
@@ -114,7 +115,7 @@ export class Gateway {
     this.#takeNews();
     this.#reads.release();
     this.#reads.flush();
-    for (const connection of this.#connections) connection.flush();
+    for (const connection of this.#dirty) connection.flush();
   }
 
   /** From the shipper. */
@@ -129,9 +130,9 @@ export class Gateway {
     this.#reads.sweep(nowMs);
     for (const connection of this.#connections) {
       const lateness = connection.checkDeadlines(nowMs);
-      if (lateness === undefined) connection.flush();
-      else this.#drop(connection, lateness);
+      if (lateness !== undefined) this.#drop(connection, lateness);
     }
+    for (const connection of this.#dirty) connection.flush();
   }
 
   /** Says goodbye to every client. */
