@@ -13,7 +13,7 @@
  *  - indexes have no gaps; terms never fall along the log;
  *  - applying <= min(committed, stable); applied <= applying;
  *  - nothing at or below `committed` is ever truncated;
- *  - only entries at or below min(applying, stable) leave memory.
+ *  - only entries at or below min(committed, stable) leave memory.
  */
 import { assert, must } from '../base/assert.ts';
 import { type Index, plus, type Term, toIndex, toTerm } from '../base/position.ts';
@@ -152,6 +152,7 @@ export class RaftLog {
       this.unstableBytes -= sizeOf(must(this.#entries[at - this.#first], 'what is not synced is in memory'));
     }
     if (index > this.stable) this.stable = index;
+    this.#trim();
   }
 
   commitTo(index: Index): void {
@@ -163,6 +164,7 @@ export class RaftLog {
     }
     if (index === this.last || this.uncommittedBytes < 0) this.uncommittedBytes = 0;
     this.committed = index;
+    this.#trim();
   }
 
   /** Entries in [lo, hi), at least one, at most about `bytesMax`; older ones are read back from the WAL. */
@@ -196,14 +198,14 @@ export class RaftLog {
     if (this.applying >= end || bytesMax <= 0) return [];
     const entries = this.slice(plus(this.applying, 1), plus(end, 1), bytesMax);
     this.applying = must(entries.at(-1), 'a slice of something is something').index;
-    this.#trim();
     return entries;
   }
 
   /** Lets old entries go once memory holds more than its budget, a half at a time so that it costs little. */
   #trim(): void {
     if (this.#bytes <= this.#cacheBytesMax) return;
-    const keepFrom = this.applying < this.stable ? this.applying : this.stable;
+    // Not `applying`: a state machine that lags is fed from the WAL again, and memory stays bounded.
+    const keepFrom = this.committed < this.stable ? this.committed : this.stable;
     let count = 0;
     let bytes = this.#bytes;
     while (count < this.#entries.length && bytes > this.#cacheBytesMax / 2) {

@@ -86,7 +86,10 @@ const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft
   readIndexReply: 19,
 };
 
-/** Where a message travels. */
+/**
+ * Where a message travels. All appends, empty ones too, go the same ordered way: a leader asks with an empty one
+ * where a follower is, and the answer would be wrong if it overtook the entries before it.
+ */
 export function channelOf(message: MeshMessage): Channel {
   if (message.kind === 'forward') return 'bulk';
   return message.kind === 'raft' && message.message.kind === 'append' ? 'bulk' : 'control';
