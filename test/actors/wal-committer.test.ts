@@ -1,0 +1,79 @@
+import { readdirSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { createRing, RingWriter } from '../../src/actors/runtime/ring.ts';
+import { Shared } from '../../src/actors/shared.ts';
+import { url } from '../../src/actors/wal-committer.thread.ts';
+import { ByteWriter } from '../../src/core/base/bytes.ts';
+import { toIndex, toTerm } from '../../src/core/base/position.ts';
+import { nodeDisk } from '../../src/engine/disk/node-disk.ts';
+import { encodePersist } from '../../src/engine/wal/payload.ts';
+import { recoverWal } from '../../src/engine/wal/recovery.ts';
+import { spawnActor, temporaryDir, until } from './support.ts';
+
+/** The WAL record of one entry, as replication makes it. */
+function record(index: number, bytes: number): Uint8Array {
+  const writer = new ByteWriter(bytes + 64);
+  encodePersist(writer, {
+    seq: index,
+    hardState: { term: toTerm(1), vote: 'n1', commit: toIndex(0) },
+    revertFrom: undefined,
+    entries: [{ index: toIndex(index), term: toTerm(1), data: new Uint8Array(bytes).fill(index) }],
+  });
+  return writer.take();
+}
+
+async function startCommitter(segmentBytes: number) {
+  const shared = new Shared();
+  const records = createRing(1024 * 1024);
+  const dir = `${temporaryDir()}/wal`;
+  nodeDisk.mkdir(dir);
+  const args = { shared: shared.buffer, records, places: createRing(16 * 1024), dir, segmentBytes, lastLsn: 0 };
+  const { thread, lines } = spawnActor(shared, 'wal-committer', url, { ...args, tail: undefined });
+  await thread.start();
+  const ring = new RingWriter(records);
+  let handed = 0;
+  /** Hands one record over and waits until it is logged; then "syncs", as the syncer would. */
+  const log = async (): Promise<void> => {
+    handed++;
+    expect(ring.write(record(handed, 3_000))).toBe(true);
+    shared.bell('wal-committer').ring();
+    await until(`record ${handed} is logged`, () => shared.get('loggedLsn') - shared.get('walMarks') >= handed);
+    shared.set('syncedLsn', shared.get('loggedLsn'));
+  };
+  return { shared, thread, lines, dir, log, handed: () => handed };
+}
+
+test('the marks that close segments have LSNs, and are told before they are logged', async () => {
+  const { shared, thread, dir, log } = await startCommitter(4_096);
+  for (let i = 1; i <= 12; i++) {
+    await log();
+    // Whoever counts records and not marks would take the newest record for synced one record too early.
+    expect(shared.get('loggedLsn') - shared.get('walMarks')).toBe(i);
+  }
+  expect(shared.get('walMarks')).toBeGreaterThanOrEqual(4);
+  await thread.stop(3_000);
+  const recovered = recoverWal(nodeDisk, dir);
+  expect(recovered.lastIndex).toBe(12);
+  // Beside the marks between segments there is the one of the clean close.
+  expect(recovered.lastLsn).toBe(12 + shared.get('walMarks') + 1);
+});
+
+test('a segment that is left while nothing is written tells its mark, so that the last record does not wait', async () => {
+  const { shared, log } = await startCommitter(1_000);
+  await log();
+  await until('the segment is left', () => shared.get('walSegment') === 2);
+  await until('the mark is logged', () => shared.get('loggedLsn') === 2);
+  expect(shared.get('walMarks')).toBe(1);
+});
+
+test('once a sync has failed nothing more is written: above all no mark that says all is well', async () => {
+  const { shared, thread, dir, log } = await startCommitter(1024 * 1024);
+  for (let i = 1; i <= 3; i++) await log();
+  shared.set('walFailed', 1);
+  await thread.stop(3_000);
+  expect(readdirSync(dir)).toHaveLength(1);
+  const recovered = recoverWal(nodeDisk, dir);
+  // Three records; a mark would be a fourth.
+  expect(recovered.lastLsn).toBe(3);
+  expect(recovered.lastIndex).toBe(3);
+});
