@@ -50,6 +50,19 @@ export class MeshOutbox {
     if (batch.writer.length >= BATCH_BYTES_MAX) this.#send(batch);
   }
 
+  /** Commands for the leader, in parts: all that was held could be more than a peer's socket takes in one message. */
+  forward(to: NodeId, commands: readonly Uint8Array[]): void {
+    let from = 0;
+    let bytes = 0;
+    for (const [i, command] of commands.entries()) {
+      bytes += command.length;
+      if (bytes < BATCH_BYTES_MAX && i < commands.length - 1) continue;
+      this.post(to, { kind: 'forward', commands: commands.slice(from, i + 1) });
+      from = i + 1;
+      bytes = 0;
+    }
+  }
+
   flush(): void {
     for (const batch of this.#batches.values()) if (batch.messages > 0) this.#send(batch);
   }

@@ -53,10 +53,7 @@ export interface ReplicationWorld {
 
 /** Entries in one WAL record, so that a record fits in a ring with room to spare. */
 const RECORD_BYTES_MAX = 1024 * 1024;
-/**
- * Room in the ring to the memtable that stays free: handed out is one entry at least, of 4 MiB and a little, and
- * where it does not fit before the ring's end, nearly as much is skipped there.
- */
+/** Kept free in the ring to the memtable: the largest entry (4 MiB and a little), and as much skipped at its end. */
 const APPLY_ROOM_BYTES = 10 * 1024 * 1024;
 const APPLY_FRAME_BYTES = 512 * 1024;
 /** Commands kept while nobody leads. Past it they are refused. */
@@ -225,10 +222,8 @@ export class Replication {
 
   #takeSyncs(): void {
     const { shared } = this.#world;
-    // In this order: a mark inside what is synced was counted before it was logged. One counted too early only
-    // makes us wait for the sync that covers it.
-    const syncedLsn = shared.get('syncedLsn');
-    const synced = syncedLsn - shared.get('walMarks');
+    // In this order: a mark that is synced was counted before. One counted too early makes us wait, and no more.
+    const synced = shared.get('syncedLsn') - shared.get('walMarks');
     let count = 0;
     for (const persist of this.#persistLsns) {
       if (persist.lsn > synced) break;
@@ -306,7 +301,7 @@ export class Replication {
     const leader = this.#raft.leader;
     if (leader !== '' && this.#world.transport.isOpen(leader, 'bulk')) {
       this.#world.shared.add('forwarded', commands.length);
-      this.#outbox.post(leader, { kind: 'forward', commands });
+      this.#outbox.forward(leader, commands);
       return;
     }
     let bytes = 0;
