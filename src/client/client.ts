@@ -61,6 +61,7 @@ export class StoreClient implements api.Client {
       urls,
       dial,
       pinned: options.pinned ?? false,
+      followLeader: options.followLeader ?? true,
       onConnected: () => this.#connected(),
       onFrame: (type, reader) => this.#frame(type, reader),
       onDisconnected: () => this.#disconnected(),

@@ -17,6 +17,8 @@ export interface ConnectorOptions {
   readonly dial: Dial;
   /** Stay on the first endpoint. */
   readonly pinned: boolean;
+  /** Prefer the leader to the endpoint that answered. */
+  readonly followLeader: boolean;
   /** A connection is greeted and may be used. */
   readonly onConnected: (welcome: wire.Welcome) => void;
   /** A frame other than greetings. */
@@ -163,7 +165,8 @@ export class Connector {
 
   /** Leaves for `url` if that is worth a try; what is under way is sent again there, and happens once. */
   #moveTo(url: string): boolean {
-    if (this.#options.pinned || url === '' || url === this.#url) return false;
+    const { pinned, followLeader } = this.#options;
+    if (pinned || !followLeader || url === '' || url === this.#url) return false;
     if ((this.#avoidUntil.get(url) ?? 0) > performance.now()) return false;
     this.#preferred = url;
     const wasReady = this.#isReady;

@@ -145,6 +145,8 @@ export interface ConnectOptions {
   readonly onEvent?: (event: ClientEvent) => void;
   /** Stay on this node: no move to the leader, no other endpoint (status tools). */
   readonly pinned?: boolean;
+  /** Move to the leader when it is another node (default true): a write there saves a hop. Replicas need not. */
+  readonly followLeader?: boolean;
 }
 
 export interface Client extends AsyncDisposable {

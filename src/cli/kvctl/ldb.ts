@@ -88,10 +88,13 @@ async function follow(context: Context, dir: string, from: readonly string[] | u
   return 0;
 }
 
-/** One connection's worth of the ledger; the reflector comes back for another when it ends. */
+/**
+ * One connection's worth of the ledger; the reflector comes back for another when it ends. Any node will do, and
+ * the leader has enough to do.
+ */
 async function* ledgerOf(context: Context, urls: readonly string[], at: LedgerOptions): AsyncGenerator<LedgerFrame> {
   const { deadlineMs } = context;
-  const client = await context.deps.connect(urls, { deadlineMs, connectDeadlineMs: deadlineMs });
+  const client = await context.deps.connect(urls, { deadlineMs, connectDeadlineMs: deadlineMs, followLeader: false });
   try {
     yield* client.ledger(at);
   } finally {
@@ -127,7 +130,9 @@ function printProgress(context: Context): OnEvent {
         records += event.records;
         const nowMs = performance.now();
         if (nowMs - saidAtMs < PROGRESS_EVERY_MS) return;
-        say(`at revision ${event.revision} (+${records}), lag ${showMs(Math.max(0, Date.now() - event.timeMs))}`);
+        // The very first entries are an election's, and bear no time.
+        const lag = event.timeMs === 0 ? '' : `, lag ${showMs(Math.max(0, Date.now() - event.timeMs))}`;
+        say(`at revision ${event.revision} (+${records})${lag}`);
         saidAtMs = nowMs;
         records = 0;
         return;

@@ -167,8 +167,9 @@ export class LdbReader {
    * can tell the two apart. Infinity for an LDB that was never filled. As good as the two hosts' clocks agree.
    */
   lagMs(nowMs: number = this.#nowMs()): number {
-    const { revision, timeMs } = this.position;
-    return revision === 0 ? Number.POSITIVE_INFINITY : Math.max(0, nowMs - timeMs);
+    const { timeMs } = this.position;
+    // Before the first entry with a time (the very first is an election's, without one) there is no age to tell.
+    return timeMs === 0 ? Number.POSITIVE_INFINITY : Math.max(0, nowMs - timeMs);
   }
 
   /** Rows in the file, those included whose expiry has passed. */
