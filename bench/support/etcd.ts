@@ -11,6 +11,8 @@ import type { CommitCounters, Servers } from './cluster.ts';
 import { type Bench, BenchError } from './scenario.ts';
 import { freePorts, scrape } from './system.ts';
 
+/** Of Debian's etcd-server; from the path. */
+const PROGRAM = 'etcd';
 const START_MS = 30_000;
 const QUOTA_BYTES = 8 * 1024 * 1024 * 1024;
 const COUNTERS: CommitCounters = {
@@ -20,7 +22,7 @@ const COUNTERS: CommitCounters = {
 
 /** "etcd Version: 3.4.23", or a sentence that says how to get it. */
 export function etcdVersion(): string {
-  const { stdout, status } = spawnSync('etcd', ['--version'], { encoding: 'utf8' });
+  const { stdout, status } = spawnSync(PROGRAM, ['--version'], { encoding: 'utf8' });
   if (status !== 0) {
     throw new BenchError(
       '--peers needs etcd, which is not installed; on Debian: apt-get update && apt-get install -y etcd-server etcd-client',
@@ -52,7 +54,7 @@ export async function startEtcd(bench: Bench, count: number): Promise<Servers> {
       ['quota-backend-bytes', String(QUOTA_BYTES)],
       ['log-level', 'error'],
     ].flatMap(([flag, value]) => [`--${flag}`, value as string]);
-    const child = spawn('etcd', args, { stdio: ['ignore', 'ignore', 'ignore'] });
+    const child = spawn(PROGRAM, args, { stdio: ['ignore', 'ignore', 'ignore'] });
     bench.cleanup.child(child);
     return child;
   });
