@@ -326,8 +326,8 @@ export class Demo {
     const failed = facts.failedWrites ?? 0;
     const ok = isClean(cluster) && isClean(local) && agree === processes.ids.length && failed === 0;
     this.summary = {
-      ...(facts as Summary),
       ok,
+      ...(facts as Omit<Summary, 'ok'>),
       acknowledgedWrites: journal.size,
       acknowledgedWritesLost: cluster.lost,
       acknowledgedWritesTwice: cluster.twice,

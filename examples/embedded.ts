@@ -1,22 +1,23 @@
 /**
  * An embedded node: the store inside your process, read without an await.
  *
- *   node examples/embedded.ts [DIRECTORY]
+ *   node examples/embedded.ts [DIRECTORY [PORT]]
  */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineCluster, startNode } from 'ctlmesh';
 
+const port = Number(process.argv[3] ?? 7461);
 const dataDir = process.argv[2] ?? mkdtempSync(join(tmpdir(), 'ctlmesh-'));
 
 // One node is a cluster too: each write is on this disk before it is answered.
 const config = defineCluster({
   nodes: {
     solo: {
-      client: 'ws://127.0.0.1:7461',
-      peer: 'ws://127.0.0.1:7462',
-      http: 'http://127.0.0.1:7463',
+      client: `ws://127.0.0.1:${port}`,
+      peer: `ws://127.0.0.1:${port + 1}`,
+      http: `http://127.0.0.1:${port + 2}`,
       dataDir,
     },
   },

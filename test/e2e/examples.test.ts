@@ -1,0 +1,54 @@
+/**
+ * The examples, run as a reader runs them.
+ */
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { freePorts, Run, TestCluster, until } from '../support/cluster-process.ts';
+
+let cluster: TestCluster | undefined;
+const runs: Run[] = [];
+afterEach(async () => {
+  for (const run of runs.splice(0)) run.child.kill('SIGKILL');
+  await cluster?.close();
+  cluster = undefined;
+});
+
+function start(...args: readonly string[]): Run {
+  const run = new Run(args);
+  runs.push(run);
+  return run;
+}
+
+/** What a program printed; it must end well. */
+async function output(...args: readonly string[]): Promise<string> {
+  const run = start(...args);
+  const { code } = await run.ended;
+  expect({ code, output: run.output }).toMatchObject({ code: 0 });
+  return run.output;
+}
+
+test('the SDK and a local replica: what the one writes, the other reads', async () => {
+  cluster = await TestCluster.start();
+  const ldb = join(cluster.dir, 'ldb');
+  start('bin/kvctl.js', 'ldb', 'follow', '--from', cluster.urls.join(','), '--ldb', ldb);
+
+  const written = await output('examples/sdk.ts', ...cluster.urls);
+  expect(written).toMatch(/^get: on, written by revision \d+$/m);
+  expect(written).toContain('txn: the condition held');
+  expect(written).toMatch(/^watch: revision \d+: delete flags\/beta$/m);
+  expect(written).toContain('refused: KEY_INVALID, retry: never');
+
+  await until('the replica has it', async () => {
+    const run = start('examples/ldb.ts', ldb);
+    await run.ended;
+    return run.output.includes('range: flags/new-ui = off');
+  });
+});
+
+test('an embedded node reads in the same turn what it was told is written', async () => {
+  const [port] = await freePorts(1);
+  cluster = await TestCluster.prepare(); // For its directory.
+  const read = await output('examples/embedded.ts', join(cluster.dir, 'embedded'), String(port));
+  expect(read).toContain('getSync: { rps: 500 }');
+  expect(read).toContain('status: leader');
+});
