@@ -3,8 +3,8 @@
  */
 import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
+import mimeDb from 'mime-db/db.json' with { type: 'json' };
 import { type Client, connect, isStoreError } from 'ctlmesh/client';
 import { type LdbReader, openLdb } from 'ctlmesh/ldb';
 import { Journal, Load, type Row, type Verdict } from './journal.ts';
@@ -366,8 +366,7 @@ export class Demo {
 
 /** Every type of mime-db: key → its record as JSON. */
 function mimeTypes(): Map<string, string> {
-  const types = createRequire(import.meta.url)('mime-db') as Readonly<Record<string, object>>;
-  return new Map(Object.entries(types).map(([type, record]) => [`mime/${type}`, JSON.stringify(record)]));
+  return new Map(Object.entries(mimeDb).map(([type, record]) => [`mime/${type}`, JSON.stringify(record)]));
 }
 
 /** A client that stays with node `id`, whoever leads. */

@@ -34,7 +34,7 @@ test.each(documents)('%s names only functions that are there', (document) => {
 test('the README tells every option with its default', () => {
   const readme = textOf('README.md');
   const rows = new Map(
-    Array.from(readme.matchAll(/^\| `([\w.]+)` \| ([^|]*)\|/gm), ([, key = '', value = '']) => [key, value.trim()]),
+    Array.from(readme.matchAll(/^\| `([\w.]+)` +\| ([^|]*)\|/gm), ([, key = '', value = '']) => [key, value.trim()]),
   );
   const nested = ['nodes', 'raft'];
   const keys = [
