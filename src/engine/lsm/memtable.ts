@@ -78,9 +78,13 @@ export class Memtable implements Store {
   /** The key's value at `revision`, copied out; undefined when it had none. */
   get(key: Uint8Array, revision: Revision): StoredValue | undefined {
     const list = this.#list;
-    const node = list.find(key, revision);
-    if (node === 0 || list.kind(node) !== KIND_PUT) return undefined;
-    return { value: list.valueCopy(node), revision: list.revision(node) as Revision, expiryMs: list.expiryMs(node) };
+    const version = list.find(key, revision);
+    if (version === 0 || list.kind(version) !== KIND_PUT) return undefined;
+    return {
+      value: list.valueCopy(version),
+      revision: list.revision(version) as Revision,
+      expiryMs: list.expiryMs(version),
+    };
   }
 
   /** A cursor over live entries at `revision`; goes on at the turn of the caller, for as long as it likes. */
@@ -95,24 +99,30 @@ export interface MemtableCursor {
   next(): MemtableEntry | undefined;
 }
 
-const entryOf = (list: Skiplist, node: NodeRef): MemtableEntry => ({
-  key: list.keyView(node).slice(),
-  value: list.valueCopy(node),
-  revision: list.revision(node) as Revision,
-  expiryMs: list.expiryMs(node),
-});
+/** What the key at `node` held at `revision`, or undefined when it was absent then. */
+function entryAt(list: Skiplist, node: NodeRef, revision: Revision): MemtableEntry | undefined {
+  const version = list.versionAt(node, revision);
+  if (version === 0 || list.kind(version) !== KIND_PUT) return undefined;
+  return {
+    key: list.keyView(node).slice(),
+    value: list.valueCopy(version),
+    revision: list.revision(version) as Revision,
+    expiryMs: list.expiryMs(version),
+  };
+}
 
 class ForwardCursor implements MemtableCursor {
   readonly #list: Skiplist;
   readonly #revision: Revision;
   readonly #to: Uint8Array | undefined;
+  /** The next key to look at; 0: at the end. */
   #node: NodeRef;
 
   constructor(list: Skiplist, bounds: ScanBounds, revision: Revision) {
     this.#list = list;
     this.#revision = revision;
     this.#to = bounds.to;
-    this.#node = list.seek(bounds.from, NEWEST);
+    this.#node = list.seek(bounds.from);
   }
 
   next(): MemtableEntry | undefined {
@@ -120,30 +130,12 @@ class ForwardCursor implements MemtableCursor {
     while (this.#node !== 0) {
       const node = this.#node;
       if (this.#to !== undefined && compareBytes(list.keyView(node), this.#to) >= 0) break;
-      if (list.revision(node) > this.#revision) {
-        this.#node = list.next(node);
-        continue;
-      }
-      this.#node = this.#nextKey(node);
-      if (list.kind(node) === KIND_PUT) return entryOf(list, node);
+      this.#node = list.next(node);
+      const entry = entryAt(list, node, this.#revision);
+      if (entry !== undefined) return entry;
     }
     this.#node = 0;
     return undefined;
-  }
-
-  /** The first node of the next key: a few steps, then a seek past all older versions. */
-  #nextKey(node: NodeRef): NodeRef {
-    const list = this.#list;
-    let next = list.next(node);
-    for (let steps = 0; next !== 0 && list.sameKey(node, next); steps++) {
-      if (steps === 8) {
-        next = list.seek(list.keyView(node), 0);
-        // Revision 0 is never written, so this is past the key already.
-        break;
-      }
-      next = list.next(next);
-    }
-    return next;
   }
 }
 
@@ -151,24 +143,25 @@ class ReverseCursor implements MemtableCursor {
   readonly #list: Skiplist;
   readonly #revision: Revision;
   readonly #from: Uint8Array;
-  /** The last node before what was given out; 0: at the end. */
+  /** The next key to look at; 0: at the end. */
   #node: NodeRef;
 
   constructor(list: Skiplist, bounds: ScanBounds, revision: Revision) {
     this.#list = list;
     this.#revision = revision;
     this.#from = bounds.from;
-    this.#node = list.seekBefore(bounds.to, NEWEST);
+    this.#node = list.seekBefore(bounds.to);
   }
 
   next(): MemtableEntry | undefined {
     const list = this.#list;
     while (this.#node !== 0) {
-      const key = list.keyView(this.#node);
+      const node = this.#node;
+      const key = list.keyView(node);
       if (compareBytes(key, this.#from) < 0) break;
-      const version = list.find(key, this.#revision);
-      this.#node = list.seekBefore(key, NEWEST);
-      if (version !== 0 && list.kind(version) === KIND_PUT) return entryOf(list, version);
+      this.#node = list.seekBefore(key);
+      const entry = entryAt(list, node, this.#revision);
+      if (entry !== undefined) return entry;
     }
     this.#node = 0;
     return undefined;

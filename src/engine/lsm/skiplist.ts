@@ -1,25 +1,37 @@
 /**
- * Skiplist: sorted versions of keys in one SharedArrayBuffer. One thread writes; any thread reads, without
- * a message, a lock or a copy.
+ * Skiplist: sorted keys with their versions, in one SharedArrayBuffer. One thread writes; any thread reads,
+ * without a message, a lock or a copy.
  *
- *   words   0 next free word · 1 levels in use · 2 entries · 3 live keys · 4..15 head tower
- *   node    0 key prefix   first four key bytes, big-endian, sign bit flipped: most comparisons end here
- *           1 key length (16 bits) | height (8 bits) << 16 | kind (8 bits) << 24
- *           2 value length
- *           3 4 revision, low and high word
- *           5 6 expiry in ms, low and high word (0: none)
- *           7.. tower: the next node at each level
- *           then key bytes, then value bytes, padded to a word
+ *   words     0 next free word · 1 levels in use · 2 versions · 3 live keys · 4..15 head tower · 16 index is full
+ *             17.. index: a hash table of keys (open addressing, a power of two of slots), 0 = free
+ *   key       0 prefix     first four key bytes, big-endian, sign bit flipped: most comparisons end here
+ *             1 key length (16 bits) | height << 16
+ *             2 newest version
+ *             3.. tower: the next key at each level; then the key's bytes, padded to a word
+ *   version   0 1 revision, low and high word
+ *             2 3 expiry in ms, low and high word (0: none)
+ *             4 value length (30 bits) | kind << 30
+ *             5 the version before it, or 0
+ *             6.. the value's bytes, padded to a word
  *
- * Order: key ascending, then revision descending, so the newest version of a key that a reader may see is the
- * first one at or after (key, revision).
+ *   levels ──▶ key "a" ────────────────▶ key "c"         a reader at revision R takes the first version
+ *                │ newest                                 of the chain that is not newer than R
+ *                ▼
+ *              rev 9 ──▶ rev 4 ──▶ 0
  *
- * Publication: a node is filled with plain stores and then linked bottom-up with Atomics.store; a reader that
- * follows a link therefore finds a whole node. Readers choose their revision first, and skip newer ones.
+ * The index answers point reads and overwrites with one probe; the list is searched only for a new key and for
+ * the start of a range. (Versions as list nodes of their own were simpler, and made each overwrite a search
+ * that grew with its history: 56 % of the memtable thread.) An index that is full takes no more keys; what is
+ * not found in it is then searched for.
+ *
+ * Publication: a key or version is filled with plain stores and then linked (towers bottom-up) with
+ * Atomics.store; a reader that follows a link therefore finds a whole one. Readers choose their revision first
+ * and pass over newer versions.
  *
  * Invariants:
- *  - nodes are never changed or freed once linked, so a node seen is valid for as long as the buffer is held;
- *  - level 0 holds every node; a node of height h is in levels 0..h-1;
+ *  - nothing is freed, and nothing but links is changed once linked: what was seen stays valid for as long as
+ *    the buffer is held;
+ *  - level 0 holds every key; a key of height h is in levels 0..h-1; a chain's revisions never rise;
  *  - the same calls in the same order give the same bytes (heights come from a counter, not from chance).
  */
 import { assert } from '../../core/base/assert.ts';
@@ -27,39 +39,54 @@ import { assert } from '../../core/base/assert.ts';
 const MAX_HEIGHT = 12;
 const FREE = 0;
 const LEVELS = 1;
-const ENTRIES = 2;
+const VERSIONS = 2;
 const LIVE = 3;
 const HEAD = 4;
-const FIRST_FREE = HEAD + MAX_HEIGHT;
+const INDEX_FULL = HEAD + MAX_HEIGHT;
+const INDEX = INDEX_FULL + 1;
 
 const PREFIX = 0;
 const SHAPE = 1;
-const VALUE_BYTES = 2;
-const REV_LOW = 3;
-const REV_HIGH = 4;
-const EXPIRY_LOW = 5;
-const EXPIRY_HIGH = 6;
-const TOWER = 7;
+const NEWEST = 2;
+const TOWER = 3;
+
+const REV_LOW = 0;
+const REV_HIGH = 1;
+const EXPIRY_LOW = 2;
+const EXPIRY_HIGH = 3;
+const VALUE = 4;
+const OLDER = 5;
+const VALUE_AT = 6;
 
 const TWO_32 = 0x1_0000_0000;
 const KEY_BYTES_MAX = 0xffff;
+const VALUE_BYTES_MAX = 0x3fff_ffff;
+const KIND_SHIFT = 30;
 
-/** A node by its word offset; 0 is "none". */
+/** One slot per this many bytes of arena: fuller than three quarters only with many tiny keys. */
+const BYTES_PER_SLOT = 256;
+
+/** A key by its word offset; 0 is "none". */
 export type NodeRef = number;
+/** A version by its word offset; 0 is "none". */
+export type VersionRef = number;
 
 export const KIND_TOMBSTONE = 0;
 export const KIND_PUT = 1;
 
-/** Words of a node: for budgets, before it is made (height at its mean, rounded up). */
+/** Bytes that a put of a new key takes, about (height at its mean, rounded up): for budgets. */
 export function nodeBytes(keyBytes: number, valueBytes: number): number {
-  return (TOWER + 2) * 4 + ((keyBytes + valueBytes + 3) & ~3);
+  return (TOWER + 2 + VALUE_AT) * 4 + ((keyBytes + 3) & ~3) + ((valueBytes + 3) & ~3);
 }
 
 export class Skiplist {
   readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
-  /** Writer only: the tower word of the last node before the target, at each level. */
+  readonly #slotMask: number;
+  /** Writer only: keys in the index. */
+  #indexed = 0;
+  /** Writer only: the tower word of the last key before the target, at each level. */
   readonly #before = new Int32Array(MAX_HEIGHT);
   #heightState = 0x9e3779b9;
 
@@ -67,9 +94,11 @@ export class Skiplist {
     this.buffer = buffer;
     this.#words = new Int32Array(buffer);
     this.#bytes = new Uint8Array(buffer);
+    const slots = slotsOf(buffer.byteLength);
+    this.#slotMask = slots - 1;
     // Whoever attaches first begins the arena, be it a reader; nobody begins it a second time.
     Atomics.compareExchange(this.#words, LEVELS, 0, 1);
-    Atomics.compareExchange(this.#words, FREE, 0, FIRST_FREE);
+    Atomics.compareExchange(this.#words, FREE, 0, INDEX + slots);
   }
 
   static create(bytes: number): Skiplist {
@@ -85,8 +114,8 @@ export class Skiplist {
     return this.buffer.byteLength;
   }
 
-  get entries(): number {
-    return Atomics.load(this.#words, ENTRIES);
+  get versions(): number {
+    return Atomics.load(this.#words, VERSIONS);
   }
 
   /** Keys whose newest version is a put. */
@@ -95,73 +124,67 @@ export class Skiplist {
   }
 
   /**
-   * Adds a version (writer only). An equal (key, revision) goes before the one that is there, and so replaces
-   * it for readers. Returns whether the key was live before.
+   * Adds a version (writer only), not older than the key's newest; one of an equal revision goes before it, and
+   * so replaces it for readers. Returns whether the key was live before.
    */
   insert(key: Uint8Array, revision: number, kind: number, value: Uint8Array, expiryMs: number): boolean {
     assert(key.length <= KEY_BYTES_MAX, 'a key length fits in 16 bits');
+    assert(value.length <= VALUE_BYTES_MAX, 'a value length fits in 30 bits');
     const words = this.#words;
     const prefix = prefixOf(key);
-    const low = (revision % TWO_32) | 0;
-    const high = Math.floor(revision / TWO_32);
-    const after = this.#seek(key, prefix, low, high, this.#before);
-    const wasLive = after !== 0 && this.#keyEquals(after, key, prefix) && this.kind(after) === KIND_PUT;
+    const node = this.#findKey(key, prefix);
+    const older = node === 0 ? 0 : (words[node + NEWEST] as number);
+    const wasLive = older !== 0 && this.kind(older) === KIND_PUT;
+    assert(older === 0 || this.revision(older) <= revision, 'versions of a key never go back');
 
-    const height = this.#nextHeight();
-    const keyAt = TOWER + height;
-    const size = keyAt + ((key.length + value.length + 3) >>> 2);
-    const node = words[FREE] as number;
-    assert((node + size) * 4 <= this.buffer.byteLength, 'the memtable has room for what was admitted');
-    words[FREE] = node + size;
+    // A new key and its version are one piece: an arena that is full is left as it was.
+    const height = node === 0 ? this.#nextHeight() : 0;
+    const versionWords = VALUE_AT + ((value.length + 3) >>> 2);
+    const keyWords = node === 0 ? TOWER + height + ((key.length + 3) >>> 2) : 0;
+    const version = this.#allocate(versionWords + keyWords);
+    words[version + REV_LOW] = (revision % TWO_32) | 0;
+    words[version + REV_HIGH] = Math.floor(revision / TWO_32);
+    words[version + EXPIRY_LOW] = (expiryMs % TWO_32) | 0;
+    words[version + EXPIRY_HIGH] = Math.floor(expiryMs / TWO_32);
+    words[version + VALUE] = value.length | (kind << KIND_SHIFT);
+    words[version + OLDER] = older;
+    this.#bytes.set(value, (version + VALUE_AT) * 4);
 
-    words[node + PREFIX] = prefix;
-    words[node + SHAPE] = key.length | (height << 16) | (kind << 24);
-    words[node + VALUE_BYTES] = value.length;
-    words[node + REV_LOW] = low;
-    words[node + REV_HIGH] = high;
-    words[node + EXPIRY_LOW] = (expiryMs % TWO_32) | 0;
-    words[node + EXPIRY_HIGH] = Math.floor(expiryMs / TWO_32);
-    const bytesAt = (node + keyAt) * 4;
-    this.#bytes.set(key, bytesAt);
-    this.#bytes.set(value, bytesAt + key.length);
-
-    const levels = words[LEVELS] as number;
-    for (let level = levels; level < height; level++) this.#before[level] = HEAD;
-    for (let level = 0; level < height; level++) {
-      const link = (this.#before[level] as number) + level;
-      words[node + TOWER + level] = words[link] as number;
-      Atomics.store(words, link, node);
-    }
-    if (height > levels) Atomics.store(words, LEVELS, height);
-    words[ENTRIES] = (words[ENTRIES] as number) + 1;
+    if (node === 0) this.#link(version + versionWords, key, { prefix, height, version });
+    else Atomics.store(words, node + NEWEST, version);
+    words[VERSIONS] = (words[VERSIONS] as number) + 1;
     const isLive = kind === KIND_PUT;
     if (isLive !== wasLive) words[LIVE] = (words[LIVE] as number) + (isLive ? 1 : -1);
     return wasLive;
   }
 
-  /** The first node at or after (key, revision); 0 when there is none. */
-  seek(key: Uint8Array, revision: number): NodeRef {
-    return this.#seek(key, prefixOf(key), (revision % TWO_32) | 0, Math.floor(revision / TWO_32), undefined);
-  }
-
   /** The newest version of `key` at or below `revision` (a put or a tombstone); 0 when there is none. */
-  find(key: Uint8Array, revision: number): NodeRef {
-    const prefix = prefixOf(key);
-    const node = this.#seek(key, prefix, (revision % TWO_32) | 0, Math.floor(revision / TWO_32), undefined);
-    return node !== 0 && this.#keyEquals(node, key, prefix) ? node : 0;
+  find(key: Uint8Array, revision: number): VersionRef {
+    const node = this.#findKey(key, prefixOf(key));
+    return node === 0 ? 0 : this.versionAt(node, revision);
   }
 
-  /** The last node before (key, revision); 0 when there is none. With no key: the last node of all. */
-  seekBefore(key: Uint8Array | undefined, revision: number): NodeRef {
+  /** The newest version of a key at or below `revision`; 0 when it is younger than that. */
+  versionAt(node: NodeRef, revision: number): VersionRef {
+    let version = Atomics.load(this.#words, node + NEWEST);
+    while (version !== 0 && this.revision(version) > revision) version = this.#words[version + OLDER] as number;
+    return version;
+  }
+
+  /** The first key at or after `key`; 0 when there is none. */
+  seek(key: Uint8Array): NodeRef {
+    return this.#seek(key, prefixOf(key), undefined);
+  }
+
+  /** The last key before `key`; 0 when there is none. With no key: the last of all. */
+  seekBefore(key: Uint8Array | undefined): NodeRef {
     const prefix = key === undefined ? 0 : prefixOf(key);
-    const low = (revision % TWO_32) | 0;
-    const high = Math.floor(revision / TWO_32);
     const words = this.#words;
     let tower = HEAD;
     for (let level = (words[LEVELS] as number) - 1; level >= 0; level--) {
       for (;;) {
         const next = words[tower + level] as number;
-        if (next === 0 || (key !== undefined && this.#compare(next, key, prefix, low, high) >= 0)) break;
+        if (next === 0 || (key !== undefined && this.#compare(next, key, prefix) >= 0)) break;
         tower = next + TOWER;
       }
     }
@@ -176,45 +199,40 @@ export class Skiplist {
     return Atomics.load(this.#words, node + TOWER);
   }
 
-  kind(node: NodeRef): number {
-    return (this.#words[node + SHAPE] as number) >>> 24;
-  }
-
-  revision(node: NodeRef): number {
-    return (this.#words[node + REV_HIGH] as number) * TWO_32 + ((this.#words[node + REV_LOW] as number) >>> 0);
-  }
-
-  expiryMs(node: NodeRef): number {
-    return (this.#words[node + EXPIRY_HIGH] as number) * TWO_32 + ((this.#words[node + EXPIRY_LOW] as number) >>> 0);
-  }
-
   /** The key's bytes in shared memory: read, never write; copy before handing on. */
   keyView(node: NodeRef): Uint8Array {
     const at = this.#keyAt(node);
     return this.#bytes.subarray(at, at + this.#keyBytes(node));
   }
 
+  kind(version: VersionRef): number {
+    return (this.#words[version + VALUE] as number) >>> KIND_SHIFT;
+  }
+
+  revision(version: VersionRef): number {
+    return (this.#words[version + REV_HIGH] as number) * TWO_32 + ((this.#words[version + REV_LOW] as number) >>> 0);
+  }
+
+  expiryMs(version: VersionRef): number {
+    return (
+      (this.#words[version + EXPIRY_HIGH] as number) * TWO_32 + ((this.#words[version + EXPIRY_LOW] as number) >>> 0)
+    );
+  }
+
   /** The value's bytes in shared memory: read, never write; copy before handing on. */
-  valueView(node: NodeRef): Uint8Array {
-    const at = this.#keyAt(node) + this.#keyBytes(node);
-    return this.#bytes.subarray(at, at + (this.#words[node + VALUE_BYTES] as number));
+  valueView(version: VersionRef): Uint8Array {
+    const at = (version + VALUE_AT) * 4;
+    return this.#bytes.subarray(at, at + this.#valueBytes(version));
   }
 
   /** A copy of the value, in memory of its own. */
-  valueCopy(node: NodeRef): Uint8Array {
-    const at = this.#keyAt(node) + this.#keyBytes(node);
-    return this.#bytes.slice(at, at + (this.#words[node + VALUE_BYTES] as number));
+  valueCopy(version: VersionRef): Uint8Array {
+    const at = (version + VALUE_AT) * 4;
+    return this.#bytes.slice(at, at + this.#valueBytes(version));
   }
 
-  sameKey(a: NodeRef, b: NodeRef): boolean {
-    if (this.#words[a + PREFIX] !== this.#words[b + PREFIX]) return false;
-    const length = this.#keyBytes(a);
-    if (length !== this.#keyBytes(b)) return false;
-    const bytes = this.#bytes;
-    const atA = this.#keyAt(a);
-    const atB = this.#keyAt(b);
-    for (let i = 4; i < length; i++) if (bytes[atA + i] !== bytes[atB + i]) return false;
-    return true;
+  #valueBytes(version: VersionRef): number {
+    return (this.#words[version + VALUE] as number) & VALUE_BYTES_MAX;
   }
 
   #keyBytes(node: NodeRef): number {
@@ -222,39 +240,90 @@ export class Skiplist {
   }
 
   #keyAt(node: NodeRef): number {
-    return (node + TOWER + (((this.#words[node + SHAPE] as number) >>> 16) & 0xff)) * 4;
+    return (node + TOWER + ((this.#words[node + SHAPE] as number) >>> 16)) * 4;
   }
 
-  #keyEquals(node: NodeRef, key: Uint8Array, prefix: number): boolean {
-    if (this.#words[node + PREFIX] !== prefix || this.#keyBytes(node) !== key.length) return false;
+  #allocate(words: number): number {
+    const at = this.#words[FREE] as number;
+    assert((at + words) * 4 <= this.buffer.byteLength, 'the memtable has room for what was admitted');
+    this.#words[FREE] = at + words;
+    return at;
+  }
+
+  /** Puts a new key with its first version into the list and the index. */
+  #link(
+    node: NodeRef,
+    key: Uint8Array,
+    { prefix, height, version }: { prefix: number; height: number; version: VersionRef },
+  ): void {
+    const words = this.#words;
+    this.#seek(key, prefix, this.#before);
+    words[node + PREFIX] = prefix;
+    words[node + SHAPE] = key.length | (height << 16);
+    words[node + NEWEST] = version;
+    this.#bytes.set(key, (node + TOWER + height) * 4);
+    const levels = words[LEVELS] as number;
+    for (let level = levels; level < height; level++) this.#before[level] = HEAD;
+    for (let level = 0; level < height; level++) {
+      const link = (this.#before[level] as number) + level;
+      words[node + TOWER + level] = words[link] as number;
+      Atomics.store(words, link, node);
+    }
+    if (height > levels) Atomics.store(words, LEVELS, height);
+    this.#addToIndex(key, node);
+  }
+
+  #addToIndex(key: Uint8Array, node: NodeRef): void {
+    const mask = this.#slotMask;
+    if (this.#indexed >= mask - (mask >>> 2)) {
+      Atomics.store(this.#words, INDEX_FULL, 1);
+      return;
+    }
+    let slot = hashOf(key) & mask;
+    while (this.#words[INDEX + slot] !== 0) slot = (slot + 1) & mask;
+    Atomics.store(this.#words, INDEX + slot, node);
+    this.#indexed++;
+  }
+
+  #findKey(key: Uint8Array, prefix: number): NodeRef {
+    const words = this.#words;
+    const mask = this.#slotMask;
+    for (let slot = hashOf(key) & mask; ; slot = (slot + 1) & mask) {
+      const node = Atomics.load(words, INDEX + slot);
+      if (node === 0) break;
+      if (words[node + PREFIX] === prefix && this.#keyEquals(node, key)) return node;
+    }
+    if (Atomics.load(words, INDEX_FULL) === 0) return 0;
+    const node = this.#seek(key, prefix, undefined);
+    return node !== 0 && words[node + PREFIX] === prefix && this.#keyEquals(node, key) ? node : 0;
+  }
+
+  /** Equal, given that the prefixes are. */
+  #keyEquals(node: NodeRef, key: Uint8Array): boolean {
+    if (this.#keyBytes(node) !== key.length) return false;
     const bytes = this.#bytes;
     const at = this.#keyAt(node);
     for (let i = 4; i < key.length; i++) if (bytes[at + i] !== key[i]) return false;
     return true;
   }
 
-  /** Node against (key, revision): negative when the node stands before it. */
-  #compare(node: NodeRef, key: Uint8Array, prefix: number, low: number, high: number): number {
-    const words = this.#words;
-    const nodePrefix = words[node + PREFIX] as number;
+  /** A key of the list against `key`: negative when it stands before it. */
+  #compare(node: NodeRef, key: Uint8Array, prefix: number): number {
+    const nodePrefix = this.#words[node + PREFIX] as number;
     if (nodePrefix !== prefix) return nodePrefix < prefix ? -1 : 1;
     const bytes = this.#bytes;
-    const shape = words[node + SHAPE] as number;
-    const length = shape & 0xffff;
-    const at = (node + TOWER + ((shape >>> 16) & 0xff)) * 4;
+    const length = this.#keyBytes(node);
+    const at = this.#keyAt(node);
     const shared = length < key.length ? length : key.length;
     // Equal prefixes settle the first four bytes, padding included.
     for (let i = 4; i < shared; i++) {
       const difference = (bytes[at + i] as number) - (key[i] as number);
       if (difference !== 0) return difference;
     }
-    if (length !== key.length) return length - key.length;
-    const nodeHigh = words[node + REV_HIGH] as number;
-    if (nodeHigh !== high) return high - nodeHigh;
-    return (low >>> 0) - ((words[node + REV_LOW] as number) >>> 0);
+    return length - key.length;
   }
 
-  #seek(key: Uint8Array, prefix: number, low: number, high: number, before: Int32Array | undefined): NodeRef {
+  #seek(key: Uint8Array, prefix: number, before: Int32Array | undefined): NodeRef {
     const words = this.#words;
     let tower = HEAD;
     let next = 0;
@@ -264,7 +333,7 @@ export class Skiplist {
         if (next === 0) break;
         const nextPrefix = words[next + PREFIX] as number;
         if (nextPrefix > prefix) break;
-        if (nextPrefix === prefix && this.#compare(next, key, prefix, low, high) >= 0) break;
+        if (nextPrefix === prefix && this.#compare(next, key, prefix) >= 0) break;
         tower = next + TOWER;
       }
       if (before !== undefined) before[level] = tower;
@@ -286,6 +355,18 @@ export class Skiplist {
     }
     return height;
   }
+}
+
+/** Slots of the index: a power of two, at least 16. */
+function slotsOf(bytes: number): number {
+  return 2 ** Math.max(4, Math.floor(Math.log2(bytes / BYTES_PER_SLOT)));
+}
+
+/** FNV-1a, and a last mix, because the index looks at the low bits. */
+function hashOf(key: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ (key[i] as number), 0x01000193);
+  return hash ^ (hash >>> 15);
 }
 
 /** The first four bytes as a signed word that sorts as the bytes do. */

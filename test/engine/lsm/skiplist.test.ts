@@ -33,29 +33,33 @@ describe('order', () => {
         HARD_KEYS.toSorted(compareBytes).map((each) => Buffer.from(each).toString('hex')),
       );
       for (const [i, each] of keys.entries()) {
-        const node = list.find(each, TOP);
-        expect(list.revision(node)).toBe(i + 1);
-        expect(compareBytes(list.keyView(node), each)).toBe(0);
+        expect(list.revision(list.find(each, TOP))).toBe(i + 1);
+        expect(compareBytes(list.keyView(list.seek(each)), each)).toBe(0);
       }
     });
   });
 
-  test('of one key is newest first, beyond 2^31 and 2^32 too, and a look finds the newest it may see', () => {
+  test('of the versions of one key is newest first, beyond 2^31 and 2^32 too, and a look finds the newest it may see', () => {
     const list = Skiplist.create(64 * 1024);
     const revisions = [1, 2, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 2 ** 45, 2 ** 53 - 2];
     for (const [i, revision] of revisions.entries()) list.insert(key(7), revision, KIND_PUT, key(i), 0);
-    const found: number[] = [];
-    for (let node = list.first(); node !== 0; node = list.next(node)) found.push(list.revision(node));
-    expect(found).toEqual(revisions.toReversed());
     for (const [i, revision] of revisions.entries()) {
       for (const at of [revision, (revisions[i + 1] ?? TOP) - 1]) {
-        const node = list.find(key(7), at);
-        expect([list.revision(node), list.valueCopy(node)[0]]).toEqual([revision, i]);
+        const version = list.find(key(7), at);
+        expect([list.revision(version), list.valueCopy(version)[0]]).toEqual([revision, i]);
+        expect(list.versionAt(list.first(), at)).toBe(version);
       }
     }
+    expect(keysInOrder(list)).toEqual([key(7)]);
     expect(list.find(key(7), 0)).toBe(0);
     expect(list.find(key(6), TOP)).toBe(0);
     expect(list.find(key(7, 0), TOP)).toBe(0);
+  });
+
+  test('of versions never goes back', () => {
+    const list = Skiplist.create(4096);
+    list.insert(key(1), 5, KIND_PUT, NONE, 0);
+    expect(() => list.insert(key(1), 4, KIND_PUT, NONE, 0)).toThrow('never go back');
   });
 
   test('puts an equal revision before the one that is there', () => {
@@ -63,7 +67,7 @@ describe('order', () => {
     list.insert(key(1), 5, KIND_TOMBSTONE, NONE, 0);
     list.insert(key(1), 5, KIND_PUT, key(9), 0);
     expect(list.kind(list.find(key(1), 5))).toBe(KIND_PUT);
-    expect(list.entries).toBe(2);
+    expect(list.versions).toBe(2);
     expect(list.liveKeys).toBe(1);
   });
 });
@@ -87,44 +91,53 @@ test('live keys are those whose newest version is a put', () => {
       if (isPut) live.add(i);
       else live.delete(i);
       expect(list.liveKeys).toBe(live.size);
-      expect(list.entries).toBe(revision);
+      expect(list.versions).toBe(revision);
     }
   });
 });
 
+describe('the index', () => {
+  test('that is full still finds every key, old and new, and no other', () => {
+    // 8 KiB have 32 slots; 24 are filled, and the other keys are searched for.
+    const list = Skiplist.create(8192);
+    for (let i = 0; i < 60; i++) list.insert(key(i), i + 1, KIND_PUT, key(i), 0);
+    for (let i = 0; i < 60; i++) list.insert(key(i), 100 + i, KIND_TOMBSTONE, NONE, 0);
+    for (let i = 0; i < 60; i++) {
+      expect(list.valueCopy(list.find(key(i), 99))).toEqual(key(i));
+      expect(list.kind(list.find(key(i), TOP))).toBe(KIND_TOMBSTONE);
+    }
+    for (let i = 60; i < 256; i++) expect(list.find(key(i), TOP)).toBe(0);
+    expect(keysInOrder(list).length).toBe(60);
+  });
+});
+
 describe('seeks', () => {
-  test('find the first at or after a place and the last before it, as in a sorted list', () => {
+  test('find the first key at or after a place and the last before it, as in a sorted list', () => {
     forSeeds(60, (random) => {
       const list = Skiplist.create(512 * 1024);
-      const all: { key: Uint8Array; revision: number }[] = [];
+      const all = new Map<string, Uint8Array>();
       const randomKey = (): Uint8Array =>
         random() < 0.3 ? pick(random, HARD_KEYS) : randomBytes(random, below(random, 7)).map((byte) => byte & 3);
       for (let revision = 1; revision <= 150; revision++) {
-        const each = { key: randomKey(), revision };
-        list.insert(each.key, revision, KIND_PUT, NONE, 0);
-        all.push(each);
+        const each = randomKey();
+        list.insert(each, revision, KIND_PUT, NONE, 0);
+        all.set(Buffer.from(each).toString('hex'), each);
       }
-      const order = (a: (typeof all)[0], b: (typeof all)[0]): number =>
-        compareBytes(a.key, b.key) || b.revision - a.revision;
-      all.sort(order);
-      const revisionAt = (node: number): number | undefined => (node === 0 ? undefined : list.revision(node));
+      const sorted = [...all.values()].sort(compareBytes);
+      const keyAt = (node: number): Uint8Array | undefined => (node === 0 ? undefined : list.keyView(node).slice());
       for (let i = 0; i < 150; i++) {
-        const target = { key: randomKey(), revision: pick(random, [0, below(random, 151), TOP]) };
-        const first = all.find((each) => order(each, target) >= 0);
-        expect(revisionAt(list.seek(target.key, target.revision))).toBe(first?.revision);
-        const last = all.findLast((each) => order(each, target) < 0);
-        expect(revisionAt(list.seekBefore(target.key, target.revision))).toBe(last?.revision);
+        const target = randomKey();
+        expect(keyAt(list.seek(target))).toEqual(sorted.find((each) => compareBytes(each, target) >= 0));
+        expect(keyAt(list.seekBefore(target))).toEqual(sorted.findLast((each) => compareBytes(each, target) < 0));
       }
-      expect(revisionAt(list.seekBefore(undefined, TOP))).toBe(all.at(-1)?.revision);
+      expect(keyAt(list.seekBefore(undefined))).toEqual(sorted.at(-1));
     });
   });
 
   test('in an empty list find nothing', () => {
     const list = Skiplist.create(4096);
-    expect([list.first(), list.seek(NONE, TOP), list.seekBefore(undefined, TOP), list.find(key(1), TOP)]).toEqual([
-      0, 0, 0, 0,
-    ]);
-    expect([list.entries, list.liveKeys]).toEqual([0, 0]);
+    expect([list.first(), list.seek(NONE), list.seekBefore(undefined), list.find(key(1), TOP)]).toEqual([0, 0, 0, 0]);
+    expect([list.versions, list.liveKeys]).toEqual([0, 0]);
   });
 });
 
@@ -139,7 +152,7 @@ describe('the arena', () => {
       }
     }).toThrow(InvariantViolation);
     expect(list.usedBytes).toBeLessThanOrEqual(list.capacityBytes);
-    expect(list.entries).toBe(count);
+    expect(list.versions).toBe(count);
     expect(count).toBeGreaterThan(50);
     for (let i = 0; i < count; i++)
       expect(list.valueCopy(list.find(key(i >>> 8, i & 0xff), TOP))).toEqual(new Uint8Array(20).fill(i));
