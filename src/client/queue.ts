@@ -19,7 +19,9 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
   readonly #events: QueueEvents;
   #items: Item<T>[] = [];
   #at = 0;
-  #waiting: { resolve: (result: IteratorResult<T>) => void; reject: (error: unknown) => void } | undefined;
+  #heldBytes = 0;
+  /** Calls of `next` that found nothing, oldest first. */
+  readonly #waiting: { resolve: (result: IteratorResult<T>) => void; reject: (error: unknown) => void }[] = [];
   #ended: { readonly error: Error | undefined } | undefined;
 
   constructor(events: QueueEvents) {
@@ -32,52 +34,54 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
 
   /** The consumer waits for an item. */
   get isAwaited(): boolean {
-    return this.#waiting !== undefined;
+    return this.#waiting.length > 0;
   }
 
-  /** `bytes`: what is reported as consumed when this item is taken. */
-  push(value: T, bytes: number): void {
+  /** Pushed and not yet taken. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /**
+   * Items that came together, with what they cost their sender: reported as consumed, to the byte, when the last of
+   * them is taken. What brought nothing is consumed at once.
+   */
+  push(values: readonly T[], bytes: number): void {
     if (this.#ended !== undefined) return;
-    const waiting = this.#waiting;
-    if (waiting === undefined) {
-      this.#items.push({ value, bytes });
-      return;
+    this.#heldBytes += bytes;
+    for (const [i, value] of values.entries()) this.#items.push({ value, bytes: i === values.length - 1 ? bytes : 0 });
+    if (values.length === 0) this.#consumed(bytes);
+    while (this.#waiting.length > 0) {
+      const item = this.#take();
+      if (item === undefined) return;
+      this.#waiting.shift()?.resolve({ value: item.value, done: false });
+      this.#consumed(item.bytes);
     }
-    this.#waiting = undefined;
-    waiting.resolve({ value, done: false });
-    this.#events.onConsumed(bytes);
   }
 
   /** No more items; those there are can still be taken. `error`: thrown after them. */
   end(error?: Error): void {
     if (this.#ended !== undefined) return;
-    this.#ended = { error };
-    const waiting = this.#waiting;
-    this.#waiting = undefined;
-    if (waiting === undefined) return;
-    if (error === undefined) waiting.resolve({ value: undefined, done: true });
-    else waiting.reject(error);
+    const waiting = this.#waiting.splice(0);
+    // Thrown once; then the iterator is simply done.
+    this.#ended = { error: waiting.length === 0 ? error : undefined };
+    if (error !== undefined) waiting.shift()?.reject(error);
+    for (const { resolve } of waiting) resolve({ value: undefined, done: true });
   }
 
   next(): Promise<IteratorResult<T>> {
-    const item = this.#items[this.#at];
+    const item = this.#take();
     if (item !== undefined) {
-      this.#at++;
-      if (this.#at === this.#items.length) {
-        this.#items = [];
-        this.#at = 0;
-      }
-      this.#events.onConsumed(item.bytes);
+      this.#consumed(item.bytes);
       return Promise.resolve({ value: item.value, done: false });
     }
     if (this.#ended !== undefined) {
       const { error } = this.#ended;
-      // Thrown once; then the iterator is simply done.
       this.#ended = { error: undefined };
       return error === undefined ? Promise.resolve({ value: undefined, done: true }) : Promise.reject(error);
     }
     return new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject };
+      this.#waiting.push({ resolve, reject });
     });
   }
 
@@ -88,7 +92,25 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
     }
     this.#items = [];
     this.#at = 0;
+    this.#heldBytes = 0;
     return Promise.resolve({ value: undefined, done: true });
+  }
+
+  #take(): Item<T> | undefined {
+    const item = this.#items[this.#at];
+    if (item === undefined) return undefined;
+    this.#at++;
+    if (this.#at === this.#items.length) {
+      this.#items = [];
+      this.#at = 0;
+    }
+    return item;
+  }
+
+  #consumed(bytes: number): void {
+    if (bytes === 0) return;
+    this.#heldBytes -= bytes;
+    this.#events.onConsumed(bytes);
   }
 
   [Symbol.asyncIterator](): this {

@@ -25,6 +25,8 @@ export interface OpenOptions {
   readonly deadlineMs: number | undefined;
 }
 
+/** What a stream may have received and not consumed. */
+const CREDIT_BYTES = 1024 * 1024;
 const CREDIT_STEP_BYTES = 128 * 1024;
 
 interface Live {
@@ -108,11 +110,12 @@ export class StreamSet {
 
   /** A STREAM frame. */
   part(reader: ByteReader): void {
+    const frameBytes = reader.at + reader.left;
     const live = this.#live.get(reader.varint());
     if (live === undefined) return;
     live.attempts = 0;
     live.hasMoved = true;
-    live.stream.part(reader.raw(reader.left));
+    live.stream.part(reader.raw(reader.left), frameBytes);
     // A range with a limit knows by itself that it is complete.
     if (!live.stream.isLive) this.#drop(live);
   }
@@ -154,14 +157,16 @@ export class StreamSet {
     clearTimeout(live.retry);
     this.#live.delete(live.id);
     live.id = this.#world.nextId();
-    live.consumed = 0;
+    // What an earlier connection brought and is not consumed yet counts on.
+    const creditBytes = CREDIT_BYTES - live.stream.heldBytes;
+    live.consumed = Math.min(0, creditBytes);
     this.#live.set(live.id, live);
     if (!this.#world.isReady()) return;
     live.isStarted = true;
     const writer = new ByteWriter(128).u8(wire.FRAME.requests);
     const { deadlineMs } = this.#world;
     const at = wire.beginRequest(writer, { id: live.id, kind: live.stream.kind, deadlineMs });
-    live.stream.request(writer);
+    live.stream.request(writer, Math.max(0, creditBytes));
     wire.endRequest(writer, at);
     this.#world.send(writer.take());
   }

@@ -14,16 +14,15 @@ import { ClientEntry, ClientWatchEvent } from './entry.ts';
 import { AsyncQueue, type QueueEvents } from './queue.ts';
 import type { Entry, LedgerFrame, SnapshotEntry, WatchEvent } from './types.ts';
 
-/** What a stream may have sent and not consumed. */
-export const CREDIT_BYTES: number = 1024 * 1024;
-
 /** One stream, as the client's connection handles it. */
 export interface Stream {
   readonly kind: wire.RequestKind;
   /** Writes the request that (re)starts it where it is. */
-  request(writer: ByteWriter): void;
-  /** One part's payload (a view: copy what is kept). */
-  part(payload: Uint8Array): void;
+  request(writer: ByteWriter, creditBytes: number): void;
+  /** One part's payload (a view: copy what is kept), and what its frame cost of the credit. */
+  part(payload: Uint8Array, frameBytes: number): void;
+  /** Received and not yet consumed. */
+  readonly heldBytes: number;
   /** The server ended it. `error`: why, if not because it is complete. */
   end(error: StoreError | undefined): void;
   /** False once the consumer left, or it is complete. */
@@ -33,13 +32,13 @@ export interface Stream {
 export class RangeStream implements Stream {
   readonly kind: wire.RequestKind = wire.REQUEST.range;
   readonly queue: AsyncQueue<Entry>;
-  readonly #range: wire.RangeRequest;
+  readonly #range: Omit<wire.RangeRequest, 'creditBytes' | 'revision'>;
   #revision = 0;
   #last: Uint8Array | undefined;
   #count = 0;
 
   constructor(range: Omit<wire.RangeRequest, 'creditBytes' | 'revision'>, events: QueueEvents) {
-    this.#range = { ...range, revision: 0, creditBytes: CREDIT_BYTES };
+    this.#range = range;
     this.queue = new AsyncQueue(events);
   }
 
@@ -47,11 +46,16 @@ export class RangeStream implements Stream {
     return !this.queue.isEnded;
   }
 
-  request(writer: ByteWriter): void {
+  get heldBytes(): number {
+    return this.queue.heldBytes;
+  }
+
+  request(writer: ByteWriter, creditBytes: number): void {
     const { limit, reverse, from, to } = this.#range;
     const last = this.#last;
     wire.encodeRange(writer, {
       ...this.#range,
+      creditBytes,
       revision: this.#revision,
       limit: limit === 0 ? 0 : limit - this.#count,
       from: last !== undefined && !reverse ? after(last) : from,
@@ -59,16 +63,17 @@ export class RangeStream implements Stream {
     });
   }
 
-  part(payload: Uint8Array): void {
+  part(payload: Uint8Array, frameBytes: number): void {
     const reader = new ByteReader(payload.slice());
     this.#revision = reader.u64();
+    const entries: Entry[] = [];
     while (reader.left > 0) {
-      const before = reader.at;
       const { key, value, revision, expiryMs } = wire.decodeEntry(reader);
-      this.#last = key;
-      this.#count++;
-      this.queue.push(new ClientEntry(key, value, toIndex(revision), expiryMs), reader.at - before);
+      entries.push(new ClientEntry(key, value, toIndex(revision), expiryMs));
     }
+    this.#last = entries.at(-1)?.key ?? this.#last;
+    this.#count += entries.length;
+    this.queue.push(entries, frameBytes);
     if (this.#range.limit !== 0 && this.#count >= this.#range.limit) this.queue.end();
   }
 
@@ -106,21 +111,22 @@ export class WatchStream implements Stream {
     return !this.queue.isEnded;
   }
 
-  request(writer: ByteWriter): void {
-    wire.encodeWatch(writer, {
-      fromRevision: this.#next,
-      from: this.#from,
-      to: this.#to,
-      creditBytes: CREDIT_BYTES,
-    });
+  get heldBytes(): number {
+    return this.queue.heldBytes;
   }
 
-  part(payload: Uint8Array): void {
+  request(writer: ByteWriter, creditBytes: number): void {
+    wire.encodeWatch(writer, { fromRevision: this.#next, from: this.#from, to: this.#to, creditBytes });
+  }
+
+  part(payload: Uint8Array, frameBytes: number): void {
     const reader = new ByteReader(payload);
     const kind = reader.u8();
+    const events: WatchEvent[] = [];
     if (kind === wire.PART.progress) {
       const revision = reader.u64();
       if (revision + 1 > this.#next) this.#next = revision + 1;
+      this.queue.push(events, frameBytes);
       return;
     }
     if (kind !== wire.PART.records) throw new StoreError('PROTOCOL_ERROR', `a watch has no part ${kind}`);
@@ -128,11 +134,11 @@ export class WatchStream implements Stream {
       if (revision < this.#next) throw new StoreError('PROTOCOL_ERROR', `revision ${revision} came twice`);
       for (const [i, change] of changes.entries()) {
         const lastOfRevision = i === changes.length - 1;
-        const bytes = change.key.length + change.value.length + 24;
-        this.queue.push(new ClientWatchEvent(change, { revision, timeMs, lastOfRevision }), bytes);
+        events.push(new ClientWatchEvent(change, { revision, timeMs, lastOfRevision }));
       }
       this.#next = revision + 1;
     }
+    this.queue.push(events, frameBytes);
   }
 
   end(error: StoreError | undefined): void {
@@ -156,35 +162,43 @@ export class LedgerStream implements Stream {
     return !this.queue.isEnded;
   }
 
-  request(writer: ByteWriter): void {
-    wire.encodeLedger(writer, { fromRevision: this.#next, cluster: this.#cluster, creditBytes: CREDIT_BYTES });
+  get heldBytes(): number {
+    return this.queue.heldBytes;
   }
 
-  part(payload: Uint8Array): void {
+  request(writer: ByteWriter, creditBytes: number): void {
+    wire.encodeLedger(writer, { fromRevision: this.#next, cluster: this.#cluster, creditBytes });
+  }
+
+  part(payload: Uint8Array, frameBytes: number): void {
+    this.queue.push([this.#decode(payload)], frameBytes);
+  }
+
+  #decode(payload: Uint8Array): LedgerFrame {
     const reader = new ByteReader(payload);
     const kind = reader.u8();
-    const bytes = payload.length;
-    if (kind === wire.PART.hello) {
-      this.queue.push({ kind: 'hello', cluster: reader.string(), node: reader.string() }, bytes);
-    } else if (kind === wire.PART.records) {
-      const records = reader.raw(reader.left).slice();
-      this.#next = plus(lastRevision(records), 1);
-      this.queue.push({ kind: 'records', bytes: records }, bytes);
-    } else if (kind === wire.PART.snapshotBegin) {
-      this.queue.push({ kind: 'snapshot-begin', revision: toIndex(reader.u64()), timeMs: reader.f64() }, bytes);
-    } else if (kind === wire.PART.snapshotEntries) {
+    if (kind === wire.PART.hello) return { kind: 'hello', cluster: reader.string(), node: reader.string() };
+    if (kind === wire.PART.records) {
+      const bytes = reader.raw(reader.left).slice();
+      this.#next = plus(lastRevision(bytes), 1);
+      return { kind: 'records', bytes };
+    }
+    if (kind === wire.PART.snapshotBegin) {
+      return { kind: 'snapshot-begin', revision: toIndex(reader.u64()), timeMs: reader.f64() };
+    }
+    if (kind === wire.PART.snapshotEntries) {
       const entries: SnapshotEntry[] = [];
       const copy = new ByteReader(reader.raw(reader.left).slice());
       while (copy.left > 0) {
         const entry = wire.decodeEntry(copy);
         entries.push({ ...entry, revision: toIndex(entry.revision) });
       }
-      this.queue.push({ kind: 'snapshot-entries', entries }, bytes);
-    } else if (kind === wire.PART.snapshotEnd) {
-      const revision = toIndex(reader.u64());
-      this.#next = plus(revision, 1);
-      this.queue.push({ kind: 'snapshot-end', revision }, bytes);
-    } else throw new StoreError('PROTOCOL_ERROR', `a ledger has no part ${kind}`);
+      return { kind: 'snapshot-entries', entries };
+    }
+    if (kind !== wire.PART.snapshotEnd) throw new StoreError('PROTOCOL_ERROR', `a ledger has no part ${kind}`);
+    const revision = toIndex(reader.u64());
+    this.#next = plus(revision, 1);
+    return { kind: 'snapshot-end', revision };
   }
 
   end(error: StoreError | undefined): void {
