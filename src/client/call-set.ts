@@ -176,7 +176,9 @@ export class CallSet {
       this.#sessionExpired(call, error);
       return;
     }
-    if (!isRetried(error)) {
+    // What is in doubt stays so until the log answers: a node without room for it says nothing of the first time.
+    const isOpen = call.isWrite && call.inDoubt && error.retry === 'later';
+    if (!isOpen && !isRetried(error)) {
       this.#settle(call);
       call.reject(error);
       return;
@@ -188,15 +190,16 @@ export class CallSet {
 
   #settle(call: Call): void {
     this.#calls.delete(call.id);
-    if (call.signal !== undefined && call.onAbort !== undefined) {
-      call.signal.removeEventListener('abort', call.onAbort);
+    if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort);
+    // A call that waited, or the session's, made no room for another.
+    while (this.#calls.size < this.#world.inFlightMax) {
+      const next = this.#waiting.shift();
+      if (next === undefined) break;
+      this.#admit(next);
     }
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#admit(next);
-    else if (this.#calls.size === 0) {
-      clearInterval(this.#sweeper);
-      this.#sweeper = undefined;
-    }
+    if (this.#calls.size > 0) return;
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
   }
 
   #abort(call: Call): void {
@@ -210,16 +213,20 @@ export class CallSet {
   #sweep(): void {
     const nowMs = performance.now();
     let isDue = false;
+    // Those that wait first: none of them may be sent in the place of another that is late.
+    const late = this.#waiting.filter((call) => call.deadlineMs <= nowMs);
+    if (late.length > 0) {
+      this.#waiting = this.#waiting.filter((call) => call.deadlineMs > nowMs);
+      for (const call of late) {
+        this.#settle(call);
+        call.reject(expiredError(call, 'it waited for earlier calls'));
+      }
+    }
     for (const call of [...this.#calls.values()]) {
       if (call.deadlineMs <= nowMs) {
         this.#settle(call);
         call.reject(expiredError(call, this.#world.isReady() ? 'connected' : this.#world.lastReason()));
       } else if (!call.isSent && call.notBeforeMs <= nowMs) isDue = true;
-    }
-    const late = this.#waiting.filter((call) => call.deadlineMs <= nowMs);
-    if (late.length > 0) {
-      this.#waiting = this.#waiting.filter((call) => call.deadlineMs > nowMs);
-      for (const call of late) call.reject(expiredError(call, 'it waited for earlier calls'));
     }
     if (isDue) this.flush();
   }
