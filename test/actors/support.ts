@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { type LogFunction, Thread, type ThreadOptions } from '../../src/actors/runtime/thread.ts';
-import { type ActorName, Shared } from '../../src/actors/shared.ts';
+import type { ActorName, Shared } from '../../src/actors/shared.ts';
 import { ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
 import { type CommandKind, encodeCommandHeader } from '../../src/core/model/commands.ts';
 

@@ -349,11 +349,7 @@ describe('watches', () => {
 
   test('one that begins anywhere, and heard nothing yet, asks for whatever comes next again', async () => {
     const { server, client } = await connected();
-    void client
-      .watch({})
-      [Symbol.asyncIterator]()
-      .next()
-      .catch(() => {});
+    void all(client.watch({})).catch(() => {});
     await turns();
     expect(watchOf(server.last).fromRevision).toBe(0);
     server.last.lose();
@@ -383,11 +379,7 @@ describe('watches', () => {
 
   test('a deadline of the server does not end a watch', async () => {
     const { server, client } = await connected();
-    void client
-      .watch({})
-      [Symbol.asyncIterator]()
-      .next()
-      .catch(() => {});
+    void all(client.watch({})).catch(() => {});
     await turns();
     server.last.end(watchOf(server.last).id, 'DEADLINE_EXCEEDED');
     await until('it is asked again', () => server.last.streams.length === 2);
