@@ -30,6 +30,8 @@ export interface MemtableArgs {
 
 /** Hand on what one frame made once it is this much, so that no frame outgrows a ring. */
 const HAND_ON_BYTES = 256 * 1024;
+/** Ledger records that may lie in the ring while nobody is subscribed. */
+const LEDGER_UNREAD_BYTES = 1024 * 1024;
 
 export const url: string = import.meta.url;
 
@@ -42,6 +44,11 @@ export const start: StartActor<MemtableArgs, undefined> = (args) => {
   const ledger = new RingWriter(args.ledger);
   const bell = shared.bell('memtable');
   const replication = shared.bell('replication');
+  const gateway = shared.bell('gateway');
+  const shipper = shared.bell('shipper');
+  const readsWait = shared.reader('readsWait');
+  const applyWaits = shared.reader('applyWaits');
+  const subscriptions = shared.reader('subscriptions');
 
   /** Hands a frame on; at the bound it waits: the reader only copies, and a dead one ends the node. */
   const send = (ring: RingWriter, frame: Uint8Array, to: ActorName): void => {
@@ -62,12 +69,15 @@ export const start: StartActor<MemtableArgs, undefined> = (args) => {
     shared.set('memtableBytes', table.usedBytes);
     shared.set('keys', table.liveKeys);
     shared.set('sessions', machine.sessions.size);
-    send(answers, machine.results.view(), 'gateway');
-    machine.results.reset();
+    // A bell wakes a thread: rung only where somebody waits for what is there now.
+    if (machine.results.length > 0) {
+      send(answers, machine.results.view(), 'gateway');
+      machine.results.reset();
+      gateway.ring();
+    } else if (readsWait() !== 0) gateway.ring();
     send(ledger, machine.records.view(), 'shipper');
     machine.records.reset();
-    shared.bell('gateway').ring();
-    shared.bell('shipper').ring();
+    if (subscriptions() !== 0 || ledger.usedBytes > LEDGER_UNREAD_BYTES) shipper.ring();
   };
 
   const turn = (): boolean => {
@@ -81,8 +91,7 @@ export const start: StartActor<MemtableArgs, undefined> = (args) => {
     }
     committed.pop();
     publish();
-    // Replication may have waited for room.
-    replication.ring();
+    if (applyWaits() !== 0) replication.ring();
     return true;
   };
 

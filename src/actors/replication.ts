@@ -87,6 +87,7 @@ export class Replication {
   #reads = new Map<number, { from: NodeId | undefined; id: number }>();
   #nextReadId = 1;
 
+  #applyWaits = false;
   #lastStampMs = 0;
   #lastAppendMs = 0;
   #told = { term: -1, leader: '', role: '' };
@@ -164,14 +165,28 @@ export class Replication {
   flush(): void {
     this.#sendBacklogs();
     for (;;) {
-      const room = this.#world.committed.freeBytes - APPLY_ROOM_BYTES;
-      const ready = this.#raft.ready(room);
+      const ready = this.#raft.ready(this.#applyRoom());
       this.#handOn(ready);
       // A node alone steps its own promises at once; go on until nothing moves.
-      if (!this.#releasePromises() && ready.apply.length === 0) break;
+      if (!this.#releasePromises() && ready.apply.length === 0 && !this.#waitForRoom()) break;
     }
     this.#outbox.flush();
     this.#publish();
+  }
+
+  /** Bytes of entries that may be handed to the memtable now; none when that is 0 or less. */
+  #applyRoom(): number {
+    return this.#world.committed.freeBytes - APPLY_ROOM_BYTES;
+  }
+
+  /** Asks the memtable to ring when it has made room, if entries wait for it. True: there is room already. */
+  #waitForRoom(): boolean {
+    const { log } = this.#raft;
+    const waits = log.applying < log.committed && log.applying < log.stable;
+    if (waits !== this.#applyWaits) this.#world.shared.set('applyWaits', waits ? 1 : 0);
+    this.#applyWaits = waits;
+    // Looked at after it was said: the memtable either sees the word or has made the room by now.
+    return waits && this.#applyRoom() > 0;
   }
 
   #handOn(ready: Ready): void {

@@ -4,7 +4,7 @@
  * Everything else crosses threads in rings. Each word has one writer (named below); anybody may read.
  */
 import { assert } from '../core/base/assert.ts';
-import { Bell } from './runtime/bell.ts';
+import { Bell, BELL_WORDS } from './runtime/bell.ts';
 
 /** Who has a bell. The order is the layout. */
 export type ActorName = 'gateway' | 'replication' | 'wal-committer' | 'syncer' | 'memtable' | 'shipper';
@@ -45,6 +45,11 @@ const MARKS = [
   'meshSent',
   'meshSentBytes',
   'meshReceived',
+  /** 1 while committed entries wait for room in the ring to the memtable. */
+  'applyWaits',
+  // gateway
+  /** 1 while reads wait for something to be applied. */
+  'readsWait',
   // memtable
   'applied',
   'timeMs',
@@ -62,6 +67,9 @@ export type Mark = (typeof MARKS)[number];
 
 const AT = new Map<Mark, number>(MARKS.map((name, i) => [name, i]));
 
+const BELLS_AT = MARKS.length * 8;
+const CONTROL_AT = BELLS_AT + ACTORS.length * BELL_WORDS * 4;
+
 /** Role as a number in the block. */
 export const ROLES: readonly ('follower' | 'candidate' | 'leader')[] = ['follower', 'candidate', 'leader'];
 
@@ -71,11 +79,11 @@ export class Shared {
   readonly #bellWords: Int32Array;
   readonly #controlWords: Int32Array;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(MARKS.length * 8 + ACTORS.length * 8)) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(CONTROL_AT + ACTORS.length * 4)) {
     this.buffer = buffer;
     this.#marks = new BigInt64Array(buffer, 0, MARKS.length);
-    this.#bellWords = new Int32Array(buffer, MARKS.length * 8, ACTORS.length);
-    this.#controlWords = new Int32Array(buffer, MARKS.length * 8 + ACTORS.length * 4, ACTORS.length);
+    this.#bellWords = new Int32Array(buffer, BELLS_AT, ACTORS.length * BELL_WORDS);
+    this.#controlWords = new Int32Array(buffer, CONTROL_AT, ACTORS.length);
   }
 
   get(mark: Mark): number {
@@ -99,7 +107,7 @@ export class Shared {
   }
 
   bell(actor: ActorName): Bell {
-    return new Bell(this.#bellWords, ACTORS.indexOf(actor));
+    return new Bell(this.#bellWords, ACTORS.indexOf(actor) * BELL_WORDS);
   }
 
   /** The supervisor has a call for this actor: its parked thread must let its event loop go round. */

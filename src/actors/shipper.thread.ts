@@ -20,6 +20,8 @@ export interface ShipperArgs {
   readonly subscriptionsMax: number;
 }
 
+const IDLE_TURN_MS = 1_000;
+
 export const url: string = import.meta.url;
 
 export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
@@ -57,14 +59,20 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
   };
 
   port.on('message', (message: ToShipper) => {
+    // A new subscriber begins at what is there, and what comes while it is not yet counted is not rung for.
+    turn();
     shipper.receive(message);
     shared.set('subscriptions', shipper.subscriptions);
+    turn();
   });
   const loop = listen(shared.bell('shipper'), turn);
+  // Without subscribers nobody rings for every record; the gauges still go on.
+  const idle = setInterval(turn, IDLE_TURN_MS);
   return Promise.resolve({
     started: undefined,
     ended: loop.ended,
     stop: async () => {
+      clearInterval(idle);
       await loop.stop();
       port.close();
     },

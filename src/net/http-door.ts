@@ -38,7 +38,7 @@ export class HttpDoor {
         reply(405, 'text/plain; charset=utf-8', 'only GET and HEAD\n');
         return;
       }
-      const { pathname } = new URL(request.url ?? '/', 'http://node');
+      const pathname = pathOf(request.url ?? '/');
       if (pathname === '/metrics') {
         options.metrics().then(
           ({ contentType, body }) => reply(200, contentType, body),
@@ -65,4 +65,9 @@ export class HttpDoor {
     this.#server.closeAllConnections();
     await closed;
   }
+}
+
+/** The path of a request line's target; '' for what is no path, like `//` or `*`. */
+function pathOf(target: string): string {
+  return target.startsWith('/') ? (target.split('?', 1)[0] ?? '') : '';
 }

@@ -73,7 +73,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     lastIndex: recovered.lastIndex,
     runs: recovered.runs,
     source: { read: (lo, hi, bytesMax) => reader.read(lo, hi, bytesMax) },
-    cacheBytesMax: 32 * MIB,
+    cacheBytesMax: 8 * MIB,
     appendBytesMax: MIB,
     inflightMessagesMax: 256,
     inflightBytesMax: 8 * MIB,

@@ -29,6 +29,10 @@ export interface RangeStream {
 
 const HELLO_DEADLINE_MS = 5_000;
 const BUFFERED_BYTES_MAX = 16 * 1024 * 1024;
+/** Above this, values are refused (OVERLOADED; the SDK asks again): a client that does read is never cut off by them. */
+const VALUES_BYTES_MAX = 8 * 1024 * 1024;
+/** Above this, ranges wait for the socket, whatever credit they have. */
+const RANGES_BYTES_MAX = 4 * 1024 * 1024;
 const STREAMS_MAX = 256;
 const PART_BYTES = 64 * 1024;
 const REPLY_FRAME_BYTES = 1024 * 1024;
@@ -43,6 +47,8 @@ export class Connection {
   readonly subs: Map<number, number> = new Map();
   isGreeted = false;
   isClosed = false;
+  /** More waits for it than may: it must end. */
+  isOverrun = false;
   inFlight = 0;
   /** Connections that have something to send: looked at once per turn, instead of all of them. */
   readonly #dirty: Set<Connection>;
@@ -62,6 +68,12 @@ export class Connection {
 
   /** A get's answer: expiry f64, then the value. */
   okValue(request: number, stored: StoredValue): void {
+    const size = this.door.bufferedBytes + this.#replies.length;
+    if (size > VALUES_BYTES_MAX) {
+      const data = { limit: VALUES_BYTES_MAX, size };
+      this.fail(request, new StoreError('OVERLOADED', `${size} bytes wait for the client to read them`, { data }));
+      return;
+    }
     this.#replies.varint(request).u8(0).u64(stored.revision);
     this.#replies
       .varint(8 + stored.value.length)
@@ -74,6 +86,7 @@ export class Connection {
   fail(request: number, error: StoreError): void {
     wire.encodeFailure(this.#replies, request, error);
     this.#dirty.add(this);
+    if (this.#replies.length >= REPLY_FRAME_BYTES) this.flush();
   }
 
   /** Sends the turn's replies, and range parts that there is credit for. */
@@ -84,6 +97,7 @@ export class Connection {
       this.door.send(this.#replies.take());
       this.#replies.reset();
       this.#replies.u8(wire.FRAME.replies);
+      this.isOverrun = this.door.bufferedBytes > BUFFERED_BYTES_MAX;
     }
     for (const [request, stream] of this.#ranges) this.#pumpRange(request, stream);
   }
@@ -104,13 +118,18 @@ export class Connection {
     if (!this.isGreeted && nowMs - this.#openedMs > HELLO_DEADLINE_MS) {
       return new StoreError('DEADLINE_EXCEEDED', `no hello within ${HELLO_DEADLINE_MS} ms`);
     }
-    const { bufferedBytes } = this.door;
-    if (bufferedBytes > BUFFERED_BYTES_MAX) {
-      return new StoreError('OVERLOADED', `the client does not read: ${bufferedBytes} bytes wait for it`, {
-        data: { limit: BUFFERED_BYTES_MAX, size: bufferedBytes },
-      });
-    }
+    if (this.door.bufferedBytes > BUFFERED_BYTES_MAX) return this.overrun();
+    // Those that waited for the socket go on.
+    if (this.#ranges.size > 0) this.#dirty.add(this);
     return undefined;
+  }
+
+  /** Why a client that does not read is cut off. */
+  overrun(): StoreError {
+    const { bufferedBytes } = this.door;
+    return new StoreError('OVERLOADED', `the client does not read: ${bufferedBytes} bytes wait for it`, {
+      data: { limit: BUFFERED_BYTES_MAX, size: bufferedBytes },
+    });
   }
 
   // ── streams ──
@@ -150,7 +169,7 @@ export class Connection {
   }
 
   #pumpRange(request: number, stream: RangeStream): void {
-    while (stream.credit > 0) {
+    while (stream.credit > 0 && this.door.bufferedBytes < RANGES_BYTES_MAX) {
       const writer = new ByteWriter(4096).u8(wire.FRAME.stream).varint(request).u64(stream.revision);
       const empty = writer.length;
       let isDone = false;

@@ -59,7 +59,12 @@ export class Gateway {
     this.#world = world;
     const replication = world.shared.bell('replication');
     this.#writes = new Writes({ ...world, replication });
-    this.#reads = new Reads({ ...world, replication, applied: world.shared.reader('applied') });
+    this.#reads = new Reads({
+      ...world,
+      replication,
+      applied: world.shared.reader('applied'),
+      tellWaits: (waits) => world.shared.set('readsWait', waits ? 1 : 0),
+    });
   }
 
   get connections(): number {
@@ -100,6 +105,7 @@ export class Gateway {
     try {
       this.#frame(connection, new ByteReader(bytes));
       this.#writes.flush();
+      this.#reads.release();
       this.#reads.flush();
       connection.flush();
     } catch (error) {
@@ -128,6 +134,7 @@ export class Gateway {
     const nowMs = this.#world.monotonicMs();
     this.#writes.sweep(nowMs);
     this.#reads.sweep(nowMs);
+    this.#reads.release();
     for (const connection of this.#connections) {
       const lateness = connection.checkDeadlines(nowMs);
       if (lateness !== undefined) this.#drop(connection, lateness);
@@ -156,6 +163,7 @@ export class Gateway {
           const kind = reader.u8();
           const deadlineMs = reader.varint();
           this.#request(connection, request, kind, deadlineMs, reader.raw(reader.u32()));
+          if (connection.isOverrun) throw connection.overrun();
         }
         break;
       case wire.FRAME.credit:

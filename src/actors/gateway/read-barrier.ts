@@ -40,6 +40,10 @@ export class ReadBarrier<T extends Waiter> {
     return this.#next.length + (this.#round?.waiters.length ?? 0) + this.#confirmed.length;
   }
 
+  get waitsForApplied(): boolean {
+    return this.#confirmed.length > 0;
+  }
+
   /** Waits for a confirmed index; `waiter.needs` says what it needs beside that. */
   add(waiter: T): void {
     this.#next.push(waiter);

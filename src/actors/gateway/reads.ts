@@ -23,6 +23,8 @@ import { ReadBarrier, type Waiter } from './read-barrier.ts';
 export interface ReadsWorld {
   readonly memtable: Memtable;
   readonly applied: () => number;
+  /** Says whether somebody waits for entries to be applied, so that the memtable rings for them. */
+  readonly tellWaits: (waits: boolean) => void;
   readonly outbox: RingWriter;
   readonly replication: Bell;
   readonly toShipper: (message: ToShipper) => void;
@@ -42,14 +44,32 @@ interface PendingRead extends Waiter {
   needs: number;
 }
 
+/** A watch or a ledger, as the shipper numbers it. */
+interface Sub {
+  readonly connection: Connection;
+  readonly request: number;
+  /** Credit passed on to the shipper and not used yet. */
+  credit: number;
+}
+
+/**
+ * Credit is what a client asks for, memory is ours: parts on their way from the shipper's thread are in no socket
+ * yet. A client's streams share one budget, each with at least two of the SDK's credit steps.
+ */
+const CREDIT_BYTES_SHARED = 16 * 1024 * 1024;
+const CREDIT_BYTES_MAX = 1024 * 1024;
+const CREDIT_BYTES_MIN = 256 * 1024;
+
 const NONE = new Uint8Array(0);
 const encoder = new TextEncoder();
 
 export class Reads {
   readonly #world: ReadsWorld;
   readonly #barrier: ReadBarrier<PendingRead>;
-  readonly #subs = new Map<number, { connection: Connection; request: number }>();
+  readonly #subs = new Map<number, Sub>();
   #nextSub = 1;
+  /** The memtable was asked to ring for every entry. */
+  #waits = false;
   count = 0;
   expired = 0;
 
@@ -123,6 +143,16 @@ export class Reads {
 
   /** Answers everyone whose index is applied. */
   release(): void {
+    this.#releaseApplied();
+    const waits = this.#barrier.waitsForApplied;
+    if (waits === this.#waits) return;
+    this.#waits = waits;
+    this.#world.tellWaits(waits);
+    // Looked at after it was said: the memtable either sees the word and rings, or has applied it by now.
+    if (waits) this.#releaseApplied();
+  }
+
+  #releaseApplied(): void {
     for (const read of this.#barrier.release(this.#world.applied())) {
       read.connection.inFlight--;
       this.#answer(read);
@@ -143,6 +173,7 @@ export class Reads {
     const owner = this.#subs.get(message.sub);
     if (owner === undefined) return;
     if (message.kind === 'part') {
+      owner.credit -= message.frame.length;
       owner.connection.door.send(message.frame);
       return;
     }
@@ -153,9 +184,16 @@ export class Reads {
   }
 
   credit(connection: Connection, request: number, bytes: number): void {
-    const sub = connection.subs.get(request);
-    if (sub !== undefined) this.#world.toShipper({ kind: 'credit', sub, bytes });
-    else connection.creditRange(request, bytes);
+    const number = connection.subs.get(request);
+    const sub = number === undefined ? undefined : this.#subs.get(number);
+    if (number === undefined || sub === undefined) {
+      connection.creditRange(request, bytes);
+      return;
+    }
+    const granted = Math.min(bytes, creditMax(connection) - sub.credit);
+    if (granted <= 0) return;
+    sub.credit += granted;
+    this.#world.toShipper({ kind: 'credit', sub: number, bytes: granted });
   }
 
   cancel(connection: Connection, request: number): void {
@@ -227,9 +265,10 @@ export class Reads {
   ): void {
     if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
     const sub = this.#nextSub++;
-    this.#subs.set(sub, { connection, request });
     connection.subs.set(request, sub);
-    const { fromRevision, creditBytes } = options;
+    const { fromRevision } = options;
+    const creditBytes = Math.min(options.creditBytes, creditMax(connection));
+    this.#subs.set(sub, { connection, request, credit: creditBytes });
     // Copies: what goes to another thread must not drag the socket's buffer along.
     const from = options.from.slice();
     const to = options.to.slice();
@@ -241,4 +280,10 @@ export class Reads {
     this.#subs.delete(sub);
     this.#world.toShipper({ kind: 'cancel', sub });
   }
+}
+
+/** What one stream of `connection` may have on its way. */
+function creditMax(connection: Connection): number {
+  const share = Math.floor(CREDIT_BYTES_SHARED / Math.max(1, connection.subs.size));
+  return Math.min(CREDIT_BYTES_MAX, Math.max(CREDIT_BYTES_MIN, share));
 }

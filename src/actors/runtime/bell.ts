@@ -1,10 +1,19 @@
 /**
- * Bell: wakes a thread that has something to do. One word per actor, in shared memory.
+ * Bell: wakes a thread that has something to do. Two words per actor, in shared memory.
+ *
+ *   0 how often it was rung · 1 whether its owner sleeps
  *
  * The sleeper reads the bell, does its turn, and sleeps only if the bell has not been rung since: nothing is
- * missed between looking and sleeping. An actor with an event loop (sockets) sleeps with waitAsync; one without
+ * missed between looking and sleeping. Who rings wakes only a sleeper: Atomics.notify takes a lock of the whole
+ * process, and a busy actor needs none. An actor with an event loop (sockets) sleeps with waitAsync; one without
  * parks its thread in Atomics.wait, which wakes in about 5 µs.
+ *
+ * Invariant: an owner that sleeps has said so before it last looked at the count; a ringer looks whether it
+ * sleeps after it has counted. So one of the two sees the other.
  */
+
+/** Words of one bell. */
+export const BELL_WORDS = 2;
 
 export class Bell {
   readonly #words: Int32Array;
@@ -22,24 +31,35 @@ export class Bell {
 
   ring(): void {
     Atomics.add(this.#words, this.#at, 1);
-    Atomics.notify(this.#words, this.#at);
+    if (Atomics.load(this.#words, this.#at + 1) !== 0) Atomics.notify(this.#words, this.#at);
   }
 
   /** Parks the thread until the bell differs from `seen`, or the time is over. */
   wait(seen: number, timeoutMs: number): void {
+    Atomics.store(this.#words, this.#at + 1, 1);
     Atomics.wait(this.#words, this.#at, seen, timeoutMs);
+    Atomics.store(this.#words, this.#at + 1, 0);
   }
 
-  /** The same for a thread with an event loop. */
-  waitAsync(seen: number, timeoutMs: number): Promise<unknown> | undefined {
-    const result = Atomics.waitAsync(this.#words, this.#at, seen, timeoutMs);
+  /**
+   * The same for a thread with an event loop, without a bound: a timeout would arm a timer per sleep. Undefined
+   * when it has been rung already.
+   */
+  waitAsync(seen: number): Promise<unknown> | undefined {
+    Atomics.store(this.#words, this.#at + 1, 1);
+    const result = Atomics.waitAsync(this.#words, this.#at, seen);
     return result.async ? result.value : undefined;
+  }
+
+  /** Awake again after `waitAsync`. */
+  awake(): void {
+    Atomics.store(this.#words, this.#at + 1, 0);
   }
 }
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** How long a sleeper sleeps at most: a bound in case a ring is ever missed, not a poll. */
+/** How long a parked thread sleeps at most: a bound, not a poll. */
 const SLEEP_MS_MAX = 1_000;
 
 export interface Loop {
@@ -59,8 +79,8 @@ export function listen(bell: Bell, turn: () => void): Loop {
     while (!isStopping) {
       const seen = bell.read();
       turn();
-      const rung = bell.waitAsync(seen, SLEEP_MS_MAX);
-      await (rung ?? nextTurn());
+      await (bell.waitAsync(seen) ?? nextTurn());
+      bell.awake();
     }
   })();
   return {

@@ -151,7 +151,7 @@ export class Mesh implements Transport {
       throw new StoreError('PROTOCOL_ERROR', `of cluster "${hello.cluster}"; this is "${cluster}"`);
     }
     if (hello.to !== node) throw new StoreError('PROTOCOL_ERROR', `for node "${hello.to}"; this is "${node}"`);
-    if (hello.from === node || !(hello.from in peers)) {
+    if (hello.from === node || !Object.hasOwn(peers, hello.from)) {
       throw new StoreError('PROTOCOL_ERROR', `from "${hello.from}", which is no peer of this node`);
     }
     const count = (this.#inbound.get(hello.from) ?? 0) + 1;
