@@ -21,8 +21,8 @@
  *
  * The index answers point reads and overwrites with one probe; the list is searched only for a new key and for
  * the start of a range. (Versions as list nodes of their own were simpler, and made each overwrite a search
- * that grew with its history: 56 % of the memtable thread.) An index that is full takes no more keys; what is
- * not found in it is then searched for.
+ * that grew with its history: 56 % of the memtable thread.) An index that has no room for a key goes without it;
+ * what is not found in it is then searched for.
  *
  * Publication: a key or version is filled with plain stores and then linked (towers bottom-up) with
  * Atomics.store; a reader that follows a link therefore finds a whole one. Readers choose their revision first
@@ -65,6 +65,12 @@ const KIND_SHIFT = 30;
 
 /** One slot per this many bytes of arena: fuller than three quarters only with many tiny keys. */
 const BYTES_PER_SLOT = 256;
+
+/**
+ * Slots looked at for one key. A key that finds no room in them stays out of the index: keys may be chosen to
+ * collide, and then cost a search each, not a walk over all of them.
+ */
+const PROBES_MAX = 64;
 
 /** A key by its word offset; 0 is "none". */
 export type NodeRef = number;
@@ -275,20 +281,22 @@ export class Skiplist {
 
   #addToIndex(key: Uint8Array, node: NodeRef): void {
     const mask = this.#slotMask;
-    if (this.#indexed >= mask - (mask >>> 2)) {
-      Atomics.store(this.#words, INDEX_FULL, 1);
+    const probes = this.#indexed < mask - (mask >>> 2) ? PROBES_MAX : 0;
+    let slot = hashOf(key) & mask;
+    for (let i = 0; i < probes; i++, slot = (slot + 1) & mask) {
+      if (this.#words[INDEX + slot] !== 0) continue;
+      Atomics.store(this.#words, INDEX + slot, node);
+      this.#indexed++;
       return;
     }
-    let slot = hashOf(key) & mask;
-    while (this.#words[INDEX + slot] !== 0) slot = (slot + 1) & mask;
-    Atomics.store(this.#words, INDEX + slot, node);
-    this.#indexed++;
+    Atomics.store(this.#words, INDEX_FULL, 1);
   }
 
   #findKey(key: Uint8Array, prefix: number): NodeRef {
     const words = this.#words;
     const mask = this.#slotMask;
-    for (let slot = hashOf(key) & mask; ; slot = (slot + 1) & mask) {
+    let slot = hashOf(key) & mask;
+    for (let i = 0; i < PROBES_MAX; i++, slot = (slot + 1) & mask) {
       const node = Atomics.load(words, INDEX + slot);
       if (node === 0) break;
       if (words[node + PREFIX] === prefix && this.#keyEquals(node, key)) return node;

@@ -111,6 +111,35 @@ describe('the index', () => {
   });
 });
 
+describe('keys chosen to collide', () => {
+  /** The index's own hash. */
+  const hashOf = (bytes: Uint8Array): number => {
+    let hash = 0x811c9dc5;
+    for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+    return hash ^ (hash >>> 15);
+  };
+
+  test('are all found, and no other, though most stay out of the index', () => {
+    // 128 KiB have 512 slots, and 300 keys all want the same one.
+    const colliding: Uint8Array[] = [];
+    for (let i = 0; colliding.length < 400; i++) {
+      const each = Uint8Array.from(Buffer.from(`key-${i}`));
+      if ((hashOf(each) & 511) === 300) colliding.push(each);
+    }
+    const list = Skiplist.create(128 * 1024);
+    for (const [i, each] of colliding.slice(0, 300).entries()) list.insert(each, i + 1, KIND_PUT, NONE, 0);
+    for (const [i, each] of colliding.slice(0, 300).entries()) {
+      expect(list.revision(list.find(each, TOP))).toBe(i + 1);
+      expect(list.insert(each, 1000 + i, KIND_TOMBSTONE, NONE, 0)).toBe(true);
+    }
+    for (const each of colliding.slice(300)) expect(list.find(each, TOP)).toBe(0);
+    expect(keysInOrder(list).length).toBe(300);
+    expect(list.liveKeys).toBe(0);
+    const slots = new Int32Array(list.buffer, 17 * 4, 512);
+    expect(slots.filter((slot) => slot !== 0).length, 'the index holds a bounded run of them').toBe(64);
+  });
+});
+
 describe('seeks', () => {
   test('find the first key at or after a place and the last before it, as in a sorted list', () => {
     forSeeds(60, (random) => {
