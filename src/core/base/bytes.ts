@@ -54,6 +54,23 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array | undefined {
   return undefined;
 }
 
+/** A reader is made per message part: it holds no DataView, which would cost more than what it reads. */
+const SCRATCH = new Uint8Array(8);
+const SCRATCH_VIEW = new DataView(SCRATCH.buffer);
+
+function loadU32(bytes: Uint8Array, at: number): number {
+  return (
+    ((bytes[at] as number) |
+      ((bytes[at + 1] as number) << 8) |
+      ((bytes[at + 2] as number) << 16) |
+      ((bytes[at + 3] as number) << 24)) >>>
+    0
+  );
+}
+
+/** Below this a loop beats `set`. */
+const LOOP_BYTES_MAX = 24;
+
 export class ByteWriter {
   #bytes: Uint8Array;
   #view: DataView;
@@ -126,9 +143,11 @@ export class ByteWriter {
   }
 
   raw(bytes: Uint8Array): this {
-    this.#room(bytes.length);
-    this.#bytes.set(bytes, this.#at);
-    this.#at += bytes.length;
+    const { length } = bytes;
+    this.#room(length);
+    if (length > LOOP_BYTES_MAX) this.#bytes.set(bytes, this.#at);
+    else for (let i = 0; i < length; i++) this.#bytes[this.#at + i] = bytes[i] as number;
+    this.#at += length;
     return this;
   }
 
@@ -158,12 +177,10 @@ export class ByteWriter {
 
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #at: number;
 
   constructor(bytes: Uint8Array, at = 0) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = at;
   }
 
@@ -182,14 +199,14 @@ export class ByteReader {
 
   u32(): number {
     this.#need(4);
-    const value = this.#view.getUint32(this.#at, true);
+    const value = loadU32(this.#bytes, this.#at);
     this.#at += 4;
     return value;
   }
 
   u64(): number {
     this.#need(8);
-    const value = this.#view.getUint32(this.#at, true) + this.#view.getUint32(this.#at + 4, true) * 0x1_0000_0000;
+    const value = loadU32(this.#bytes, this.#at) + loadU32(this.#bytes, this.#at + 4) * 0x1_0000_0000;
     if (!Number.isSafeInteger(value)) throw this.#bad('counter above 2^53');
     this.#at += 8;
     return value;
@@ -197,9 +214,9 @@ export class ByteReader {
 
   f64(): number {
     this.#need(8);
-    const value = this.#view.getFloat64(this.#at, true);
+    for (let i = 0; i < 8; i++) SCRATCH[i] = this.#bytes[this.#at + i] as number;
     this.#at += 8;
-    return value;
+    return SCRATCH_VIEW.getFloat64(0, true);
   }
 
   varint(): number {
