@@ -66,14 +66,17 @@ export class Connection {
     if (this.#replies.length >= REPLY_FRAME_BYTES) this.flush();
   }
 
+  /** Why no value may be added to what waits for the client already. Asked before the value is looked for. */
+  refusesValue(): StoreError | undefined {
+    const size = this.door.bufferedBytes + this.#replies.length;
+    if (size <= VALUES_BYTES_MAX) return undefined;
+    return new StoreError('OVERLOADED', `${size} bytes wait for the client to read them`, {
+      data: { limit: VALUES_BYTES_MAX, size },
+    });
+  }
+
   /** A get's answer: expiry f64, then the value. */
   okValue(request: number, stored: StoredValue): void {
-    const size = this.door.bufferedBytes + this.#replies.length;
-    if (size > VALUES_BYTES_MAX) {
-      const data = { limit: VALUES_BYTES_MAX, size };
-      this.fail(request, new StoreError('OVERLOADED', `${size} bytes wait for the client to read them`, { data }));
-      return;
-    }
     this.#replies.varint(request).u8(0).u64(stored.revision);
     this.#replies
       .varint(8 + stored.value.length)

@@ -227,6 +227,8 @@ export class Reads {
     const { connection, request, get, range, watch } = read;
     const revision = this.#world.applied() as Revision;
     if (get !== undefined) {
+      const refusal = connection.refusesValue();
+      if (refusal !== undefined) return connection.fail(request, refusal);
       const stored = this.#world.memtable.get(get.key, revision);
       if (stored === undefined) connection.ok(request, 0, NONE);
       else connection.okValue(request, stored);
