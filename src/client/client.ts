@@ -19,7 +19,7 @@ import type { QueueEvents } from './queue.ts';
 import { type OpenOptions, StreamSet } from './stream-set.ts';
 import { LedgerStream, RangeStream, type Stream, WatchStream } from './streams.ts';
 import type { Dial } from './transport.ts';
-import { Builder, checkTtl, decodeTxnResult } from './txn.ts';
+import { Builder, checkTtl, checkTxnBytes, decodeTxnResult } from './txn.ts';
 import type * as api from './types.ts';
 
 const DEADLINE_MS = 10_000;
@@ -146,6 +146,7 @@ export class StoreClient implements api.Client {
     build(builder);
     const body = new ByteWriter(256);
     encodeTxn(body, builder.build());
+    checkTxnBytes(body.length);
     const { revision, extra } = await this.#call(wire.REQUEST.txn, true, body.view(), options);
     return decodeTxnResult(revision as Revision, extra);
   }

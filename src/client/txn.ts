@@ -5,6 +5,7 @@ import { ByteReader } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import type { Revision } from '../core/base/position.ts';
 import type { Condition, Operation, Txn } from '../core/model/commands.ts';
+import { LIMITS } from '../core/model/limits.ts';
 import { ClientEntry, toBytes } from './entry.ts';
 import type { Bytes, TxnBuilder, TxnOpResult, TxnResult } from './types.ts';
 
@@ -65,6 +66,15 @@ export class Builder implements TxnBuilder {
     this.#conditions.push(condition);
     return this;
   }
+}
+
+/** Refuses here what would not even fit in a frame: a server could only close the connection on it. */
+export function checkTxnBytes(bytes: number): void {
+  const limit = LIMITS.txnBytesMax;
+  if (bytes <= limit) return;
+  throw new StoreError('TXN_TOO_LARGE', `a txn may have ${limit} bytes; this one has ${bytes}`, {
+    data: { limit, size: bytes },
+  });
 }
 
 /** 0 for none; refuses what is no duration. */
