@@ -82,6 +82,7 @@ export class RawClient {
       { everyMs: 2 },
     );
     this.replies.delete(id);
+    this.ends.delete(id);
     return reply;
   }
 
