@@ -69,6 +69,8 @@ export interface ThreadOptions {
   readonly log: LogFunction;
   /** Called before and after each control call: a parked thread must be woken for it. */
   readonly control: { begin(): void; end(): void };
+  /** How long the start may take: a minute, for a long log to be read. */
+  readonly startDeadlineMs?: number;
 }
 
 const START_DEADLINE_MS = 60_000;
@@ -123,7 +125,8 @@ export class Thread<Started> {
 
   /** Starts the actor; the promise gives what it says of itself. */
   async start(): Promise<Started> {
-    this.started = (await this.#call('start', () => this.#control.start(), START_DEADLINE_MS)) as Started;
+    const { startDeadlineMs = START_DEADLINE_MS } = this.#options;
+    this.started = (await this.#call('start', () => this.#control.start(), startDeadlineMs)) as Started;
     return this.started;
   }
 
