@@ -1,6 +1,7 @@
 /**
  * Connecting, whatever the frames travel on.
  */
+import { StoreError } from '../core/base/errors.ts';
 import { StoreClient } from './client.ts';
 import type { Dial } from './transport.ts';
 import type { Client, ConnectOptions } from './types.ts';
@@ -12,12 +13,21 @@ export async function connectWith(
   urls: string | readonly string[],
   options: ConnectOptions = {},
 ): Promise<Client> {
+  const { signal } = options;
+  const cancelled = (): StoreError =>
+    new StoreError('CANCELLED', 'connecting was cancelled', { cause: signal?.reason });
+  if (signal?.aborted === true) throw cancelled();
   const client = new StoreClient(typeof urls === 'string' ? [urls] : urls, options, dial);
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(cancelled());
+  signal?.addEventListener('abort', onAbort, { once: true });
   try {
-    await client.ready(options.connectDeadlineMs ?? CONNECT_DEADLINE_MS);
+    await Promise.race([client.ready(options.connectDeadlineMs ?? CONNECT_DEADLINE_MS), aborted]);
   } catch (error) {
     await client.close();
     throw error;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
   }
   return client;
 }

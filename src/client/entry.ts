@@ -2,6 +2,7 @@
  * What reads give: bytes, with the conversions people want made when they are asked for.
  */
 import { text } from '../core/base/bytes.ts';
+import { StoreError } from '../core/base/errors.ts';
 import type { Revision } from '../core/base/position.ts';
 import type { Bytes, Entry, WatchEvent } from './types.ts';
 
@@ -9,7 +10,11 @@ const encoder = new TextEncoder();
 
 /** Bytes of a key or value as given: text is UTF-8. */
 export function toBytes(value: Bytes): Uint8Array {
-  if (typeof value === 'string') return encoder.encode(value);
+  if (typeof value === 'string') {
+    // Half a surrogate pair would be written as U+FFFD: two different texts would be one key.
+    if (!value.isWellFormed()) throw new StoreError('BAD_REQUEST', 'a text with half a surrogate pair is no UTF-8');
+    return encoder.encode(value);
+  }
   if (value instanceof Uint8Array) return value;
   throw new TypeError('a key or value is a string or a Uint8Array');
 }

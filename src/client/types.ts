@@ -24,7 +24,7 @@ export interface GetOptions extends CallOptions {
    */
   readonly consistency?: 'linearizable' | 'local';
   /** Waits until the node has applied this revision (read your own write anywhere). */
-  readonly atLeast?: Revision;
+  readonly atLeast?: Revision | number;
 }
 
 export interface Entry {
@@ -54,7 +54,7 @@ export interface WatchOptions {
   readonly key?: Bytes;
   readonly prefix?: Bytes;
   /** First revision wanted; default: the next one. COMPACTED when it is older than what the nodes keep. */
-  readonly fromRevision?: Revision;
+  readonly fromRevision?: Revision | number;
   readonly signal?: AbortSignal;
 }
 
@@ -139,6 +139,8 @@ export interface ConnectOptions {
   readonly deadlineMs?: number;
   /** How long `connect` itself may take; default 10 000. */
   readonly connectDeadlineMs?: number;
+  /** Gives up connecting; does nothing once connected. */
+  readonly signal?: AbortSignal;
   /** Calls under way at once before callers wait; default 1024. */
   readonly inFlightMax?: number;
   /** Told about connections coming and going. */

@@ -110,8 +110,8 @@ export class ClientDoor {
     const connection = gateway.open(door);
     socket.on('message', (data: Buffer, isBinary) => {
       this.#heard.set(socket, performance.now());
-      // A text frame is no frame of ours; an empty one has no type: both fail to decode and end the socket.
-      gateway.receive(connection, isBinary ? data : new Uint8Array(0));
+      if (isBinary) gateway.receive(connection, data);
+      else gateway.refuse(connection, new StoreError('PROTOCOL_ERROR', 'frames are binary; this one is text'));
     });
     socket.on('pong', () => this.#heard.set(socket, performance.now()));
     socket.on('close', () => {

@@ -114,6 +114,11 @@ export class Gateway {
     }
   }
 
+  /** What came is no frame: the connection ends with the reason. */
+  refuse(connection: Connection, error: StoreError): void {
+    this.#drop(connection, error);
+  }
+
   /** The bell rang: answers, refusals, news of leadership, entries applied. */
   turn(): void {
     this.#writes.flush();

@@ -94,7 +94,17 @@ async function follow(context: Context, dir: string, from: readonly string[] | u
  */
 async function* ledgerOf(context: Context, urls: readonly string[], at: LedgerOptions): AsyncGenerator<LedgerFrame> {
   const { deadlineMs } = context;
-  const client = await context.deps.connect(urls, { deadlineMs, connectDeadlineMs: deadlineMs, followLeader: false });
+  const { signal } = context.deps;
+  const client = await context.deps.connect(urls, {
+    deadlineMs,
+    connectDeadlineMs: deadlineMs,
+    followLeader: false,
+    signal,
+    onEvent: (event) => {
+      if (event.kind === 'connected') context.note(`connected to ${event.node} (${event.url})`);
+      else if (event.kind === 'disconnected') context.note(`lost ${event.url}: ${event.reason}; connecting again`);
+    },
+  });
   try {
     yield* client.ledger(at);
   } finally {
