@@ -9,7 +9,7 @@
 import { compareBytes } from '../../core/base/bytes.ts';
 import type { Store, StoredValue } from '../../core/model/store.ts';
 import { type Revision, toIndex } from '../../core/base/position.ts';
-import { KIND_PUT, KIND_TOMBSTONE, type NodeRef, nodeBytes, Skiplist } from './skiplist.ts';
+import { KIND_PUT, KIND_TOMBSTONE, type NodeRef, Skiplist } from './skiplist.ts';
 
 const NO_VALUE = new Uint8Array(0);
 /** Above every revision. */
@@ -167,5 +167,3 @@ class ReverseCursor implements MemtableCursor {
     return undefined;
   }
 }
-
-export { nodeBytes };

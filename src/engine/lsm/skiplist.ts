@@ -80,11 +80,6 @@ export type VersionRef = number;
 export const KIND_TOMBSTONE = 0;
 export const KIND_PUT = 1;
 
-/** Bytes that a put of a new key takes, about (height at its mean, rounded up): for budgets. */
-export function nodeBytes(keyBytes: number, valueBytes: number): number {
-  return (TOWER + 2 + VALUE_AT) * 4 + ((keyBytes + 3) & ~3) + ((valueBytes + 3) & ~3);
-}
-
 export class Skiplist {
   readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array;

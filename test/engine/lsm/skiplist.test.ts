@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvariantViolation } from '../../../src/core/base/assert.ts';
 import { compareBytes } from '../../../src/core/base/bytes.ts';
-import { KIND_PUT, KIND_TOMBSTONE, nodeBytes, Skiplist } from '../../../src/engine/lsm/skiplist.ts';
+import { KIND_PUT, KIND_TOMBSTONE, Skiplist } from '../../../src/engine/lsm/skiplist.ts';
 import { below, forSeeds, pick, randomBytes } from '../../core/base/seeded.ts';
 
 const NONE = new Uint8Array(0);
@@ -204,20 +204,6 @@ describe('the arena', () => {
       }
     }
     expect(free - fits).toBeLessThan(overhead + 48);
-  });
-
-  test('takes about what nodeBytes says', () => {
-    const list = Skiplist.create(1024 * 1024);
-    let reckoned = list.usedBytes;
-    forSeeds(1, (random) => {
-      for (let i = 1; i <= 3000; i++) {
-        const [keyBytes, valueBytes] = [1 + below(random, 60), below(random, 100)];
-        list.insert(randomBytes(random, keyBytes), i, KIND_PUT, new Uint8Array(valueBytes), 0);
-        reckoned += nodeBytes(keyBytes, valueBytes);
-      }
-    });
-    expect(list.usedBytes).toBeLessThanOrEqual(reckoned);
-    expect(list.usedBytes).toBeGreaterThan(reckoned * 0.9);
   });
 
   test('is the same, byte for byte, after the same calls', () => {

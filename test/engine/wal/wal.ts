@@ -209,4 +209,3 @@ export function expectRefusal(disk: Disk, path: string, offset: number): void {
   expect(disk.list(DIR).map((name) => readBytes(disk, `${DIR}/${name}`))).toEqual(before);
 }
 
-export const NOTHING: Lsn = toLsn(0);
