@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import { ByteWriter } from '../../../src/core/base/bytes.ts';
 import type { Disk, DiskFile } from '../../../src/core/base/env.ts';
 import { isStoreError, type StoreError } from '../../../src/core/base/errors.ts';
-import { type Index, type Lsn, type Term, toIndex, toLsn, toTerm } from '../../../src/core/base/position.ts';
+import { type Index, type Lsn, type Term, toIndex, toTerm } from '../../../src/core/base/position.ts';
 import type { Entry, HardState } from '../../../src/core/raft/types.ts';
 import { Committer } from '../../../src/engine/wal/committer.ts';
 import { segmentName } from '../../../src/engine/wal/format.ts';
