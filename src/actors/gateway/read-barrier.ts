@@ -19,6 +19,8 @@ export interface BarrierWorld {
   /** Asks replication for a read index; the answer comes to `answer`. */
   readonly ask: (id: number) => void;
   readonly nowMs: () => number;
+  /** Number of the first round, another at every boot: an answer to the last boot's question must answer none. */
+  readonly firstId: number;
 }
 
 const ROUND_DEADLINE_MS = 300;
@@ -29,11 +31,12 @@ export class ReadBarrier<T extends Waiter> {
   #next: T[] = [];
   #round: { readonly id: number; readonly waiters: T[]; readonly askedMs: number } | undefined;
   #confirmed: T[] = [];
-  #nextId = 1;
+  #nextId: number;
   #notBeforeMs = 0;
 
   constructor(world: BarrierWorld) {
     this.#world = world;
+    this.#nextId = world.firstId >>> 0;
   }
 
   get waiting(): number {

@@ -29,6 +29,7 @@ export interface ReadsWorld {
   readonly replication: Bell;
   readonly toShipper: (message: ToShipper) => void;
   readonly cluster: string;
+  readonly origin: number;
   readonly monotonicMs: () => number;
   readonly status: () => object;
 }
@@ -75,7 +76,7 @@ export class Reads {
 
   constructor(world: ReadsWorld) {
     this.#world = world;
-    this.#barrier = new ReadBarrier({ ask: (id) => this.#ask(id), nowMs: world.monotonicMs });
+    this.#barrier = new ReadBarrier({ ask: (id) => this.#ask(id), nowMs: world.monotonicMs, firstId: world.origin });
   }
 
   get underWay(): number {

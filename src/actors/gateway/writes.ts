@@ -34,7 +34,7 @@ interface PendingWrite {
   readonly deadlineMs: number;
   readonly bytes: number;
   /** Term in which it was handed to a leader; 0 while nobody led (it is then held, not in doubt). */
-  readonly term: number;
+  term: number;
 }
 
 const WRITE_BYTES_MAX = 64 * 1024 * 1024;
@@ -46,7 +46,8 @@ export class Writes {
   readonly #world: WritesWorld;
   readonly #pending = new Map<number, PendingWrite>();
   #bytes = 0;
-  #nextToken = 1;
+  /** Begins where no earlier boot did: what peers still say of that one's tokens is not about ours. */
+  #nextToken: number;
   readonly #proposals = new ByteWriter(256 * 1024);
   /** Proposal frames that found no room: bounded by WRITE_BYTES_MAX. */
   #backlog: Uint8Array[] = [];
@@ -57,6 +58,7 @@ export class Writes {
 
   constructor(world: WritesWorld) {
     this.#world = world;
+    this.#nextToken = world.origin >>> 0;
     this.#proposals.u8(TO_REPLICATION.propose);
   }
 
@@ -143,7 +145,9 @@ export class Writes {
     this.#hasLeader = hasLeader;
     if (!isNew) return;
     for (const [token, write] of this.#pending) {
-      if (write.term === 0 || write.term === term) continue;
+      // What was held goes to this leader now.
+      if (write.term === 0) write.term = term;
+      if (write.term === term) continue;
       this.#settle(token);
       write.connection.fail(
         write.request,
