@@ -38,7 +38,9 @@ export class RawClient {
   /** Connected; nothing said yet. */
   static async dial(url: string, options: { readonly origin?: string } = {}): Promise<RawClient> {
     const client = new RawClient(url, options);
-    await until('the socket opens', () => client.socket.readyState === WebSocket.OPEN || client.closed !== undefined);
+    await until('the socket opens', () => client.socket.readyState === WebSocket.OPEN || client.closed !== undefined, {
+      everyMs: 1,
+    });
     if (client.closed !== undefined) throw client.failure ?? new Error(`closed with ${client.closed.code}`);
     return client;
   }
@@ -47,7 +49,7 @@ export class RawClient {
   static async open(url: string): Promise<RawClient> {
     const client = await RawClient.dial(url);
     client.socket.send(wire.encodeHello({ versionMin: 1, versionMax: 1, client: 'raw' }));
-    await until('the welcome', () => client.welcome);
+    await until('the welcome', () => client.welcome, { everyMs: 1 });
     return client;
   }
 
@@ -88,7 +90,7 @@ export class RawClient {
 
   /** The server ends the connection; gives its close code. */
   async end(withinMs = 10_000): Promise<number> {
-    const { code } = await until('the server closes', () => this.closed, { withinMs });
+    const { code } = await until('the server closes', () => this.closed, { withinMs, everyMs: 2 });
     return code;
   }
 
