@@ -19,10 +19,13 @@ interface Chunk {
 
 /** What a chunk costs beside its bytes. */
 const CHUNK_OVERHEAD_BYTES = 200;
+const NONE = new Uint8Array(0);
 
 export class LedgerWindow {
   readonly #bytesMax: number;
   #chunks: Chunk[] = [];
+  /** Place of the oldest chunk kept: those before it are let go together, so that an append moves nothing. */
+  #head = 0;
   #bytes = 0;
 
   constructor(bytesMax: number) {
@@ -31,7 +34,7 @@ export class LedgerWindow {
 
   /** The oldest revision kept; last + 1 when there is none. */
   get first(): Revision {
-    return this.#chunks[0]?.first ?? toIndex(1);
+    return this.#chunks[this.#head]?.first ?? toIndex(1);
   }
 
   get last(): Revision {
@@ -57,12 +60,18 @@ export class LedgerWindow {
     assert(this.#chunks.length === 0 || first === this.last + 1, 'a chunk follows the newest one');
     this.#chunks.push({ first: toIndex(first), last: toIndex(revision), bytes });
     this.#bytes += bytes.length + CHUNK_OVERHEAD_BYTES;
-    let drop = 0;
-    while (this.#bytes > this.#bytesMax && drop < this.#chunks.length - 1) {
-      this.#bytes -= (this.#chunks[drop]?.bytes.length ?? 0) + CHUNK_OVERHEAD_BYTES;
-      drop++;
+    this.#drop();
+  }
+
+  #drop(): void {
+    while (this.#bytes > this.#bytesMax && this.#head < this.#chunks.length - 1) {
+      const { first, last, bytes } = this.#chunks[this.#head] as Chunk;
+      this.#bytes -= bytes.length + CHUNK_OVERHEAD_BYTES;
+      this.#chunks[this.#head++] = { first, last, bytes: NONE };
     }
-    if (drop > 0) this.#chunks = this.#chunks.slice(drop);
+    if (this.#head * 2 <= this.#chunks.length) return;
+    this.#chunks = this.#chunks.slice(this.#head);
+    this.#head = 0;
   }
 
   /**
@@ -71,7 +80,7 @@ export class LedgerWindow {
    */
   read(from: Revision, bytesMax: number): { readonly bytes: Uint8Array; readonly last: Revision } | undefined {
     if (from < this.first || from > this.last) return undefined;
-    let low = 0;
+    let low = this.#head;
     let high = this.#chunks.length - 1;
     while (low < high) {
       const middle = (low + high) >>> 1;
