@@ -1,0 +1,328 @@
+import { describe, expect, test } from 'vitest';
+import { type FromShipper, Shipper, type Subscribe } from '../../src/actors/shipper.ts';
+import { ByteReader, ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
+import { toIndex } from '../../src/core/base/position.ts';
+import { type Change, decodeRecords, encodeRecord } from '../../src/core/model/ledger.ts';
+import { decodeEntry, FRAME, PART } from '../../src/core/wire/client.ts';
+import { Memtable } from '../../src/engine/lsm/memtable.ts';
+
+const MIB = 1024 * 1024;
+
+const put = (key: string, value = 'v'): Change => ({ kind: 'put', key: utf8(key), value: utf8(value), expiryMs: 0 });
+
+interface Part {
+  readonly sub: number;
+  readonly part: 'progress' | 'records' | 'hello' | 'begin' | 'entries' | 'end';
+  readonly revisions: number[];
+  readonly keys: string[];
+  readonly bytes: number;
+}
+
+/** A shipper, and the memtable's side of it played by the test. */
+class World {
+  readonly memtable = new Memtable(new SharedArrayBuffer(32 * MIB));
+  readonly shipper: Shipper;
+  readonly posted: FromShipper[] = [];
+  applied = 0;
+  timeMs = 0;
+
+  constructor(options: { readonly windowBytes?: number; readonly subscriptionsMax?: number } = {}) {
+    this.shipper = new Shipper({
+      memtable: this.memtable,
+      applied: () => this.applied,
+      timeMs: () => this.timeMs,
+      cluster: 'c',
+      node: 'n1',
+      windowBytes: options.windowBytes ?? MIB,
+      subscriptionsMax: options.subscriptionsMax ?? 10,
+      post: (message) => this.posted.push(message),
+    });
+  }
+
+  /** One revision is applied; its record comes now, or later with `ship`. */
+  write(changes: readonly Change[], ship = true): void {
+    const revision = toIndex(++this.applied);
+    this.timeMs = this.applied * 10;
+    for (const change of changes) {
+      if (change.kind === 'put') this.memtable.put(change.key, change.value, revision, 0);
+      else this.memtable.remove(change.key, revision);
+    }
+    const writer = new ByteWriter(64);
+    encodeRecord(writer, { revision, timeMs: this.timeMs, changes });
+    this.#records.push(writer.take());
+    if (ship) this.ship();
+  }
+
+  readonly #records: Uint8Array[] = [];
+
+  ship(): void {
+    for (const record of this.#records.splice(0)) this.shipper.append(record);
+    this.shipper.pumpAll();
+  }
+
+  subscribe(sub: number, options: Partial<Subscribe> = {}): void {
+    this.shipper.receive({
+      kind: 'subscribe',
+      sub,
+      request: sub,
+      mode: 'watch',
+      fromRevision: 1,
+      from: new Uint8Array(0),
+      to: new Uint8Array(0),
+      creditBytes: MIB,
+      ...options,
+    });
+  }
+
+  credit(sub: number, bytes: number): void {
+    this.shipper.receive({ kind: 'credit', sub, bytes });
+  }
+
+  /** Parts of one subscription so far. */
+  parts(sub: number): Part[] {
+    return this.posted.flatMap((message) => (message.kind === 'part' && message.sub === sub ? [decode(message)] : []));
+  }
+
+  revisions(sub: number): number[] {
+    return this.parts(sub).flatMap((part) => (part.part === 'records' ? part.revisions : []));
+  }
+
+  end(sub: number): (FromShipper & { kind: 'end' })['error'] | undefined {
+    for (const message of this.posted) if (message.kind === 'end' && message.sub === sub) return message.error;
+    return undefined;
+  }
+}
+
+function decode(message: FromShipper & { kind: 'part' }): Part {
+  const reader = new ByteReader(message.frame);
+  expect(reader.u8()).toBe(FRAME.stream);
+  expect(reader.varint()).toBe(message.sub);
+  const kind = reader.u8();
+  const part = { sub: message.sub, bytes: message.frame.length, revisions: [] as number[], keys: [] as string[] };
+  if (kind === PART.progress) return { ...part, part: 'progress', revisions: [reader.u64()] };
+  if (kind === PART.hello) return { ...part, part: 'hello', keys: [reader.string(), reader.string()] };
+  if (kind === PART.snapshotBegin) return { ...part, part: 'begin', revisions: [reader.u64()] };
+  if (kind === PART.snapshotEnd) return { ...part, part: 'end', revisions: [reader.u64()] };
+  if (kind === PART.snapshotEntries) {
+    while (reader.left > 0) {
+      const entry = decodeEntry(reader);
+      part.keys.push(Buffer.from(entry.key).toString());
+      part.revisions.push(entry.revision);
+    }
+    return { ...part, part: 'entries' };
+  }
+  expect(kind).toBe(PART.records);
+  for (const { revision, changes } of decodeRecords(reader.raw(reader.left))) {
+    part.revisions.push(revision);
+    part.keys.push(...changes.map((change) => Buffer.from(change.key).toString()));
+  }
+  return { ...part, part: 'records' };
+}
+
+const upTo = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+describe('watches', () => {
+  test('the first part says that the watch stands; then every revision that it wants, in order', () => {
+    const world = new World();
+    world.write([put('a')]);
+    world.subscribe(1, { fromRevision: 2 });
+    expect(world.parts(1)).toMatchObject([{ part: 'progress', revisions: [1] }]);
+    for (let i = 0; i < 5; i++) world.write([put('a')]);
+    expect(world.revisions(1)).toEqual([2, 3, 4, 5, 6]);
+  });
+
+  test('one from the past is fed from the window first, with no gap to what comes', () => {
+    const world = new World();
+    for (let i = 0; i < 5; i++) world.write([put('a')]);
+    world.subscribe(1, { fromRevision: 3 });
+    world.write([put('a')]);
+    expect(world.revisions(1)).toEqual([3, 4, 5, 6]);
+  });
+
+  test('one from the future waits for it', () => {
+    const world = new World();
+    world.subscribe(1, { fromRevision: 4 });
+    for (let i = 0; i < 6; i++) world.write([put('a')]);
+    expect(world.revisions(1)).toEqual([4, 5, 6]);
+    expect(world.end(1)).toBeUndefined();
+  });
+
+  test('a key or a prefix: nothing else of a revision comes, and no revision without', () => {
+    const world = new World();
+    world.subscribe(1, { from: utf8('b'), to: utf8('b\0') });
+    world.subscribe(2, { from: utf8('b'), to: utf8('c') });
+    world.subscribe(3, { from: utf8('c') });
+    world.write([put('a'), put('b'), put('b1'), put('c'), put('d')]);
+    world.write([put('a')]);
+    world.write([{ ...put('b'), kind: 'delete', value: new Uint8Array(0) }]);
+    const keys = (sub: number): string[] =>
+      world.parts(sub).flatMap((part) => (part.part === 'records' ? part.keys : []));
+    expect([1, 2, 3].map(keys)).toEqual([
+      ['b', 'b'],
+      ['b', 'b1', 'b'],
+      ['c', 'd'],
+    ]);
+    expect(world.revisions(1)).toEqual([1, 3]);
+  });
+
+  test('one that wants nothing of it is told how far it is, now and then', () => {
+    const world = new World();
+    world.subscribe(1, { from: utf8('x') });
+    for (let i = 0; i < 2_500; i++) world.write([put('a')]);
+    expect(world.parts(1)).toMatchObject([
+      { part: 'progress', revisions: [0] },
+      { part: 'progress', revisions: [1_000] },
+      { part: 'progress', revisions: [2_000] },
+    ]);
+  });
+
+  test('one that fell out of the window ends with the oldest revision there is', () => {
+    const world = new World({ windowBytes: 3_000 });
+    for (let i = 0; i < 100; i++) world.write([put('a', 'x'.repeat(100))]);
+    const oldest = world.shipper.window.first;
+    expect(oldest).toBeGreaterThan(50);
+    world.subscribe(1, { fromRevision: oldest - 1 });
+    expect(world.end(1)).toMatchObject({ code: 'COMPACTED', data: { oldestRevision: oldest } });
+    // It never stood: nothing was promised.
+    expect(world.parts(1)).toEqual([]);
+    world.subscribe(2, { fromRevision: oldest });
+    expect(world.revisions(2)).toEqual(upTo(oldest, 100));
+    expect(world.shipper.subscriptions).toBe(1);
+  });
+
+  test('after a restart, while the log is read again, an old position is not taken for a lost one', () => {
+    const world = new World();
+    world.subscribe(1, { fromRevision: 3 });
+    expect(world.end(1)).toBeUndefined();
+    for (let i = 0; i < 5; i++) world.write([put('a')]);
+    expect(world.revisions(1)).toEqual([3, 4, 5]);
+  });
+});
+
+describe('credit', () => {
+  test('without it nothing comes, however much there is; with it, no more than it says and one part', () => {
+    const world = new World();
+    world.subscribe(1, { creditBytes: 500 });
+    for (let i = 0; i < 1_000; i++) world.write([put('a', 'x'.repeat(50))]);
+    const sent = world.parts(1).reduce((sum, { bytes }) => sum + bytes, 0);
+    expect(sent).toBeGreaterThan(400);
+    expect(sent).toBeLessThan(1_000);
+    const before = world.posted.length;
+    world.write([put('a')]);
+    expect(world.posted).toHaveLength(before);
+    for (let i = 0; i < 400; i++) world.credit(1, 500);
+    expect(world.revisions(1)).toEqual(upTo(1, 1_001));
+  });
+
+  test('a slow reader costs the others nothing, and its place only', () => {
+    const world = new World({ windowBytes: 20_000 });
+    world.subscribe(1, { creditBytes: 1 });
+    world.subscribe(2);
+    for (let i = 0; i < 500; i++) world.write([put('a', 'x'.repeat(100))]);
+    expect(world.revisions(2)).toEqual(upTo(1, 500));
+    expect(world.shipper.window.bytes).toBeLessThanOrEqual(20_000);
+    // It learns at its next credit that it is too late.
+    expect(world.end(1)).toBeUndefined();
+    world.credit(1, 1_000);
+    expect(world.end(1)?.code).toBe('COMPACTED');
+  });
+
+  test('a cancelled one gets nothing more, and its credit is nobody’s', () => {
+    const world = new World();
+    world.subscribe(1);
+    world.write([put('a')]);
+    world.shipper.receive({ kind: 'cancel', sub: 1 });
+    world.credit(1, MIB);
+    world.write([put('a')]);
+    expect(world.revisions(1)).toEqual([1]);
+    expect(world.shipper.subscriptions).toBe(0);
+  });
+
+  test('more subscriptions than a node serves are refused; one that ends makes room', () => {
+    const world = new World({ subscriptionsMax: 2 });
+    for (const sub of [1, 2, 3]) world.subscribe(sub);
+    expect(world.end(3)).toMatchObject({ code: 'OVERLOADED', data: { limit: 2 } });
+    expect(world.shipper.subscriptions).toBe(2);
+    world.shipper.receive({ kind: 'cancel', sub: 1 });
+    world.subscribe(4);
+    expect(world.end(4)).toBeUndefined();
+  });
+});
+
+describe('replicas', () => {
+  const shape = (parts: readonly Part[]): string[] => parts.map(({ part }) => part);
+
+  test('a new one of a young store gets a hello and every record, also those that changed nothing', () => {
+    const world = new World();
+    world.write([]);
+    world.write([put('a')]);
+    world.subscribe(1, { mode: 'ledger' });
+    world.write([]);
+    expect(shape(world.parts(1))[0]).toBe('hello');
+    expect(world.parts(1)[0]?.keys).toEqual(['c', 'n1']);
+    expect(world.revisions(1)).toEqual([1, 2, 3]);
+  });
+
+  test('one that is too far behind gets the state of one revision, and every record behind it', () => {
+    const world = new World({ windowBytes: 5_000 });
+    const keys = Array.from({ length: 300 }, (_, i) => `k${String(i).padStart(3, '0')}`);
+    for (const key of keys) world.write([put(key, 'x'.repeat(1_000))]);
+    world.subscribe(1, { mode: 'ledger', fromRevision: 1, creditBytes: 1 });
+    expect(shape(world.parts(1))).toEqual(['hello']);
+    // While the snapshot goes out part by part, more is written: over old keys and new.
+    let written = 0;
+    for (let i = 0; i < 2_000 && !shape(world.parts(1)).includes('end'); i++) {
+      world.credit(1, 20_000);
+      if (i % 2 === 0) {
+        world.write([put('k000', `new ${i}`), put(`z${i}`)]);
+        written++;
+      }
+    }
+    const parts = world.parts(1);
+    const begin = parts.find(({ part }) => part === 'begin')?.revisions[0];
+    expect(begin).toBe(300);
+    const entries = parts.filter(({ part }) => part === 'entries');
+    expect(entries.flatMap((part) => part.keys)).toEqual(keys);
+    expect(Math.max(...entries.flatMap((part) => part.revisions))).toBeLessThanOrEqual(300);
+    expect(parts.find(({ part }) => part === 'end')?.revisions).toEqual([300]);
+    expect(written).toBeGreaterThan(0);
+    world.credit(1, MIB);
+    world.write([put('last')]);
+    expect(world.revisions(1)).toEqual(upTo(301, world.applied));
+  });
+
+  test('one that falls behind during its snapshot gets another, and no gap', () => {
+    const world = new World({ windowBytes: 3_000 });
+    for (let i = 0; i < 100; i++) world.write([put(`k${i}`, 'x'.repeat(5_000))]);
+    world.subscribe(1, { mode: 'ledger', fromRevision: 1, creditBytes: 30 });
+    for (let i = 0; i < 40; i++) {
+      world.credit(1, 30_000);
+      for (let j = 0; j < 5; j++) world.write([put('hot', 'x'.repeat(1_000))]);
+    }
+    world.credit(1, 16 * MIB);
+    const parts = world.parts(1);
+    expect(shape(parts).filter((part) => part === 'begin').length).toBeGreaterThanOrEqual(2);
+    // Whatever it was given, each part continues what came before it.
+    let at = 0;
+    for (const { part, revisions } of parts) {
+      if (part === 'end') at = revisions[0] ?? 0;
+      if (part !== 'records') continue;
+      expect(revisions).toEqual(upTo(at + 1, revisions.at(-1) ?? 0));
+      at = revisions.at(-1) ?? 0;
+    }
+    expect(at).toBe(world.applied);
+  });
+
+  test('a snapshot of more than its records tell yet goes on with the first that was not in it', () => {
+    const world = new World({ windowBytes: 2_000 });
+    for (let i = 0; i < 50; i++) world.write([put(`k${i}`, 'x'.repeat(100))]);
+    // Applied, and their records still on the way.
+    world.write([put('early')], false);
+    world.write([put('early2')], false);
+    world.subscribe(1, { mode: 'ledger', fromRevision: 1 });
+    expect(world.parts(1).find(({ part }) => part === 'end')?.revisions).toEqual([52]);
+    world.ship();
+    world.write([put('next')]);
+    expect(world.revisions(1)).toEqual([53]);
+  });
+});
