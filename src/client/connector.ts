@@ -34,12 +34,16 @@ const WELCOME_DEADLINE_MS = 3_000;
 const RETRY_MS_MIN = 10;
 const RETRY_MS_MAX = 1_000;
 const AVOID_MS = 3_000;
+/** Nodes that each say that another leads: after so many the client stays, and they forward. */
+const FOLLOWS_MAX = 3;
 
 export class Connector {
   readonly #options: ConnectorOptions;
   readonly #urls: string[];
   readonly #avoidUntil = new Map<string, number>();
   #preferred: string | undefined;
+  /** Moves towards the leader since the last connection that was of use. */
+  #follows = 0;
   #next: number;
   #attempts = 0;
   #transport: Transport | undefined;
@@ -123,7 +127,9 @@ export class Connector {
       });
     } catch (error) {
       clearTimeout(this.#timer);
-      this.#options.onFatal(error instanceof StoreError ? error : new StoreError('INTERNAL', String(error)));
+      // A URL that a node gave, for its leader, is not the caller's fault.
+      if (!this.#urls.includes(url)) this.#lost(url, String(error));
+      else this.#options.onFatal(error instanceof StoreError ? error : new StoreError('INTERNAL', String(error)));
     }
   }
 
@@ -134,7 +140,8 @@ export class Connector {
       if (type === wire.FRAME.goodbye) this.#goodbye(url, wire.decodeGoodbye(reader));
       else if (type === wire.FRAME.notice) this.#leaderIs(reader.string(), reader.string());
       else if (this.#isReady) this.#options.onFrame(type, reader);
-      else this.#welcome(url, wire.decodeWelcome(reader));
+      else if (type === wire.FRAME.welcome) this.#welcome(url, wire.decodeWelcome(reader));
+      else throw new StoreError('PROTOCOL_ERROR', `a frame of type ${type} before the welcome`);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       this.#lost(url, `${error.code}: ${error.message}`);
@@ -143,15 +150,20 @@ export class Connector {
 
   #welcome(url: string, welcome: wire.Welcome): void {
     clearTimeout(this.#timer);
-    if (welcome.leader !== welcome.node && this.#moveTo(welcome.leaderUrl)) return;
+    if (welcome.leader !== welcome.node && this.#follows < FOLLOWS_MAX && this.#moveTo(welcome.leaderUrl)) {
+      this.#follows++;
+      return;
+    }
     this.#isReady = true;
+    this.#follows = 0;
     this.#attempts = 0;
     this.#options.onEvent({ kind: 'connected', url, node: welcome.node });
     this.#options.onConnected(welcome);
   }
 
   #goodbye(url: string, error: StoreError): void {
-    if (error.code === 'PROTOCOL_VERSION' && (this.#options.pinned || this.#urls.length === 1)) {
+    const isOnlyOne = this.#urls.length === 1 && this.#urls[0] === url;
+    if (error.code === 'PROTOCOL_VERSION' && (this.#options.pinned || isOnlyOne)) {
       this.close();
       this.#options.onFatal(error);
       return;

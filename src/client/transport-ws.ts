@@ -8,6 +8,8 @@ import { StoreError } from '../core/base/errors.ts';
 import type { Dial } from './transport.ts';
 
 const HANDSHAKE_MS = 3_000;
+/** How long a server may take to answer a close: a process that wants to end does not wait for it any longer. */
+const CLOSE_MS = 1_000;
 
 export const dialWs: Dial = (url, events) => {
   let socket: WebSocket;
@@ -45,8 +47,10 @@ export const dialWs: Dial = (url, events) => {
       return socket.bufferedAmount;
     },
     close: () => {
-      if (socket.readyState === WebSocket.OPEN) socket.close();
-      else socket.terminate();
+      if (socket.readyState === WebSocket.OPEN) {
+        socket.close();
+        setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+      } else socket.terminate();
       close('closed by the client');
     },
   };
