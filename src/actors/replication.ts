@@ -9,9 +9,7 @@
  * applied, and the node whose client asked recognises its own. What cannot be proposed is refused by token, and
  * a refusal means that nothing happened.
  *
- * Invariants:
- *  - records are handed to the WAL in the order of their persists; persist `seq` is synced once the LSN of its
- *    last record is;
+ * Invariant:
  *  - committed entries are handed to the memtable in index order, each once.
  *
  * On the put path: stops 3 and 6 of 9. From gateway; to wal-committer and the peers; then to memtable.
@@ -20,16 +18,17 @@ import { assert } from '../core/base/assert.ts';
 import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
 import type { Clock } from '../core/base/env.ts';
 import type { ErrorCode } from '../core/base/errors.ts';
+import { toIndex } from '../core/base/position.ts';
 import { encodeClock, stampTime } from '../core/model/commands.ts';
 import { resultCode } from '../core/model/machine.ts';
 import type { Raft } from '../core/raft/raft.ts';
-import type { Entry, Message, NodeId, Persist, Ready } from '../core/raft/types.ts';
+import type { Entry, Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
-import { encodePersist } from '../engine/wal/payload.ts';
 import { MeshOutbox, type Transport } from './mesh-outbox.ts';
 import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
-import type { RingReader, RingWriter } from './runtime/ring.ts';
+import { drain, type RingReader, type RingWriter } from './runtime/ring.ts';
 import { leaderNumber, type Shared } from './shared.ts';
+import { WalOutbox } from './wal-outbox.ts';
 
 export interface ReplicationWorld {
   readonly raft: Raft;
@@ -51,8 +50,6 @@ export interface ReplicationWorld {
   readonly clockEveryMs: number;
 }
 
-/** Entries in one WAL record, so that a record fits in a ring with room to spare. */
-const RECORD_BYTES_MAX = 1024 * 1024;
 /** Kept free in the ring to the memtable: the largest entry (4 MiB and a little), and as much skipped at its end. */
 const APPLY_ROOM_BYTES = 10 * 1024 * 1024;
 const APPLY_FRAME_BYTES = 512 * 1024;
@@ -71,14 +68,8 @@ export class Replication {
   readonly #encode = new ByteWriter(256 * 1024);
   readonly #outbox: MeshOutbox;
 
-  /** LSN that the next record will get, but for the closing marks that the committer puts in between (`walMarks`). */
-  #nextLsn: number;
-  /** LSN of the last record of each persist not yet synced; counted as #nextLsn is. */
-  #persistLsns: { seq: number; lsn: number }[] = [];
-  #syncedSeq = 0;
+  readonly #wal: WalOutbox;
   #promised: Promised[] = [];
-  /** Records that did not fit in the ring: bounded by what the core lets be uncommitted or in flight. */
-  #recordBacklog: Uint8Array[] = [];
   #gatewayBacklog: Uint8Array[] = [];
 
   /** Commands waiting for somebody to lead. */
@@ -95,7 +86,7 @@ export class Replication {
   constructor(world: ReplicationWorld) {
     this.#world = world;
     this.#raft = world.raft;
-    this.#nextLsn = world.lastLsn + 1;
+    this.#wal = new WalOutbox(world.shared, world.records, world.lastLsn);
     this.#outbox = new MeshOutbox({
       transport: world.transport,
       onSent: (messages, bytes) => {
@@ -112,7 +103,7 @@ export class Replication {
   /** Whatever rang the bell: commands from the gateway, a sync, room in a ring. Ends with `flush`. */
   turn(): void {
     this.#takeInbox();
-    this.#takeSyncs();
+    if (this.#wal.takeSyncs()) this.#raft.persisted(this.#wal.syncedSeq);
     this.flush();
   }
 
@@ -174,6 +165,16 @@ export class Replication {
     this.#publish();
   }
 
+  /** True while followers could apply more than they were told: call `tellCommits` when no append went by soon. */
+  get hasUntoldCommit(): boolean {
+    return this.#raft.hasUntoldCommit;
+  }
+
+  tellCommits(): void {
+    this.#raft.tellCommits();
+    this.flush();
+  }
+
   /** Bytes of entries that may be handed to the memtable now; none when that is 0 or less. */
   #applyRoom(): number {
     return this.#world.committed.freeBytes - APPLY_ROOM_BYTES;
@@ -190,7 +191,10 @@ export class Replication {
   }
 
   #handOn(ready: Ready): void {
-    if (ready.persist !== undefined) this.#persist(ready.persist);
+    if (ready.persist !== undefined) {
+      this.#wal.write(ready.persist);
+      this.#lastAppendMs = this.#world.clock.monotonicMs();
+    }
     for (const message of ready.send) this.#outbox.post(message.to, { kind: 'raft', message });
     if (ready.sendOnceSynced.length > 0) {
       this.#promised.push({ after: ready.promisedAfter, messages: ready.sendOnceSynced });
@@ -199,63 +203,12 @@ export class Replication {
     for (const read of ready.reads) this.#answerRead(read.id, read.index ?? 0);
   }
 
-  // ── to the WAL ────────────────────────────────────────────────────────────────────────────────────────────
-
-  #persist(persist: Persist): void {
-    let from = 0;
-    do {
-      let bytes = 0;
-      let to = from;
-      while (to < persist.entries.length && (to === from || bytes < RECORD_BYTES_MAX)) {
-        bytes += persist.entries[to]?.data.length ?? 0;
-        to++;
-      }
-      // The commit index is noted with the last part, when all it may name has been written.
-      const isLast = to === persist.entries.length;
-      const commit = isLast ? persist.hardState.commit : (0 as Persist['hardState']['commit']);
-      this.#encode.reset();
-      encodePersist(this.#encode, {
-        seq: persist.seq,
-        hardState: { ...persist.hardState, commit },
-        revertFrom: from === 0 ? persist.revertFrom : undefined,
-        entries: persist.entries.slice(from, to),
-      });
-      this.#writeRecord(this.#encode.view());
-      from = to;
-    } while (from < persist.entries.length);
-    this.#persistLsns.push({ seq: persist.seq, lsn: this.#nextLsn - 1 });
-    this.#world.shared.bell('wal-committer').ring();
-    this.#lastAppendMs = this.#world.clock.monotonicMs();
-  }
-
-  #writeRecord(record: Uint8Array): void {
-    this.#nextLsn++;
-    if (this.#recordBacklog.length > 0 || !this.#world.records.write(record)) {
-      this.#recordBacklog.push(record.slice());
-    }
-  }
-
-  #takeSyncs(): void {
-    const { shared } = this.#world;
-    // In this order: a mark that is synced was counted before. One counted too early makes us wait, and no more.
-    const synced = shared.get('syncedLsn') - shared.get('walMarks');
-    let count = 0;
-    for (const persist of this.#persistLsns) {
-      if (persist.lsn > synced) break;
-      this.#syncedSeq = persist.seq;
-      count++;
-    }
-    if (count === 0) return;
-    this.#persistLsns = this.#persistLsns.slice(count);
-    this.#raft.persisted(this.#syncedSeq);
-  }
-
   /** Lets go of promises whose persist is synced. True when some were addressed to this node. */
   #releasePromises(): boolean {
     let steppedOwn = false;
     let count = 0;
     for (const { after, messages } of this.#promised) {
-      if (after > this.#syncedSeq) break;
+      if (after > this.#wal.syncedSeq) break;
       for (const message of messages) {
         if (message.to === this.#raft.id) {
           this.#raft.step(message);
@@ -341,7 +294,11 @@ export class Replication {
     if (commands.length === 0) return;
     this.#world.shared.add('proposals', commands.length);
     const refused = this.#propose(commands);
-    if (refused === undefined) return;
+    if (refused === undefined) {
+      // Their clients are answered there, when the entries are applied there.
+      this.#raft.awaitCommit(from, this.#raft.log.last);
+      return;
+    }
     this.#outbox.post(from, { kind: 'refused', code: resultCode(refused), tokens: commands.map(tokenOf) });
   }
 
@@ -372,7 +329,10 @@ export class Replication {
 
   #replyRead(read: { from: NodeId | undefined; id: number }, index: number): void {
     if (read.from === undefined) this.#tellRead(read.id, index);
-    else this.#outbox.post(read.from, { kind: 'readIndexReply', id: read.id, index });
+    else {
+      this.#raft.awaitCommit(read.from, toIndex(index));
+      this.#outbox.post(read.from, { kind: 'readIndexReply', id: read.id, index });
+    }
   }
 
   #tellRead(id: number, index: number): void {
@@ -401,11 +361,8 @@ export class Replication {
   }
 
   #sendBacklogs(): void {
-    const { records, toGateway, shared } = this.#world;
-    if (this.#recordBacklog.length > 0) {
-      this.#recordBacklog = drain(this.#recordBacklog, records);
-      shared.bell('wal-committer').ring();
-    }
+    const { toGateway, shared } = this.#world;
+    this.#wal.sendBacklog();
     if (this.#gatewayBacklog.length > 0) {
       this.#gatewayBacklog = drain(this.#gatewayBacklog, toGateway);
       shared.bell('gateway').ring();
@@ -447,7 +404,7 @@ export class Replication {
       leader: this.#raft.leader,
       held: this.#held.length,
       reads: this.#reads.size,
-      recordBacklog: this.#recordBacklog.length,
+      recordBacklog: this.#wal.backlog,
     };
   }
 }
@@ -455,11 +412,4 @@ export class Replication {
 /** A command's token: bytes 17..21 of its header (core/model/commands.ts). */
 function tokenOf(command: Uint8Array): number {
   return new DataView(command.buffer, command.byteOffset, command.byteLength).getUint32(17, true);
-}
-
-/** Writes frames while there is room; returns the rest. */
-function drain(frames: readonly Uint8Array[], ring: RingWriter): Uint8Array[] {
-  let count = 0;
-  while (count < frames.length && ring.write(frames[count] as Uint8Array)) count++;
-  return frames.slice(count);
 }

@@ -42,6 +42,7 @@ export interface ReplicationStarted {
 }
 
 const TICKS_PER_HEARTBEAT = 4;
+const TELL_COMMIT_MS = 2;
 const MIB = 1024 * 1024;
 
 export const url: string = import.meta.url;
@@ -87,7 +88,17 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     setImmediate(() => {
       flushPlanned = false;
       guard(() => replication.turn());
+      planCommits();
     });
+  };
+  let commitTimer: NodeJS.Timeout | undefined;
+  /** The next append tells followers what is committed; without one in a moment, they are told by a message. */
+  const planCommits = (): void => {
+    if (commitTimer !== undefined || !replication.hasUntoldCommit) return;
+    commitTimer = setTimeout(() => {
+      commitTimer = undefined;
+      guard(() => replication.tellCommits());
+    }, TELL_COMMIT_MS);
   };
   const mesh = new Mesh({
     cluster: args.cluster,
@@ -144,11 +155,13 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const loop = listen(shared.bell('replication'), () => {
     takePlaces();
     replication.turn();
+    planCommits();
   });
   const ticker = setInterval(() => guard(() => replication.tick()), tickMs);
 
   const stop = async (): Promise<void> => {
     clearInterval(ticker);
+    clearTimeout(commitTimer);
     mesh.close();
     await loop.stop();
     reader.close();

@@ -74,6 +74,7 @@ class Chaos {
         uncommittedBytesMax: among(200, 2000),
       },
     });
+    this.#cluster.tellsCommits = seed % 2 === 0;
     this.#cluster.applyBytesMax = among(1, 100, Number.POSITIVE_INFINITY);
     for (const { disk } of this.#cluster.nodes) disk.readCountMax = among(1, 3, 1000);
     this.#reorder = among(0, 0.1, 0.5);

@@ -152,9 +152,13 @@ export class RaftCluster {
 
   // ── what may happen to a node ─────────────────────────────────────────────────────────────────────────────
 
+  /** A driver whose moment of waiting for an append to carry the commit is always over. */
+  tellsCommits = true;
+
   /** One turn of the driver. */
   turn(node: RaftNode): Ready | undefined {
     if (node.raft === undefined) return undefined;
+    if (this.tellsCommits) node.raft.tellCommits();
     const ready = node.raft.ready(this.applyBytesMax);
     if (ready.persist !== undefined) {
       this.note(`persist ${node.id} ${ready.persist.seq} ${ready.persist.revertFrom} ${ready.persist.entries.length}`);

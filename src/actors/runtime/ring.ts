@@ -92,3 +92,10 @@ export class RingReader extends Ring {
     Atomics.store(this.words, READ, this.#next);
   }
 }
+
+/** Writes frames while there is room; returns the rest. */
+export function drain(frames: readonly Uint8Array[], ring: RingWriter): Uint8Array[] {
+  let count = 0;
+  while (count < frames.length && ring.write(frames[count] as Uint8Array)) count++;
+  return frames.slice(count);
+}

@@ -26,6 +26,8 @@ export class Leadership {
   readonly #options: LeadershipOptions;
   readonly #progress = new Map<NodeId, Progress>();
   readonly reads: ReadQueue;
+  /** Tell every follower what is committed with the next appends, also where nobody waits for it. */
+  #tellsCommits = false;
 
   constructor(options: LeadershipOptions, reads: ReadQueue) {
     this.#options = options;
@@ -69,9 +71,34 @@ export class Leadership {
     }
   }
 
-  /** Sends every follower what it lacks and may be sent; else, how far the log is committed. */
+  /** Someone at `peer` waits for the entry at `index`. */
+  awaitCommit(peer: NodeId, index: Index): void {
+    const progress = this.#progress.get(peer);
+    if (progress !== undefined && progress.awaitedCommit < index) progress.awaitedCommit = index;
+  }
+
+  /** Does a follower not know yet of a commit that it could apply? */
+  get hasUntoldCommit(): boolean {
+    for (const progress of this.#progress.values()) if (this.#isUntold(progress)) return true;
+    return false;
+  }
+
+  tellCommits(): void {
+    this.#tellsCommits = true;
+  }
+
+  /**
+   * Sends every follower what it lacks and may be sent. How far the log is committed goes with that; alone it
+   * goes only to who waits for it, or when it is to be told: a message of its own for each commit would double
+   * what a lone write costs.
+   */
   sendAppends(): void {
     for (const [peer, progress] of this.#progress) this.#sendTo(peer, progress);
+    this.#tellsCommits = false;
+  }
+
+  #isUntold(progress: Progress): boolean {
+    return this.#options.log.committed > progress.toldCommit && progress.match > progress.toldCommit;
   }
 
   #sendTo(to: NodeId, progress: Progress): void {
@@ -87,7 +114,7 @@ export class Leadership {
       sentEntries = true;
     }
     if (sentEntries) progress.toldCommit = committed;
-    else if (committed > progress.toldCommit && progress.match > progress.toldCommit) {
+    else if (this.#isUntold(progress) && (this.#tellsCommits || progress.toldCommit < progress.awaitedCommit)) {
       const commit = committed < progress.match ? committed : progress.match;
       send({ kind: 'commit', from, to, term, commit });
       progress.toldCommit = commit;

@@ -21,6 +21,8 @@ export class Progress {
   readRound = 0;
   /** The commit index last told to this peer. */
   toldCommit: Index = toIndex(0);
+  /** Somebody there waits for a commit up to here: it is told as soon as it is known. */
+  awaitedCommit: Index = toIndex(0);
 
   readonly #messagesMax: number;
   readonly #bytesMax: number;

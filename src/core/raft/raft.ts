@@ -23,10 +23,10 @@
  *  - the leader counts itself only up to `log.stable`.
  */
 import { assert, must, unreachable } from '../base/assert.ts';
-import type { Random } from '../base/env.ts';
 import { type Index, plus, type Term, toIndex, toTerm } from '../base/position.ts';
 import { Leadership } from './leadership.ts';
-import { type LogSource, RaftLog, type TermRun } from './log.ts';
+import { RaftLog } from './log.ts';
+import type { RaftOptions } from './options.ts';
 import { Persists } from './persists.ts';
 import type { Progress } from './progress.ts';
 import { ReadQueue } from './reads.ts';
@@ -43,29 +43,9 @@ import {
 /** Before the first index: "no place". */
 const NOWHERE = toIndex(0);
 
-export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
+export type { RaftOptions } from './options.ts';
 
-export interface RaftOptions {
-  readonly id: NodeId;
-  /** All voters, this node included. */
-  readonly voters: readonly NodeId[];
-  /** Ticks without a leader before standing; each wait is drawn from [1, 2) times this. */
-  readonly electionTicks: number;
-  readonly heartbeatTicks: number;
-  readonly random: Random;
-  readonly hardState: HardState;
-  readonly lastIndex: Index;
-  readonly runs: readonly TermRun[];
-  readonly source: LogSource;
-  readonly cacheBytesMax: number;
-  /** Bytes of entries in one append. */
-  readonly appendBytesMax: number;
-  /** Appends under way per follower. */
-  readonly inflightMessagesMax: number;
-  readonly inflightBytesMax: number;
-  /** Proposals are refused past this many bytes uncommitted, or unsynced here: memory must not grow for ever. */
-  readonly uncommittedBytesMax: number;
-}
+export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader';
 
 export class Raft {
   readonly id: NodeId;
@@ -144,6 +124,7 @@ export class Raft {
         return;
       }
     }
+    this.#leadership?.tellCommits();
     if (++this.#heartbeatElapsed < this.#options.heartbeatTicks) return;
     this.#heartbeatElapsed = 0;
     this.#leadership?.heartbeat();
@@ -186,6 +167,21 @@ export class Raft {
     if (this.role !== 'leader') return false;
     this.#reads.ask(id);
     return true;
+  }
+
+  /** Someone at `peer` waits for the entry at `index` to be committed (a proposal that came from there). */
+  awaitCommit(peer: NodeId, index: Index): void {
+    this.#leadership?.awaitCommit(peer, index);
+  }
+
+  /** True while a follower could apply more than it was told is committed. See `tellCommits`. */
+  get hasUntoldCommit(): boolean {
+    return this.#leadership?.hasUntoldCommit ?? false;
+  }
+
+  /** Has the next Ready tell followers what is committed; a tick does so too. */
+  tellCommits(): void {
+    this.#leadership?.tellCommits();
   }
 
   /** The channel to `peer` was broken: what was under way may be lost. */

@@ -88,11 +88,12 @@ export class Link {
       socket.send(hello.take());
       this.#heardMs = performance.now();
       this.#isOpen = true;
-      this.#backoff.reset();
       this.#options.onOpen();
     });
     socket.on('pong', () => {
       this.#heardMs = performance.now();
+      // It lasted: a peer that refuses us closes before the first ping.
+      this.#backoff.reset();
     });
     socket.on('error', (error) => {
       reason = error.message;

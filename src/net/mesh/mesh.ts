@@ -31,6 +31,8 @@ export interface MeshOptions {
 }
 
 const HELLO_DEADLINE_MS = 5_000;
+/** How long who was refused may take to close. */
+const CLOSE_MS = 1_000;
 const FRAME_BYTES_MAX = 16 * 1024 * 1024;
 /** Four sockets per peer are in order (two, and two that replace them); the rest is somebody else's mistake. */
 const SOCKETS_PER_PEER = 8;
@@ -110,7 +112,13 @@ export class Mesh implements Transport {
   #accept(socket: WebSocket): void {
     let from: string | undefined;
     let heardMs = performance.now();
-    const deadline = setTimeout(() => socket.close(1002, 'no hello'), HELLO_DEADLINE_MS);
+    let isRefused = false;
+    const refuse = (reason: string): void => {
+      isRefused = true;
+      socket.close(1002, closeReason(reason));
+      setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+    };
+    const deadline = setTimeout(() => refuse('no hello'), HELLO_DEADLINE_MS);
     // A peer pings; one that is silent for long is gone without a word.
     const watchdog = setInterval(() => {
       if (performance.now() - heardMs > 2 * SILENCE_MS_MAX) socket.terminate();
@@ -121,6 +129,8 @@ export class Mesh implements Transport {
     socket.on('error', (error) => this.#options.log('warn', 'mesh.socket', { peer: from, message: error.message }));
     socket.on('message', (data: Buffer, isBinary) => {
       heardMs = performance.now();
+      // What was under way when it was refused.
+      if (isRefused) return;
       try {
         if (!isBinary) throw new StoreError('PROTOCOL_ERROR', 'mesh messages are binary');
         if (from === undefined) {
@@ -130,7 +140,7 @@ export class Mesh implements Transport {
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
         this.#options.log('warn', 'mesh.refused', { peer: from, code: error.code, message: error.message });
-        socket.close(1002, error.message.slice(0, 120));
+        refuse(error.message);
       }
     });
     socket.on('close', () => {
@@ -159,6 +169,11 @@ export class Mesh implements Transport {
     this.#inbound.set(hello.from, count);
     return hello.from;
   }
+}
+
+/** At most 123 bytes of UTF-8 may stand in a close frame; what a stranger sent may be in the text. */
+function closeReason(text: string): string {
+  return text.replace(/[^ -~]/g, '?').slice(0, 120);
 }
 
 /** The batch without its checksum, if that is right. */

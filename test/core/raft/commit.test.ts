@@ -2,6 +2,7 @@
  * What is committed, and when: by a quorum of disks, and only through an entry of the leader's own term.
  */
 import { describe, expect, test } from 'vitest';
+import { toIndex } from '../../../src/core/base/position.ts';
 import { RaftCluster } from '../../support/raft-cluster.ts';
 
 describe('commit', () => {
@@ -81,7 +82,39 @@ describe('commit', () => {
     expect(cluster.node('n1').applied).toHaveLength(2);
   });
 
-  test('followers learn of a commit at once, without waiting for a heartbeat or the next append', () => {
+  test('a commit waits for the next append, or until it is to be told, or for a tick', () => {
+    const cluster = new RaftCluster({ size: 3 });
+    cluster.elect('n1');
+    cluster.tellsCommits = false;
+    const committed = (): (number | undefined)[] => cluster.nodes.map(({ raft }) => raft?.log.committed);
+    cluster.propose('n1', 'x');
+    cluster.settle();
+    expect(committed()).toEqual([2, 1, 1]);
+    expect(cluster.raft('n1').hasUntoldCommit).toBe(true);
+    cluster.propose('n1', 'y');
+    cluster.settle();
+    expect(committed()).toEqual([3, 2, 2]);
+    cluster.raft('n1').tellCommits();
+    cluster.settle();
+    expect(committed()).toEqual([3, 3, 3]);
+    expect(cluster.raft('n1').hasUntoldCommit).toBe(false);
+    cluster.propose('n1', 'z');
+    cluster.settle();
+    cluster.pass(1);
+    expect(committed()).toEqual([4, 4, 4]);
+  });
+
+  test('a commit that somebody at a follower waits for is told there at once, and there only', () => {
+    const cluster = new RaftCluster({ size: 3 });
+    cluster.elect('n1');
+    cluster.tellsCommits = false;
+    cluster.propose('n1', 'x');
+    cluster.raft('n1').awaitCommit('n2', toIndex(2));
+    cluster.settle();
+    expect(cluster.nodes.map(({ raft }) => raft?.log.committed)).toEqual([2, 2, 1]);
+  });
+
+  test('followers that are told of a commit need no heartbeat and no next append', () => {
     const cluster = new RaftCluster({ size: 3 });
     cluster.elect('n1');
     cluster.propose('n1', 'x');

@@ -1,0 +1,29 @@
+/**
+ * What a Raft node is given: who it is, what its disk proves, how patient it is, and how much may be under way.
+ */
+import type { Random } from '../base/env.ts';
+import type { Index } from '../base/position.ts';
+import type { LogSource, TermRun } from './log.ts';
+import type { HardState, NodeId } from './types.ts';
+
+export interface RaftOptions {
+  readonly id: NodeId;
+  /** All voters, this node included. */
+  readonly voters: readonly NodeId[];
+  /** Ticks without a leader before standing; each wait is drawn from [1, 2) times this. */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  readonly random: Random;
+  readonly hardState: HardState;
+  readonly lastIndex: Index;
+  readonly runs: readonly TermRun[];
+  readonly source: LogSource;
+  readonly cacheBytesMax: number;
+  /** Bytes of entries in one append. */
+  readonly appendBytesMax: number;
+  /** Appends under way per follower. */
+  readonly inflightMessagesMax: number;
+  readonly inflightBytesMax: number;
+  /** Proposals are refused past this many bytes uncommitted, or unsynced here: memory must not grow for ever. */
+  readonly uncommittedBytesMax: number;
+}
