@@ -28,7 +28,7 @@ beforeAll(async () => {
   pids = cluster.ids.map((id) => cluster.run(id).pid);
   ({ term } = await cluster.status(target));
 });
-afterAll(() => cluster.close());
+afterAll(() => cluster?.close());
 
 /** After each maltreatment: the same processes, the same leader, and they serve. */
 afterEach(async () => {

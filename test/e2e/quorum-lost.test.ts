@@ -11,7 +11,7 @@ let revision = 0;
 beforeAll(async () => {
   cluster = await TestCluster.start();
 });
-afterAll(() => cluster.close());
+afterAll(() => cluster?.close());
 
 /** The error of `call` and how long it took. */
 async function failure(call: () => Promise<unknown>): Promise<{ readonly error: StoreError; readonly ms: number }> {

@@ -10,7 +10,7 @@ let cluster: TestCluster;
 beforeAll(async () => {
   cluster = await TestCluster.start();
 });
-afterAll(() => cluster.close());
+afterAll(() => cluster?.close());
 
 const ok = (reply: Reply): ReplyOk => {
   if (reply.error !== undefined) throw reply.error;
