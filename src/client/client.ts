@@ -25,10 +25,10 @@ import type * as api from './types.ts';
 const DEADLINE_MS = 10_000;
 const IN_FLIGHT_MAX = 1024;
 const CLOSE_MS = 2_000;
-/** With something to wait for: silence after which the server is asked, and after which it is given up. */
-const ASK_AFTER_MS = 2_000;
-const LOST_AFTER_MS = 5_000;
-const WATCH_EVERY_MS = 500;
+/** With something to wait for: silence after which the server is asked, and silence after that that ends it. */
+const ASK_AFTER_MS = 500;
+const LOST_AFTER_MS = 1_500;
+const WATCH_EVERY_MS = 250;
 const NONE = new Uint8Array(0);
 
 export class StoreClient implements api.Client {
@@ -236,8 +236,10 @@ export class StoreClient implements api.Client {
     }
     const nowMs = performance.now();
     const silentMs = nowMs - this.#heardMs;
-    if (silentMs > LOST_AFTER_MS) this.#connector.drop(`silent for ${Math.round(silentMs)} ms`);
-    else if (silentMs > ASK_AFTER_MS && nowMs - this.#askedMs > ASK_AFTER_MS) {
+    if (this.#askedMs > this.#heardMs) {
+      // Counted from the question: after a pause of our own the answer may be waiting in the socket.
+      if (nowMs - this.#askedMs > LOST_AFTER_MS) this.#connector.drop(`silent for ${Math.round(silentMs)} ms`);
+    } else if (silentMs > ASK_AFTER_MS) {
       this.#askedMs = nowMs;
       const writer = new ByteWriter(16).u8(wire.FRAME.requests);
       const request = { id: this.#nextId++, kind: wire.REQUEST.status, deadlineMs: LOST_AFTER_MS };

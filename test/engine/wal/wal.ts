@@ -208,4 +208,3 @@ export function expectRefusal(disk: Disk, path: string, offset: number): void {
   expect(refused.message).toContain(`offset ${offset}`);
   expect(disk.list(DIR).map((name) => readBytes(disk, `${DIR}/${name}`))).toEqual(before);
 }
-
