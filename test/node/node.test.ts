@@ -1,0 +1,184 @@
+import { closeSync, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { ClusterConfigInput } from '../../src/config/index.ts';
+import { StoreError } from '../../src/core/base/errors.ts';
+import { type RunningNode, startNode } from '../../src/node.ts';
+
+async function listening(port = 0): Promise<Server & { port: number }> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  return Object.assign(server, { port: (server.address() as { port: number }).port });
+}
+
+/** A cluster of one on free ports, in a directory that goes with the test. */
+async function config(tuning: Partial<ClusterConfigInput> = {}): Promise<ClusterConfigInput> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'ctlmesh-node-'));
+  onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
+  const servers = await Promise.all([listening(), listening(), listening()]);
+  const [client, peer, http] = servers.map(({ port }) => port);
+  for (const server of servers) await new Promise((resolve) => server.close(resolve));
+  return {
+    cluster: 'test',
+    memtableBytes: 64 * 1024 * 1024,
+    ...tuning,
+    nodes: {
+      n1: {
+        client: `ws://127.0.0.1:${client}`,
+        peer: `ws://127.0.0.1:${peer}`,
+        http: `http://127.0.0.1:${http}`,
+        dataDir,
+      },
+    },
+  };
+}
+
+async function start(input: ClusterConfigInput): Promise<RunningNode> {
+  const node = await startNode(input, 'n1', { logger: pino({ level: 'silent' }) });
+  onTestFinished(() => node.stop());
+  return node;
+}
+
+/** File descriptors of this process that are segments of `dir`. */
+function walFds(dir: string): number[] {
+  return readdirSync('/proc/self/fd').flatMap((name) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${name}`);
+      return path.startsWith(dir) && path.includes('/wal/') ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+const dirOf = (input: ClusterConfigInput): string => input.nodes['n1']?.dataDir ?? '';
+
+test('what was acknowledged is read at once in this process, and after a restart', async () => {
+  const input = await config();
+  const node = await start(input);
+  const puts = await Promise.all(Array.from({ length: 200 }, (_, i) => node.put(`k${i}`, `v${i}`)));
+  expect(new Set(puts.map(({ revision }) => revision)).size).toBe(200);
+  for (let i = 0; i < 200; i++) expect(node.getSync(`k${i}`)?.text()).toBe(`v${i}`);
+  expect(node.rangeSync({ prefix: 'k1', limit: 3 }).map((entry) => entry.keyText())).toEqual(['k1', 'k10', 'k100']);
+  await node.stop();
+  await node.stop();
+  await expect(node.put('late', '1')).rejects.toMatchObject({ code: 'CLOSED' });
+  const again = await start(input);
+  expect(await again.get('k199')).toMatchObject({ revision: puts[199]?.revision });
+  for (let i = 0; i < 200; i++) expect(again.getSync(`k${i}`)?.text()).toBe(`v${i}`);
+});
+
+test('many segments, written and left while many write at once, hold everything that was acknowledged', async () => {
+  const input = await config({ walSegmentBytes: 1024 * 1024 });
+  const node = await start(input);
+  const value = 'x'.repeat(20_000);
+  for (let round = 0; round < 8; round++) {
+    await Promise.all(Array.from({ length: 50 }, (_, i) => node.put(`k${round}-${i}`, value)));
+  }
+  expect(readdirSync(join(dirOf(input), 'wal')).length).toBeGreaterThan(4);
+  // A lone write after a segment was left is acknowledged at once, too.
+  for (let i = 0; i < 60; i++) await node.put(`lone${i}`, value);
+  await node.stop();
+  const again = await start(input);
+  expect(await again.get('lone59')).toBeDefined();
+  expect(again.rangeSync().length).toBe(460);
+});
+
+describe('a disk that fails', () => {
+  test.each([
+    ['its file is gone', () => {}],
+    // Writes vanish without a word, and only the sync fails.
+    ['its syncs fail', (fd: number) => expect(openSync('/dev/null', 'w')).toBe(fd)],
+  ])('%s: nothing is acknowledged any more, the node stops and says why, and loses nothing', async (_how, replace) => {
+    const input = await config();
+    const node = await start(input);
+    const acked = await Promise.all(Array.from({ length: 20 }, (_, i) => node.put(`before${i}`, 'v')));
+    const before = node.status().applied;
+    const fds = walFds(dirOf(input));
+    expect(fds.length).toBeGreaterThan(0);
+    for (const fd of fds) {
+      closeSync(fd);
+      replace(fd);
+    }
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, i) => node.put(`after${i}`, 'v', { deadlineMs: 8_000 })),
+    );
+    expect(outcomes.map(({ status }) => status)).toEqual(outcomes.map(() => 'rejected'));
+    for (const outcome of outcomes) {
+      const { code } = (outcome as PromiseRejectedResult).reason as StoreError;
+      // Never that it was not done: who knows what the disk holds.
+      expect(['OUTCOME_UNKNOWN', 'CLOSED']).toContain(code);
+    }
+    const reason = await node.failed;
+    expect(reason).toBeInstanceOf(StoreError);
+    expect(reason).toMatchObject({ code: 'DISK_FAILED' });
+    // What was not synced was never shown.
+    expect(node.getSync('after0')).toBeUndefined();
+    expect(node.status().applied).toBeLessThanOrEqual(before + 1);
+    await node.stop();
+
+    const again = await start(input);
+    for (const [i, { revision }] of acked.entries()) {
+      expect(await again.get(`before${i}`)).toMatchObject({ revision });
+    }
+    expect((await again.put('new', '1')).revision).toBeGreaterThan(before);
+  });
+});
+
+describe('a start that fails leaves nothing behind', () => {
+  test.each(['client', 'peer', 'http'] as const)('when the %s address is taken', async (address) => {
+    const input = await config();
+    const taken = await listening(Number(new URL(input.nodes['n1']?.[address] ?? '').port));
+    const failure = await start(input).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(JSON.stringify(failure, Object.getOwnPropertyNames(failure)) + String((failure as Error).cause)).toMatch(
+      /EADDRINUSE/,
+    );
+    await new Promise((resolve) => taken.close(resolve));
+    // The lock and every other address are free again.
+    const node = await start(input);
+    expect((await node.put('k', 'v')).revision).toBeGreaterThan(0);
+  });
+
+  test('when the directory is in use', async () => {
+    const input = await config();
+    const node = await start(input);
+    await expect(start(input)).rejects.toMatchObject({ code: 'DIR_LOCKED' });
+    await node.put('k', 'v');
+  });
+
+  test('when there is no such node', async () => {
+    await expect(startNode(await config(), 'n9')).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  });
+});
+
+test('calls of every kind go through the node’s own gateway', async () => {
+  const node = await start(await config());
+  const watch = node.watch({ prefix: 'w' })[Symbol.asyncIterator]();
+  const first = watch.next();
+  // The watch stands once the node has answered a read behind it.
+  await node.get('w');
+  await node.put('w1', '1', { ttlMs: 60_000 });
+  expect((await first).value).toMatchObject({ kind: 'put', lastOfRevision: true });
+  const done = await node.txn((t) => t.ifAbsent('w2').put('w2', '2').get('w1'));
+  expect([done.succeeded, done.results.map(({ kind }) => kind)]).toEqual([true, ['put', 'get']]);
+  expect((await watch.next()).value?.keyText()).toBe('w2');
+  expect(await node.delete('w1')).toMatchObject({ found: true });
+  const keys: string[] = [];
+  for await (const entry of node.range({ prefix: 'w' })) keys.push(entry.keyText());
+  expect(keys).toEqual(['w2']);
+  expect(Object.keys(await node.inspect()).sort()).toEqual([
+    'memtable',
+    'replication',
+    'shipper',
+    'syncer',
+    'wal-committer',
+  ]);
+  await node.stop();
+  await expect(watch.next().then(() => watch.next())).rejects.toMatchObject({ code: 'CLOSED' });
+});
