@@ -11,7 +11,7 @@
 import { ByteWriter } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import * as wire from '../core/wire/client.ts';
-import { type Answered, type Call, expiredError, isRetried, retryDelayMs } from './calls.ts';
+import { type Answered, type Call, checkDeadline, expiredError, isRetried, retryDelayMs } from './calls.ts';
 import type { CallOptions } from './types.ts';
 
 export interface CallWorld {
@@ -60,7 +60,7 @@ export class CallSet {
   call(kind: wire.RequestKind, isWrite: boolean, body: Uint8Array, options: CallOptions): Promise<Answered> {
     return new Promise((resolve, reject) => {
       const { signal } = options;
-      const deadlineMs = performance.now() + (options.deadlineMs ?? this.#world.deadlineMs);
+      const deadlineMs = performance.now() + checkDeadline(options.deadlineMs ?? this.#world.deadlineMs);
       const onAbort = signal === undefined ? undefined : () => this.#abort(call);
       const call: Call = {
         kind,
@@ -96,10 +96,13 @@ export class CallSet {
   #planFlush(): void {
     if (this.#flushPlanned) return;
     this.#flushPlanned = true;
-    afterTurn(() => {
+    const flush = (): void => {
       this.#flushPlanned = false;
       this.flush();
-    });
+    };
+    // A call alone has nobody to wait for but those made in the same breath.
+    if (this.#calls.size === 1) queueMicrotask(flush);
+    else afterTurn(flush);
   }
 
   /** Sends every call that is not on its way. */

@@ -40,6 +40,17 @@ export interface Call {
   lastError: StoreError | undefined;
 }
 
+/** Longest time that a timer takes: 24 days. */
+const DEADLINE_MS_MAX = 2 ** 31 - 1;
+
+/** A deadline as timers and the wire take it; refuses what is no time. Infinity is as long as there is. */
+export function checkDeadline(deadlineMs: number): number {
+  if (!(deadlineMs >= 0)) {
+    throw new StoreError('BAD_REQUEST', `deadlineMs is a number of milliseconds (got ${deadlineMs})`);
+  }
+  return Math.min(Math.ceil(deadlineMs), DEADLINE_MS_MAX);
+}
+
 /** How a call that ran out of time ends: what is known decides. */
 export function expiredError(call: Call, reason: string): StoreError {
   if (call.isWrite && (call.inDoubt || call.isSent)) {

@@ -12,14 +12,14 @@ import { encodeTxn } from '../core/model/commands.ts';
 import { checkKey, checkValue } from '../core/model/limits.ts';
 import * as wire from '../core/wire/client.ts';
 import { CallSet } from './call-set.ts';
-import type { Answered } from './calls.ts';
+import { type Answered, checkDeadline } from './calls.ts';
 import { Connector } from './connector.ts';
 import { ClientEntry, toBytes } from './entry.ts';
 import type { QueueEvents } from './queue.ts';
 import { type OpenOptions, StreamSet } from './stream-set.ts';
 import { LedgerStream, RangeStream, type Stream, WatchStream } from './streams.ts';
 import type { Dial } from './transport.ts';
-import { Builder, checkTtl, checkTxnBytes, decodeTxnResult } from './txn.ts';
+import { Builder, checkCounter, checkTtl, checkTxnBytes, decodeTxnResult } from './txn.ts';
 import type * as api from './types.ts';
 
 const DEADLINE_MS = 10_000;
@@ -53,7 +53,7 @@ export class StoreClient implements api.Client {
       nextId: () => this.#nextId++,
       lastReason: () => this.#connector.lastReason,
       inFlightMax: options.inFlightMax ?? IN_FLIGHT_MAX,
-      deadlineMs: options.deadlineMs ?? DEADLINE_MS,
+      deadlineMs: checkDeadline(options.deadlineMs ?? DEADLINE_MS),
     };
     this.#calls = new CallSet(world);
     this.#streams = new StreamSet(world);
@@ -90,7 +90,7 @@ export class StoreClient implements api.Client {
             data: { reason: this.#connector.lastReason },
           }),
         );
-      }, deadlineMs);
+      }, checkDeadline(deadlineMs));
       this.#onceConnected.push({
         resolve: () => {
           clearTimeout(timer);
@@ -123,7 +123,7 @@ export class StoreClient implements api.Client {
     const body = new ByteWriter(keyBytes.length + 24);
     wire.encodeGet(body, {
       isLocal: options.consistency === 'local',
-      atLeast: options.atLeast ?? 0,
+      atLeast: checkCounter('atLeast', options.atLeast),
       key: keyBytes,
     });
     const { revision, extra } = await this.#call(wire.REQUEST.get, false, body.view(), options);
@@ -161,19 +161,20 @@ export class StoreClient implements api.Client {
     const range = {
       isLocal: options.consistency === 'local',
       reverse: options.reverse ?? false,
-      atLeast: options.atLeast ?? 0,
+      atLeast: checkCounter('atLeast', options.atLeast),
       from,
       to,
-      limit: options.limit ?? 0,
+      limit: checkCounter('limit', options.limit),
     };
     if (options.limit === 0) return emptyIterable();
-    const { signal, deadlineMs } = options;
+    const { signal } = options;
+    const deadlineMs = options.deadlineMs === undefined ? undefined : checkDeadline(options.deadlineMs);
     return this.#open((events) => new RangeStream(range, events), { signal, deadlineMs });
   }
 
   watch(options: api.WatchOptions = {}): AsyncIterable<api.WatchEvent> {
     const { from, to } = boundsOf(options);
-    const fromRevision = options.fromRevision ?? 0;
+    const fromRevision = checkCounter('fromRevision', options.fromRevision);
     const { signal } = options;
     return this.#open((events) => new WatchStream({ from, to, fromRevision }, events), {
       signal,
@@ -183,6 +184,7 @@ export class StoreClient implements api.Client {
 
   ledger(options: api.LedgerOptions): AsyncIterable<api.LedgerFrame> {
     const { signal } = options;
+    checkCounter('fromRevision', options.fromRevision);
     return this.#open((events) => new LedgerStream(options, events), { signal, deadlineMs: undefined });
   }
 

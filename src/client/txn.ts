@@ -18,6 +18,7 @@ export class Builder implements TxnBuilder {
   #branch = this.#then;
 
   ifRevision(key: Bytes, revision: number): this {
+    checkCounter('revision', revision);
     return this.#condition({ kind: 'revision', key: toBytes(key), revision, value: NONE });
   }
 
@@ -75,6 +76,15 @@ export function checkTxnBytes(bytes: number): void {
   throw new StoreError('TXN_TOO_LARGE', `a txn may have ${limit} bytes; this one has ${bytes}`, {
     data: { limit, size: bytes },
   });
+}
+
+/** A revision or a count as a caller gave it; 0 when there is none. Refuses what no counter can be. */
+export function checkCounter(name: string, value: number | undefined): number {
+  if (value === undefined) return 0;
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new StoreError('BAD_REQUEST', `${name} is a whole number, 0 or more (got ${value})`);
+  }
+  return value;
 }
 
 /** 0 for none; refuses what is no duration. */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { StoreClient } from '../../src/client/client.ts';
+import type { Revision } from '../../src/core/base/position.ts';
 import type { ConnectOptions } from '../../src/client/types.ts';
 import type { StoreError } from '../../src/core/base/errors.ts';
 import * as wire from '../../src/core/wire/client.ts';
@@ -133,12 +134,38 @@ describe('what leaves', () => {
     ['a long key', (client: StoreClient) => client.get('x'.repeat(1025)), 'KEY_INVALID'],
     ['a large value', (client: StoreClient) => client.put('k', new Uint8Array(1024 * 1024 + 1)), 'VALUE_TOO_LARGE'],
     ['a ttl that is none', (client: StoreClient) => client.put('k', 'v', { ttlMs: -1 }), 'BAD_REQUEST'],
+    ['a deadline that is none', (client: StoreClient) => client.get('k', { deadlineMs: Number.NaN }), 'BAD_REQUEST'],
+    ['a deadline in the past', (client: StoreClient) => client.put('k', 'v', { deadlineMs: -1 }), 'BAD_REQUEST'],
+    ['half a revision', (client: StoreClient) => client.get('k', { atLeast: 1.5 as Revision }), 'BAD_REQUEST'],
+    ['a revision below 0', (client: StoreClient) => client.txn((t) => t.ifRevision('k', -1)), 'BAD_REQUEST'],
+    ['half a limit', async (client: StoreClient) => client.range({ limit: 1.5 }), 'BAD_REQUEST'],
+    [
+      'a watch from nowhere',
+      async (client: StoreClient) => client.watch({ fromRevision: -1 as Revision }),
+      'BAD_REQUEST',
+    ],
+    [
+      'a range that ends before it began',
+      async (client: StoreClient) => client.range({ deadlineMs: -1 }),
+      'BAD_REQUEST',
+    ],
   ] as const)('%s is refused here, and nothing is sent', async (_what, call, code) => {
     const { server, client } = await connected();
     expect(await codeOf(call(client))).toBe(code);
     await turns();
     expect(server.last.frames).toEqual([]);
   });
+});
+
+test('a deadline of for ever is as long as there is, for calls and streams alike', async () => {
+  const { server, client } = await connected({ deadlineMs: Number.POSITIVE_INFINITY });
+  const get = quiet(client.get('a'));
+  const range = client.range({});
+  const bounded = client.range({ deadlineMs: 2 ** 40 });
+  const firsts = [range, bounded].map((stream) => quiet(stream[Symbol.asyncIterator]().next()));
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  expect(await Promise.all([get, ...firsts].map(stateOf))).toEqual(['pending', 'pending', 'pending']);
+  expect(server.last.asked.every(({ deadlineMs }) => deadlineMs > 10 ** 9)).toBe(true);
 });
 
 describe('what is tried again', () => {
