@@ -21,11 +21,6 @@ export async function until(what: string, condition: () => boolean, withinMs = 1
   }
 }
 
-/** Lets everything that is ready to run, run: a few rounds of the event loop. */
-export async function settle(rounds = 5): Promise<void> {
-  for (let i = 0; i < rounds; i++) await new Promise((resolve) => setImmediate(resolve));
-}
-
 export function temporaryDir(): string {
   const dir = mkdtempSync(join(tmpdir(), 'ctlmesh-actors-'));
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }));

@@ -72,7 +72,7 @@ test('what was acknowledged is read at once in this process, and after a restart
 });
 
 test('many segments, written and left while many write at once, hold everything that was acknowledged', async () => {
-  const input = await config({ walSegmentBytes: 1024 * 1024 });
+  const input = await config({ walSegmentBytes: 256 * 1024 });
   const node = await start(input);
   const value = 'x'.repeat(20_000);
   for (let round = 0; round < 8; round++) {
