@@ -5,6 +5,7 @@
  */
 import { assert } from '../core/base/assert.ts';
 import { Bell, BELL_WORDS } from './runtime/bell.ts';
+import { Lock } from './runtime/lock.ts';
 
 /** Who has a bell. The order is the layout. */
 export type ActorName = 'gateway' | 'replication' | 'wal-committer' | 'syncer' | 'memtable' | 'shipper';
@@ -65,10 +66,11 @@ const MARKS = [
 
 export type Mark = (typeof MARKS)[number];
 
-const AT = new Map<Mark, number>(MARKS.map((name, i) => [name, i]));
+const AT = Object.fromEntries(MARKS.map((name, i) => [name, i])) as Record<Mark, number>;
 
 const BELLS_AT = MARKS.length * 8;
 const CONTROL_AT = BELLS_AT + ACTORS.length * BELL_WORDS * 4;
+const LOCK_AT = CONTROL_AT + ACTORS.length * 4;
 
 /** Role as a number in the block. */
 export const ROLES: readonly ('follower' | 'candidate' | 'leader')[] = ['follower', 'candidate', 'leader'];
@@ -78,30 +80,33 @@ export class Shared {
   readonly #marks: BigInt64Array;
   readonly #bellWords: Int32Array;
   readonly #controlWords: Int32Array;
+  /** Held by whoever syncs the WAL: the syncer, or the committer. */
+  readonly syncLock: Lock;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(CONTROL_AT + ACTORS.length * 4)) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(LOCK_AT + 4)) {
     this.buffer = buffer;
     this.#marks = new BigInt64Array(buffer, 0, MARKS.length);
     this.#bellWords = new Int32Array(buffer, BELLS_AT, ACTORS.length * BELL_WORDS);
     this.#controlWords = new Int32Array(buffer, CONTROL_AT, ACTORS.length);
+    this.syncLock = new Lock(new Int32Array(buffer, LOCK_AT, 1));
   }
 
   get(mark: Mark): number {
-    return Number(Atomics.load(this.#marks, AT.get(mark) as number));
+    return Number(Atomics.load(this.#marks, AT[mark]));
   }
 
   set(mark: Mark, value: number): void {
     assert(Number.isSafeInteger(value), `a mark is a safe integer (${mark})`);
-    Atomics.store(this.#marks, AT.get(mark) as number, BigInt(value));
+    Atomics.store(this.#marks, AT[mark], BigInt(value));
   }
 
   add(mark: Mark, value: number): void {
-    Atomics.add(this.#marks, AT.get(mark) as number, BigInt(value));
+    Atomics.add(this.#marks, AT[mark], BigInt(value));
   }
 
   /** Reads one mark again and again without looking its place up. */
   reader(mark: Mark): () => number {
-    const at = AT.get(mark) as number;
+    const at = AT[mark];
     const marks = this.#marks;
     return () => Number(Atomics.load(marks, at));
   }

@@ -13,6 +13,7 @@ import { type Lsn, toLsn } from '../core/base/position.ts';
 import { park } from './runtime/bell.ts';
 import type { StartActor } from './runtime/thread.ts';
 import { Shared } from './shared.ts';
+import { syncAlone } from './sync-alone.ts';
 
 export interface SyncerArgs {
   readonly shared: SharedArrayBuffer;
@@ -34,14 +35,8 @@ export const start: StartActor<SyncerArgs, undefined> = (args) => {
   const turn = (): boolean => {
     const before = syncer.synced;
     const startedAt = process.hrtime.bigint();
-    let synced: Lsn;
-    try {
-      synced = syncer.sync();
-    } catch (error) {
-      shared.set('walFailed', 1);
-      throw error;
-    }
-    if (synced === before) return false;
+    if (loggedLsn() === before) return false;
+    const synced = syncAlone(shared, () => syncer.sync());
     shared.add('syncs', 1);
     shared.add('syncMicros', Number((process.hrtime.bigint() - startedAt) / 1000n));
     shared.set('syncedLsn', synced);

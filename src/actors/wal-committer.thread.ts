@@ -15,6 +15,7 @@ import { park } from './runtime/bell.ts';
 import { RingReader, RingWriter } from './runtime/ring.ts';
 import type { StartActor } from './runtime/thread.ts';
 import { Shared } from './shared.ts';
+import { syncAlone } from './sync-alone.ts';
 
 export interface CommitterArgs {
   readonly shared: SharedArrayBuffer;
@@ -49,6 +50,7 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
       dir: args.dir,
       segmentBytes: args.segmentBytes,
       synced: () => syncedLsn() as Lsn,
+      alone: (sync) => syncAlone(shared, sync),
       onSegment: (file, segment) => {
         shared.set('walFd', file.fd);
         shared.set('walSegment', segment);

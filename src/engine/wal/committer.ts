@@ -37,6 +37,12 @@ export interface CommitterOptions {
   readonly synced: () => Lsn;
   /** Told when a new segment is begun, before anything is written to it: the file to sync from now on. */
   readonly onSegment: (file: DiskFile, segment: number) => void;
+  /**
+   * Runs a sync of the committer's own while nobody else syncs the file: the kernel reports a write-back error to
+   * one of two syncs that run together, and the other would prove what is lost. Throws what stands against it.
+   * Default: just runs it.
+   */
+  readonly alone?: (sync: () => void) => void;
 }
 
 export class Committer {
@@ -185,13 +191,19 @@ export class Committer {
   /** Syncs everything, and then writes (and syncs) the mark that proves it. */
   #seal(file: DiskFile): void {
     this.commitGroup();
-    file.fdatasync();
+    this.#syncFile(file);
     this.#syncedOffset = this.#offset;
     const mark = new ByteWriter(16);
     encodeMark(mark);
     this.append(mark.view());
     this.commitGroup();
-    file.fdatasync();
+    this.#syncFile(file);
+  }
+
+  #syncFile(file: DiskFile): void {
+    const { alone } = this.#options;
+    if (alone === undefined) file.fdatasync();
+    else alone(() => file.fdatasync());
   }
 
   #begin(segment: number): void {
