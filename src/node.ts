@@ -17,12 +17,12 @@ import { createPlumbing } from './actors/topology.ts';
 import { RingReader, RingWriter } from './actors/runtime/ring.ts';
 import { listen } from './actors/runtime/bell.ts';
 import { StoreClient } from './client/client.ts';
-import { ClientEntry, toBytes } from './client/entry.ts';
+import { ClientEntry, LocalEntry, toBytes } from './client/entry.ts';
 import type { Dial } from './client/transport.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
 import { parseConfig } from './config/index.ts';
-import { prefixEnd } from './core/base/bytes.ts';
+import { KeyEncoder, prefixEnd } from './core/base/bytes.ts';
 import { StoreError } from './core/base/errors.ts';
 import type { Revision } from './core/base/position.ts';
 import { VERSION } from './core/base/version.ts';
@@ -101,6 +101,7 @@ class Node implements RunningNode {
   readonly #supervisor: Supervisor;
   readonly #gateway: Gateway;
   readonly #applied: () => number;
+  readonly #keys = new KeyEncoder();
   readonly #client: StoreClient;
   #doors: { close(): Promise<void> }[] = [];
   #stopLoops: (() => Promise<void>) | undefined;
@@ -269,9 +270,9 @@ class Node implements RunningNode {
   // ── the store's face ──
 
   getSync(key: Bytes): Entry | undefined {
-    const bytes = toBytes(key);
+    const bytes = (typeof key === 'string' ? this.#keys.encode(key) : undefined) ?? toBytes(key);
     const stored = this.#memtable.get(bytes, this.#applied() as Revision);
-    return stored === undefined ? undefined : new ClientEntry(bytes, stored.value, stored.revision, stored.expiryMs);
+    return stored === undefined ? undefined : new LocalEntry(key, stored.value, stored.revision, stored.expiryMs);
   }
 
   rangeSync(options: { readonly prefix?: Bytes; readonly limit?: number } = {}): Entry[] {

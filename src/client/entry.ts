@@ -43,6 +43,41 @@ class Content {
   }
 }
 
+/** An entry read in this process by a text key: the key's bytes are made when they are asked for. */
+export class LocalEntry implements Entry {
+  readonly #key: Bytes;
+  readonly value: Uint8Array;
+  readonly revision: Revision;
+  readonly #expiryMs: number;
+
+  constructor(key: Bytes, value: Uint8Array, revision: Revision, expiryMs: number) {
+    this.#key = key;
+    this.value = value;
+    this.revision = revision;
+    this.#expiryMs = expiryMs;
+  }
+
+  get key(): Uint8Array {
+    return toBytes(this.#key);
+  }
+
+  get expiryMs(): number | undefined {
+    return this.#expiryMs === 0 ? undefined : this.#expiryMs;
+  }
+
+  keyText(): string {
+    return typeof this.#key === 'string' ? this.#key : text(this.#key);
+  }
+
+  text(): string {
+    return text(this.value);
+  }
+
+  json(): unknown {
+    return JSON.parse(this.text());
+  }
+}
+
 export class ClientEntry extends Content implements Entry {
   readonly expiryMs: number | undefined;
 

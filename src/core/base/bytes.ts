@@ -27,6 +27,33 @@ export function text(bytes: Uint8Array): string {
   }
 }
 
+/** Keys up to this long are encoded without an allocation by a KeyEncoder. */
+const KEY_SCRATCH_BYTES = 256;
+
+/**
+ * KeyEncoder: UTF-8 of short ASCII texts in a buffer of its own, for reads that look a key up and forget it. A
+ * TextEncoder call and its allocation cost as much as the look-up.
+ */
+export class KeyEncoder {
+  readonly #scratch = new Uint8Array(KEY_SCRATCH_BYTES);
+  readonly #views: readonly Uint8Array[] = Array.from({ length: KEY_SCRATCH_BYTES + 1 }, (_, length) =>
+    this.#scratch.subarray(0, length),
+  );
+
+  /** Valid until the next call; undefined when the text is long or not ASCII. */
+  encode(value: string): Uint8Array | undefined {
+    const { length } = value;
+    if (length > KEY_SCRATCH_BYTES) return undefined;
+    const scratch = this.#scratch;
+    for (let i = 0; i < length; i++) {
+      const code = value.charCodeAt(i);
+      if (code > 0x7f) return undefined;
+      scratch[i] = code;
+    }
+    return this.#views[length];
+  }
+}
+
 /** Byte order: negative, 0 or positive. A loop, because Buffer.compare costs more under about 64 bytes. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const shared = a.length < b.length ? a.length : b.length;
