@@ -18,7 +18,7 @@ import { assert } from '../core/base/assert.ts';
 import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
 import type { Clock } from '../core/base/env.ts';
 import type { ErrorCode } from '../core/base/errors.ts';
-import { toIndex } from '../core/base/position.ts';
+import { type Index, toIndex } from '../core/base/position.ts';
 import { encodeClock, stampTime } from '../core/model/commands.ts';
 import { resultCode } from '../core/model/machine.ts';
 import type { Raft } from '../core/raft/raft.ts';
@@ -174,9 +174,13 @@ export class Replication {
     this.#publish();
   }
 
-  /** True while followers could apply more than they were told: call `tellCommits` when no append went by soon. */
-  get hasUntoldCommit(): boolean {
-    return this.#raft.hasUntoldCommit;
+  get committed(): Index {
+    return this.#raft.log.committed;
+  }
+
+  /** True while followers were not told of a commit up to `index`: call `tellCommits` when no append goes by soon. */
+  hasUntoldCommit(index: Index): boolean {
+    return this.#raft.hasUntoldCommit(index);
   }
 
   tellCommits(): void {

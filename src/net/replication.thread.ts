@@ -42,7 +42,7 @@ export interface ReplicationStarted {
 }
 
 const TICKS_PER_HEARTBEAT = 4;
-const TELL_COMMIT_MS = 2;
+const TELL_COMMIT_MS = 1;
 const MIB = 1024 * 1024;
 
 export const url: string = import.meta.url;
@@ -94,10 +94,13 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   let commitTimer: NodeJS.Timeout | undefined;
   /** The next append tells followers what is committed; without one in a moment, they are told by a message. */
   const planCommits = (): void => {
-    if (commitTimer !== undefined || !replication.hasUntoldCommit) return;
+    const { committed } = replication;
+    if (commitTimer !== undefined || !replication.hasUntoldCommit(committed)) return;
     commitTimer = setTimeout(() => {
       commitTimer = undefined;
-      guard(() => replication.tellCommits());
+      // An append may have carried this one, and a later one be waiting for the next.
+      if (replication.hasUntoldCommit(committed)) guard(() => replication.tellCommits());
+      else planCommits();
     }, TELL_COMMIT_MS);
   };
   const mesh = new Mesh({

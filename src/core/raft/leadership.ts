@@ -77,9 +77,11 @@ export class Leadership {
     if (progress !== undefined && progress.awaitedCommit < index) progress.awaitedCommit = index;
   }
 
-  /** Does a follower not know yet of a commit that it could apply? */
-  get hasUntoldCommit(): boolean {
-    for (const progress of this.#progress.values()) if (this.#isUntold(progress)) return true;
+  /** Does a follower not know yet of a commit, at or below `index`, that it could apply? */
+  hasUntoldCommit(index: Index): boolean {
+    for (const progress of this.#progress.values()) {
+      if (this.#isUntold(progress) && progress.toldCommit < index) return true;
+    }
     return false;
   }
 

@@ -174,9 +174,9 @@ export class Raft {
     this.#leadership?.awaitCommit(peer, index);
   }
 
-  /** True while a follower could apply more than it was told is committed. See `tellCommits`. */
-  get hasUntoldCommit(): boolean {
-    return this.#leadership?.hasUntoldCommit ?? false;
+  /** True while a follower could apply something at or below `index` and was not told so. See `tellCommits`. */
+  hasUntoldCommit(index: Index): boolean {
+    return this.#leadership?.hasUntoldCommit(index) ?? false;
   }
 
   /** Has the next Ready tell followers what is committed; a tick does so too. */

@@ -90,14 +90,15 @@ describe('commit', () => {
     cluster.propose('n1', 'x');
     cluster.settle();
     expect(committed()).toEqual([2, 1, 1]);
-    expect(cluster.raft('n1').hasUntoldCommit).toBe(true);
+    expect(cluster.raft('n1').hasUntoldCommit(toIndex(2))).toBe(true);
+    expect(cluster.raft('n1').hasUntoldCommit(toIndex(1))).toBe(false);
     cluster.propose('n1', 'y');
     cluster.settle();
     expect(committed()).toEqual([3, 2, 2]);
     cluster.raft('n1').tellCommits();
     cluster.settle();
     expect(committed()).toEqual([3, 3, 3]);
-    expect(cluster.raft('n1').hasUntoldCommit).toBe(false);
+    expect(cluster.raft('n1').hasUntoldCommit(toIndex(3))).toBe(false);
     cluster.propose('n1', 'z');
     cluster.settle();
     cluster.pass(1);
