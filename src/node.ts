@@ -170,7 +170,7 @@ class Node implements RunningNode {
       status: () => this.status(),
       inFlightMax: config.inFlightMax,
     });
-    port.on('message', (message: FromShipper) => this.#gateway.ship(message));
+    port.on('message', (message: FromShipper) => this.#guard(() => this.#gateway.ship(message)));
     this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#dialGateway);
   }
 
@@ -209,7 +209,7 @@ class Node implements RunningNode {
     await this.#supervisor.start();
     const loop = listen(shared.bell('gateway'), () => this.#gateway.turn());
     loop.ended.catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))));
-    const sweeper = setInterval(() => this.#gateway.sweep(), SWEEP_EVERY_MS);
+    const sweeper = setInterval(() => this.#guard(() => this.#gateway.sweep()), SWEEP_EVERY_MS);
     this.#stopLoops = async () => {
       clearInterval(sweeper);
       await loop.stop().catch(() => {
@@ -223,6 +223,7 @@ class Node implements RunningNode {
         connectionsMax: this.#config.connectionsMax,
         originsAllowed: this.#config.originsAllowed,
         gateway: this.#gateway,
+        guard: (work) => this.#guard(work),
         log,
       }),
     );
@@ -249,6 +250,15 @@ class Node implements RunningNode {
     await this.#supervisor.stop();
     await this.#lock.release();
     this.#logger.info('node.stopped');
+  }
+
+  /** A broken invariant in a callback stops this node, and not the application around it. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
   /** An actor ended that should not have: nothing unsynced was promised, so stopping loses nothing. */

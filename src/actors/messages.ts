@@ -6,9 +6,15 @@
  *   to the gateway   refused   code u8 | token u32*          not proposed: nothing happened to these
  *                    read      id u32 | index u64            0: could not be confirmed
  *                    leader    term u64 | leader number u32  who leads has changed (0: nobody)
+ *                    doubt     (nothing)                    what was on its way to the leader may be lost
  *
  * Answers of applied commands come from the memtable in a ring of their own (core/model/machine.ts).
  */
 
 export const TO_REPLICATION: Readonly<Record<'propose' | 'read', number>> = { propose: 1, read: 2 };
-export const TO_GATEWAY: Readonly<Record<'refused' | 'read' | 'leader', number>> = { refused: 1, read: 2, leader: 3 };
+export const TO_GATEWAY: Readonly<Record<'refused' | 'read' | 'leader' | 'doubt', number>> = {
+  refused: 1,
+  read: 2,
+  leader: 3,
+  doubt: 4,
+};

@@ -150,6 +150,8 @@ export class Replication {
   /** The connection on which we send bulk to `peer` broke. */
   disconnected(peer: NodeId): void {
     this.#raft.unreachable(peer);
+    // Commands may have been lost with it; nobody else would say so before their deadlines.
+    if (peer === this.#raft.leader) this.#tell(new ByteWriter(1).u8(TO_GATEWAY.doubt));
   }
 
   /** A connection that `peer` had opened to us broke. */

@@ -20,6 +20,8 @@ export interface ClientDoorOptions {
   readonly connectionsMax: number;
   readonly originsAllowed: readonly string[];
   readonly gateway: Gateway;
+  /** Runs what a socket's event asks for; what that throws is the node's to answer for, not the process's. */
+  readonly guard: (work: () => void) => void;
   readonly log: LogFunction;
 }
 
@@ -86,7 +88,7 @@ export class ClientDoor {
   }
 
   #accept(socket: WebSocket): void {
-    const { gateway, connectionsMax, log } = this.#options;
+    const { gateway, guard, connectionsMax, log } = this.#options;
     socket.on('error', (error) => log('debug', 'door.socket', { message: error.message }));
     if (this.#server.clients.size > connectionsMax) {
       socket.send(
@@ -110,13 +112,15 @@ export class ClientDoor {
     const connection = gateway.open(door);
     socket.on('message', (data: Buffer, isBinary) => {
       this.#heard.set(socket, performance.now());
-      if (isBinary) gateway.receive(connection, data);
-      else gateway.refuse(connection, new StoreError('PROTOCOL_ERROR', 'frames are binary; this one is text'));
+      guard(() => {
+        if (isBinary) gateway.receive(connection, data);
+        else gateway.refuse(connection, new StoreError('PROTOCOL_ERROR', 'frames are binary; this one is text'));
+      });
     });
     socket.on('pong', () => this.#heard.set(socket, performance.now()));
     socket.on('close', () => {
       this.#heard.delete(socket);
-      gateway.closed(connection);
+      guard(() => gateway.closed(connection));
     });
   }
 

@@ -1,3 +1,4 @@
+import { COMMAND_HEADER_BYTES } from '../../src/core/model/commands.ts';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
@@ -79,7 +80,10 @@ const batch = (...messages: readonly MeshMessage[]): Uint8Array => {
 };
 
 const read = (id: number): MeshMessage => ({ kind: 'readIndex', id });
-const forward = (text: string): MeshMessage => ({ kind: 'forward', commands: [new TextEncoder().encode(text)] });
+const forward = (text: string): MeshMessage => ({
+  kind: 'forward',
+  commands: [new TextEncoder().encode(text.padEnd(COMMAND_HEADER_BYTES))],
+});
 const isLinked = (node: Node, peer: string): boolean =>
   node.mesh.isOpen(peer, 'control') && node.mesh.isOpen(peer, 'bulk');
 
@@ -122,7 +126,7 @@ test('messages arrive, whole and in the order of their channel, from whoever sen
   const reads = n2.heard.flatMap(({ message }) => (message.kind === 'readIndex' ? [message.id] : []));
   expect(reads).toEqual(Array.from({ length: 500 }, (_, i) => [i + 1, i + 10_001]).flat());
   const commands = n2.heard.flatMap(({ message }) =>
-    message.kind === 'forward' ? message.commands.map((command) => Buffer.from(command).toString()) : [],
+    message.kind === 'forward' ? message.commands.map((command) => Buffer.from(command).toString().trimEnd()) : [],
   );
   expect(commands).toEqual(Array.from({ length: 500 }, (_, i) => `command ${i + 1}`));
   expect(new Set(n2.heard.map(({ from }) => from))).toEqual(new Set(['n1']));
@@ -221,6 +225,7 @@ describe('who is let in', () => {
     ],
     ['too few bytes', Buffer.from([1, 2])],
     ['an unknown message', sealed(Uint8Array.of(250))],
+    ['a forwarded command without its header', sealed(batch({ kind: 'forward', commands: [new Uint8Array(20)] }))],
     ['a message cut short', sealed(batch(forward('abc')).slice(0, -1))],
     ['text', 'hello'],
   ])('a peer that sends %s is closed on, and nothing of that is heard', async (_what, frame) => {

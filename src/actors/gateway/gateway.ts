@@ -223,6 +223,7 @@ export class Gateway {
       const kind = reader.u8();
       if (kind === TO_GATEWAY.read) this.#reads.confirmed(reader.u32(), reader.u64());
       else if (kind === TO_GATEWAY.refused) this.#writes.refused(reader);
+      else if (kind === TO_GATEWAY.doubt) this.#writes.doubt('the connection to the leader broke');
       else this.#leaderChanged(reader.u64(), reader.u32() !== 0);
     }
   }

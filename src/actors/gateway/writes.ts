@@ -156,6 +156,18 @@ export class Writes {
     }
   }
 
+  /** Everything that is on its way to a leader may be lost, or may yet happen. */
+  doubt(reason: string): void {
+    for (const [token, write] of this.#pending) {
+      if (write.term === 0) continue;
+      this.#settle(token);
+      write.connection.fail(
+        write.request,
+        new StoreError('OUTCOME_UNKNOWN', `${reason} while the write was on its way`),
+      );
+    }
+  }
+
   /** Gives up what is past its deadline. */
   sweep(nowMs: number): void {
     for (const [token, write] of this.#pending) {

@@ -13,6 +13,7 @@ import type { Transport } from '../../actors/mesh-outbox.ts';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
 import { crc32c } from '../../core/base/crc32c.ts';
 import { StoreError } from '../../core/base/errors.ts';
+import { COMMAND_HEADER_BYTES } from '../../core/model/commands.ts';
 import { type Channel, decodeMesh, decodeMeshHello, type MeshMessage } from '../../core/wire/mesh.ts';
 import { Link, SILENCE_MS_MAX } from './link.ts';
 
@@ -136,7 +137,7 @@ export class Mesh implements Transport {
         if (from === undefined) {
           from = this.#greet(data);
           clearTimeout(deadline);
-        } else this.#options.onMessages(from, decodeMesh(checked(data), from, this.#options.node));
+        } else this.#options.onMessages(from, decodeWhole(checked(data), from, this.#options.node));
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
         this.#options.log('warn', 'mesh.refused', { peer: from, code: error.code, message: error.message });
@@ -182,4 +183,16 @@ function checked(data: Buffer): Uint8Array {
     throw new StoreError('PROTOCOL_ERROR', 'a batch with a bad checksum');
   }
   return data.subarray(4);
+}
+
+/** A batch whose forwarded commands can be read and stamped: a peer's mistake must not reach the log, or stop us. */
+function decodeWhole(bytes: Uint8Array, from: string, to: string): MeshMessage[] {
+  const messages = decodeMesh(bytes, from, to);
+  for (const message of messages) {
+    if (message.kind !== 'forward') continue;
+    if (message.commands.some((command) => command.length < COMMAND_HEADER_BYTES)) {
+      throw new StoreError('PROTOCOL_ERROR', 'a forwarded command without its header');
+    }
+  }
+  return messages;
 }
