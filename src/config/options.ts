@@ -33,7 +33,7 @@ export const RAFT_OPTIONS: readonly NumberOption[] = [
     unit: 'ms',
     min: 10,
     max: 10_000,
-    why: 'ten small messages a second to each follower cost nothing, and the log clock moves with them',
+    why: 'ten small messages a second to each follower cost nothing, and three may be lost before anybody stands',
   },
 ];
 
@@ -52,7 +52,7 @@ export const TUNING_OPTIONS: readonly NumberOption[] = [
     unit: 'bytes',
     min: 64 * KIB,
     max: GIB,
-    why: 'one preallocated file: big enough that rotation is rare, small enough that old log is given back soon',
+    why: 'a log file is left for the next once it holds this much: big enough that it is rare, small enough to be looked at',
   },
   {
     name: 'ledgerBytes',
