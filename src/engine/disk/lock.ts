@@ -19,7 +19,8 @@
  *
  * Limits: lock 2 is as good as the file system's locks, so on NFS without a lock service, or on one volume in
  * two virtual machines, both could start. Another user of the machine can bind the socket's name and so keep
- * the node from starting; never the reverse. On Node 22 node:sqlite prints an ExperimentalWarning.
+ * the node from starting; never the reverse. On Node 22 node:sqlite prints an ExperimentalWarning; it
+ * is loaded when a lock is taken, so that programs which take none print nothing.
  *
  * Taken on the main thread and given to no worker: a worker's end would close it while the process lives.
  */
@@ -27,7 +28,7 @@ import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { StoreError } from '../../core/base/errors.ts';
 import { nodeDisk } from './node-disk.ts';
 
@@ -54,7 +55,7 @@ export async function lockDir(dir: string): Promise<DirLock> {
   const server = await listen(path);
   let database: DatabaseSync;
   try {
-    database = reserve(path);
+    database = await reserve(path);
   } catch (error) {
     await closeServer(server);
     throw error;
@@ -121,10 +122,11 @@ function closeServer(server: Server | undefined): Promise<void> {
 
 // ---- Lock 2: the file
 
-function reserve(dir: string): DatabaseSync {
+async function reserve(dir: string): Promise<DatabaseSync> {
   let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(join(dir, 'LOCK'), { timeout: 0 });
+    const sqlite = await import('node:sqlite');
+    database = new sqlite.DatabaseSync(join(dir, 'LOCK'), { timeout: 0 });
     // The journal in memory, so that nothing is ever written and a kill leaves nothing to roll back.
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE');
     return database;
