@@ -30,6 +30,8 @@ export interface Environment {
 }
 
 const DATA_FILE = 'data.mdb';
+/** An LDB in the making; see `make`. */
+const MAKING_FILE = 'making.mdb';
 
 const OPTIONS = {
   // A directory, whatever its name: lmdb-js takes one with a dot for a file.
@@ -68,10 +70,11 @@ const KEY_ENCODER = {
 const readOnlyCounts = new Map<string, number>();
 
 /** For the writer: makes what is missing. */
-export function openToWrite(dir: string): Environment & { readonly incoming: Table } {
+export async function openToWrite(dir: string): Promise<Environment & { readonly incoming: Table }> {
   if (readOnlyCounts.has(resolve(dir))) throw openReadOnly(dir);
-  // An empty file is an LDB whose writer was killed while making it: LMDB begins again.
-  if (nodeDisk.exists(join(dir, DATA_FILE)) && checkFile(dir) !== 'empty') checkUsable(dir);
+  // An empty file is an LDB whose writer was killed while making it, before files were made aside.
+  if (!nodeDisk.exists(join(dir, DATA_FILE)) || checkFile(dir) === 'empty') await make(dir);
+  checkUsable(dir);
   const root = openRoot(dir, false);
   try {
     const incoming = must(openTable(root, INCOMING), 'the writer makes its tables');
@@ -82,6 +85,21 @@ export function openToWrite(dir: string): Environment & { readonly incoming: Tab
     void root.close();
     throw error;
   }
+}
+
+/**
+ * Makes the file aside, tables and all, and gives it its name when it is whole. A reader that met it half made saw
+ * an LDB without tables, or (LMDB, in that process, for ever) "Attempting to setup locks after open".
+ */
+async function make(dir: string): Promise<void> {
+  const path = join(dir, MAKING_FILE);
+  for (const leftover of [path, `${path}-lock`]) if (nodeDisk.exists(leftover)) nodeDisk.remove(leftover);
+  const root = open<Uint8Array, Key>({ ...OPTIONS, path, noSubdir: true });
+  for (const name of [INCOMING, KV, META]) must(openTable(root, name), 'the writer makes its tables');
+  await root.close();
+  nodeDisk.rename(path, join(dir, DATA_FILE));
+  if (nodeDisk.exists(`${path}-lock`)) nodeDisk.remove(`${path}-lock`);
+  nodeDisk.syncDir(dir);
 }
 
 /** For a reader: makes nothing, neither files nor directories. */
@@ -100,8 +118,11 @@ export function openToRead(dir: string, besideWriter: boolean): Environment {
     const kv = openTable(root, KV, { create: false });
     const meta = openTable(root, META, { create: false });
     if (kv !== undefined && meta !== undefined) return { root, kv, meta, close };
-    // The writer makes its three tables one after the other.
-    const others = root.getKeysCount() - [kv, openTable(root, INCOMING, { create: false })].filter(Boolean).length;
+    // The writer makes its three tables one after the other, perhaps right now: counted first and looked for after,
+    // what appears in between is known and not a stranger's.
+    const count = root.getKeysCount();
+    const ours = [KV, META, INCOMING].filter((name) => openTable(root, name, { create: false }) !== undefined);
+    const others = count - ours.length;
     throw others > 0
       ? corrupt(`${dir} holds an LMDB database, but not an LDB`, dir)
       : missing(`the LDB in ${dir} is being made`, dir);

@@ -103,7 +103,7 @@ export class LdbWriter {
   static async open(dir: string): Promise<LdbWriter> {
     const lock = await lockDir(dir);
     try {
-      const env = openToWrite(dir);
+      const env = await openToWrite(dir);
       try {
         const writer = new LdbWriter(dir, lock, env);
         await writer.#start();
