@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -101,6 +101,21 @@ describe('resuming', () => {
     expect(store.puts[0]).toBe('k020');
     expect(store.rows.size).toBe(50);
     expect(existsSync(`${file}.kvctl-import`)).toBe(false);
+  });
+
+  test('a place that cannot be kept is told, and the reason of the failure with it', async () => {
+    const store = new FakeStore();
+    const file = write(rows(5));
+    // A directory stands where the state would be written.
+    mkdirSync(`${file}.kvctl-import.tmp`);
+    store.beforePut = async (key) => {
+      if (key === 'k003') throw new StoreError('BAD_REQUEST', 'no');
+    };
+    const failed = await kvctl(['import', file, '--in-flight', '1'], { store });
+    expect(failed.code).toBe(1);
+    expect(failed.err).toContain(`kvctl: cannot keep the place in ${file}.kvctl-import: `);
+    expect(failed.err).toContain('kvctl: 3 of 5 rows are stored; the same command begins anew');
+    expect(failed.err).toContain('kvctl: no (BAD_REQUEST; ');
   });
 
   test('begins anew when the file, the prefix or the cluster is another, or on --restart', async () => {

@@ -106,13 +106,23 @@ async function importKnown(context: Context, client: Client, flags: ImportFlags,
   let leading = skip;
   let savedAtMs = startedMs;
   let saving: Promise<void> = Promise.resolve();
+  let isUnsaved = false;
+  /** The import goes on without its place; who may have to begin anew is told so, once. */
+  const save = async (rows: number): Promise<void> => {
+    try {
+      await writeState(file, identity, rows);
+    } catch (error) {
+      if (!isUnsaved) context.note(`kvctl: cannot keep the place in ${stateFileOf(file)}: ${String(error)}`);
+      isUnsaved = true;
+    }
+  };
   const onProgress = (sent: number, now: number): void => {
     leading = now;
     const nowMs = performance.now();
     bar?.update(skip + sent, { rate: rate(sent, nowMs - startedMs) });
     if (nowMs - savedAtMs < STATE_EVERY_MS) return;
     savedAtMs = nowMs;
-    saving = saving.then(() => writeState(file, identity, now)).catch(() => {});
+    saving = saving.then(() => save(now));
   };
   try {
     const rows = readRows(openFile(file), file);
@@ -125,10 +135,12 @@ async function importKnown(context: Context, client: Client, flags: ImportFlags,
   } catch (error) {
     bar?.stop();
     await saving;
-    await writeState(file, identity, leading);
-    context.note(
-      `kvctl: ${leading} of ${total} rows are stored; the same command goes on from there (${stateFileOf(file)})`,
-    );
+    isUnsaved = false;
+    await save(leading);
+    const next = isUnsaved
+      ? 'the same command begins anew'
+      : `the same command goes on from there (${stateFileOf(file)})`;
+    context.note(`kvctl: ${leading} of ${total} rows are stored; ${next}`);
     throw stopped(context, error);
   }
 }
