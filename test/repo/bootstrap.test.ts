@@ -203,7 +203,9 @@ describe.skipIf(oldNode === undefined)('on an old Node (skipped only where the m
   });
 
   test.skipIf(!isExecutable('/usr/bin/script'))('Ctrl-C in a terminal is heard once (needs script(1))', async () => {
-    const command = `'${old}' '${join(layOut({ pinned }), 'cluster.js')}' wait`;
+    // script(1) runs it in $SHELL. Without exec, dash stays in the foreground group, gets the SIGINT too and makes the
+    // exit code 130 of whatever the command said.
+    const command = `exec '${old}' '${join(layOut({ pinned }), 'cluster.js')}' wait`;
     const { child, rest } = await startWaiting('/usr/bin/script', [
       '--quiet',
       '--return',
