@@ -41,6 +41,8 @@ export const ERROR_CODE_LIST = [
   'TOO_STALE',
   'ACTOR_STOPPED',
   'INTERNAL',
+  'TABLE_CORRUPT',
+  'READ_ONLY',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -70,6 +72,8 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   DIR_FOREIGN: { retry: 'never', http: 500 },
   WAL_CORRUPT: { retry: 'never', http: 500 },
   DISK_FAILED: { retry: 'elsewhere', http: 503 },
+  TABLE_CORRUPT: { retry: 'elsewhere', http: 500 },
+  READ_ONLY: { retry: 'never', http: 409 },
   // Local replicas.
   LDB_MISSING: { retry: 'later', http: 404 },
   LDB_FOREIGN: { retry: 'never', http: 409 },
