@@ -50,11 +50,20 @@ export class Memtable implements Store {
     return this.#list.capacityBytes;
   }
 
+  get freeBytes(): number {
+    return this.#list.freeBytes;
+  }
+
   get liveKeys(): number {
     return this.#list.liveKeys;
   }
 
   // ── writing: the memtable actor only ──
+
+  /** Begins the arena anew, once no thread reads it. */
+  reset(): void {
+    this.#list.reset();
+  }
 
   put(key: Uint8Array, value: Uint8Array, revision: Revision, expiryMs: number): boolean {
     return this.#list.insert(key, revision, KIND_PUT, value, expiryMs);

@@ -32,7 +32,9 @@
  *  - nothing is freed, and nothing but links is changed once linked: what was seen stays valid for as long as
  *    the buffer is held;
  *  - level 0 holds every key; a key of height h is in levels 0..h-1; a chain's revisions never rise;
- *  - the same calls in the same order give the same bytes (heights come from a counter, not from chance).
+ *  - the same calls in the same order give the same list (heights come from a counter, not from chance);
+ *  - zeroed header words and index are an empty list. So no reader ever begins an arena, and `reset` makes one new
+ *    without a look at its nodes. It breaks what readers hold: the owner of the arenas knows when nobody reads.
  */
 import { assert } from '../../core/base/assert.ts';
 
@@ -63,6 +65,8 @@ const KEY_BYTES_MAX = 0xffff;
 const VALUE_BYTES_MAX = 0x3fff_ffff;
 const KIND_SHIFT = 30;
 
+const HEIGHT_SEED = 0x9e3779b9;
+
 /** One slot per this many bytes of arena: fuller than three quarters only with many tiny keys. */
 const BYTES_PER_SLOT = 256;
 
@@ -85,11 +89,14 @@ export class Skiplist {
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #slotMask: number;
+  /** Where the first key goes. */
+  readonly #start: number;
   /** Writer only: keys in the index. */
   #indexed = 0;
   /** Writer only: the tower word of the last key before the target, at each level. */
   readonly #before = new Int32Array(MAX_HEIGHT);
-  #heightState = 0x9e3779b9;
+  /** Writer only. */
+  #heightState = HEIGHT_SEED;
 
   constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
@@ -97,9 +104,8 @@ export class Skiplist {
     this.#bytes = new Uint8Array(buffer);
     const slots = slotsOf(buffer.byteLength);
     this.#slotMask = slots - 1;
-    // Whoever attaches first begins the arena, be it a reader; nobody begins it a second time.
-    Atomics.compareExchange(this.#words, LEVELS, 0, 1);
-    Atomics.compareExchange(this.#words, FREE, 0, INDEX + slots);
+    this.#start = INDEX + slots;
+    assert(this.#start * 4 <= buffer.byteLength, 'an arena has room for its index');
   }
 
   static create(bytes: number): Skiplist {
@@ -108,7 +114,11 @@ export class Skiplist {
   }
 
   get usedBytes(): number {
-    return (Atomics.load(this.#words, FREE) >>> 0) * 4;
+    return (Atomics.load(this.#words, FREE) || this.#start) * 4;
+  }
+
+  get freeBytes(): number {
+    return this.capacityBytes - this.usedBytes;
   }
 
   get capacityBytes(): number {
@@ -122,6 +132,16 @@ export class Skiplist {
   /** Keys whose newest version is a put. */
   get liveKeys(): number {
     return Atomics.load(this.#words, LIVE);
+  }
+
+  /**
+   * Begins the arena anew (writer only, and only when no thread reads it): the list is empty, and lists that are
+   * attached to the buffer, here or on other threads, see that.
+   */
+  reset(): void {
+    this.#words.fill(0, 0, this.#start);
+    this.#indexed = 0;
+    this.#heightState = HEIGHT_SEED;
   }
 
   /**
@@ -170,6 +190,11 @@ export class Skiplist {
     let version = Atomics.load(this.#words, node + NEWEST);
     while (version !== 0 && this.revision(version) > revision) version = this.#words[version + OLDER] as number;
     return version;
+  }
+
+  /** The version of the same key before this one; 0 when there is none. */
+  older(version: VersionRef): VersionRef {
+    return this.#words[version + OLDER] as number;
   }
 
   /** The first key at or after `key`; 0 when there is none. */
@@ -245,7 +270,7 @@ export class Skiplist {
   }
 
   #allocate(words: number): number {
-    const at = this.#words[FREE] as number;
+    const at = (this.#words[FREE] as number) || this.#start;
     assert((at + words) * 4 <= this.buffer.byteLength, 'the memtable has room for what was admitted');
     this.#words[FREE] = at + words;
     return at;
@@ -358,6 +383,11 @@ export class Skiplist {
     }
     return height;
   }
+}
+
+/** The most that an insert of a key and a value of these lengths takes of an arena: a new key, of full height. */
+export function bytesFor(keyBytes: number, valueBytes: number): number {
+  return (VALUE_AT + ((valueBytes + 3) >>> 2) + TOWER + MAX_HEIGHT + ((keyBytes + 3) >>> 2)) * 4;
 }
 
 /** Slots of the index: a power of two, at least 16. */

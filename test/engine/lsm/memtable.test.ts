@@ -186,3 +186,16 @@ test("what was read is the reader's own", () => {
   entry!.value.fill(9);
   expect(memtable.get(Uint8Array.of(1), NEWEST)?.value).toEqual(Uint8Array.of(2));
 });
+
+test('a reset memtable holds nothing, and is written and read again', () => {
+  const memtable = table();
+  const reader = new Memtable(memtable.buffer);
+  const free = memtable.freeBytes;
+  memtable.put(Uint8Array.of(1), Uint8Array.of(2), toIndex(9), 0);
+  expect(reader.freeBytes).toBeLessThan(free);
+  memtable.reset();
+  expect(reader.freeBytes).toBe(free);
+  expect([reader.get(Uint8Array.of(1), NEWEST), all(reader, {}, NEWEST), reader.liveKeys]).toEqual([undefined, [], 0]);
+  memtable.put(Uint8Array.of(1), Uint8Array.of(3), toIndex(4), 0);
+  expect(reader.get(Uint8Array.of(1), NEWEST)).toMatchObject({ value: Uint8Array.of(3), revision: 4 });
+});

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvariantViolation } from '../../../src/core/base/assert.ts';
 import { compareBytes } from '../../../src/core/base/bytes.ts';
-import { KIND_PUT, KIND_TOMBSTONE, Skiplist } from '../../../src/engine/lsm/skiplist.ts';
+import { bytesFor, KIND_PUT, KIND_TOMBSTONE, Skiplist } from '../../../src/engine/lsm/skiplist.ts';
 import { below, forSeeds, pick, randomBytes } from '../../core/base/seeded.ts';
 
 const NONE = new Uint8Array(0);
@@ -247,5 +247,92 @@ describe('the arena', () => {
     expect(copy).toEqual(key(1, 2, 3));
     expect(copy.buffer).toBeInstanceOf(ArrayBuffer);
     expect(list.valueView(node).buffer).toBe(list.buffer);
+  });
+});
+
+describe('a reset arena', () => {
+  test('is an empty list to the writer and to lists that were attached before, and takes the same writes again', () => {
+    forSeeds(20, (random) => {
+      const list = Skiplist.create(64 * 1024);
+      const reader = new Skiplist(list.buffer);
+      for (let round = 0; round < 4; round++) {
+        const model = new Map<string, { revision: number; value: Uint8Array }[]>();
+        // Some rounds fill the index, some hardly begin.
+        const count = 1 + below(random, 700);
+        for (let revision = 1; revision <= count; revision++) {
+          const each = randomBytes(random, below(random, 8)).map((byte) => byte & 7);
+          const value = randomBytes(random, below(random, 12));
+          if (list.freeBytes < bytesFor(each.length, value.length)) break;
+          list.insert(each, revision, KIND_PUT, value, 0);
+          const name = Buffer.from(each).toString('hex');
+          model.set(name, [{ revision, value }, ...(model.get(name) ?? [])]);
+        }
+        for (const view of [list, reader]) {
+          expect(keysInOrder(view).map((each) => Buffer.from(each).toString('hex'))).toEqual([...model.keys()].sort());
+          for (const [name, versions] of model) {
+            let version = view.find(Buffer.from(name, 'hex'), TOP);
+            for (const { revision, value } of versions) {
+              expect([view.revision(version), view.valueCopy(version)]).toEqual([revision, value]);
+              version = view.older(version);
+            }
+            expect(version).toBe(0);
+          }
+        }
+        list.reset();
+        for (const view of [list, reader, new Skiplist(list.buffer)]) {
+          expect([view.first(), view.seek(NONE), view.seekBefore(undefined)]).toEqual([0, 0, 0]);
+          expect([view.versions, view.liveKeys, view.usedBytes]).toEqual([0, 0, list.usedBytes]);
+          for (const name of model.keys()) expect(view.find(Buffer.from(name, 'hex'), TOP)).toBe(0);
+        }
+      }
+    });
+  });
+
+  test('gives the same list as a new one: same places, same heights, same index', () => {
+    const fill = (list: Skiplist): number[] => {
+      const places: number[] = [];
+      forSeeds(1, (random) => {
+        for (let i = 1; i <= 300; i++)
+          list.insert(randomBytes(random, 1 + below(random, 9)), i, KIND_PUT, key(i & 255), 0);
+      });
+      for (let node = list.first(); node !== 0; node = list.next(node)) places.push(node);
+      return [...places, ...new Int32Array(list.buffer, 0, 17 + 256), list.usedBytes];
+    };
+    const used = Skiplist.create(64 * 1024);
+    for (let i = 0; i < 500; i++) used.insert(key(i >>> 8, i & 255), 1, KIND_PUT, key(1, 2, 3), 0);
+    used.reset();
+    expect(fill(used)).toEqual(fill(Skiplist.create(64 * 1024)));
+  });
+
+  test('is an empty list of zeros: a reader that comes first begins nothing', () => {
+    const buffer = new SharedArrayBuffer(8192);
+    const reader = new Skiplist(buffer);
+    expect([reader.first(), reader.find(key(1), TOP), reader.seekBefore(undefined)]).toEqual([0, 0, 0]);
+    expect(new Uint8Array(buffer).every((byte) => byte === 0)).toBe(true);
+    const empty = reader.usedBytes;
+    expect(empty).toBeGreaterThan(0);
+    new Skiplist(buffer).insert(key(1), 1, KIND_PUT, key(2), 0);
+    expect(reader.valueCopy(reader.find(key(1), TOP))).toEqual(key(2));
+    expect(reader.usedBytes).toBeGreaterThan(empty);
+  });
+});
+
+test('bytesFor is the most an insert takes: what is admitted by it fits, and some insert takes all of it', () => {
+  forSeeds(20, (random) => {
+    const list = Skiplist.create(64 * 1024);
+    let isReached = false;
+    for (let revision = 1; ; revision++) {
+      const each = randomBytes(random, below(random, 40));
+      const value = randomBytes(random, below(random, 60));
+      const bound = bytesFor(each.length, value.length);
+      const free = list.freeBytes;
+      if (free < bound) break;
+      list.insert(each, revision, KIND_PUT, value, 0);
+      expect(free - list.freeBytes).toBeLessThanOrEqual(bound);
+      // Heights below 12 take less; eleven words are all that may lie between.
+      isReached ||= free - list.freeBytes >= bound - 44;
+    }
+    expect(isReached).toBe(true);
+    expect(list.freeBytes).toBe(list.capacityBytes - list.usedBytes);
   });
 });
