@@ -48,6 +48,8 @@ const MARKS = [
   'meshReceived',
   /** 1 while committed entries wait for room in the ring to the memtable. */
   'applyWaits',
+  /** Entries up to here are needed no more: the committer may remove segments that hold no later one. */
+  'walTruncateTo',
   // gateway
   /** 1 while reads wait for something to be applied. */
   'readsWait',
@@ -62,6 +64,9 @@ const MARKS = [
   'ledgerFirst',
   'ledgerLast',
   'subscriptions',
+  // compactor
+  /** What entries up to here did is in synced tables that the manifest names. 0: in memory only, as it is without one. */
+  'flushed',
 ] as const;
 
 export type Mark = (typeof MARKS)[number];
