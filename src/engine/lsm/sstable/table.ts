@@ -1,0 +1,141 @@
+/**
+ * Table: an immutable sorted file, open for reading.
+ *
+ *   get    index ─▶ the one block that may have the key ─▶ filter ─▶ block ─▶ newest version
+ *
+ * A point read gives no copy: its result lends the block and says where the value is. A result is made once and used
+ * again. Damage anywhere is TABLE_CORRUPT with file and offset, never an answer.
+ *
+ * A table is one thread's, and so are its cursors; other threads open their own.
+ */
+import { EMPTY } from '../../../core/base/bytes.ts';
+import type { DiskFile } from '../../../core/base/env.ts';
+import { BlockCursor } from './block-cursor.ts';
+import type { TableFileMeta } from './block-source.ts';
+import { bloomHash } from './bloom.ts';
+import { TableCursor } from './cursor.ts';
+import { tableCorrupt, type BlockHandle } from './format.ts';
+import { encodeInternalKey, isVersionOf, revisionOf, SEEK_TYPE, TRAILER_BYTES, TYPE_PUT, typeOf } from './keys.ts';
+import type { TableProperties } from './properties.ts';
+import { type BlockCacheLike, TableBlocks } from './table-blocks.ts';
+
+export type { BlockCacheLike, TableProperties };
+
+/** What a point read found. One object serves many reads; what it says is valid until the next. */
+export class TableResult {
+  found = false;
+  type = 0;
+  revision = 0;
+  /** The stored value is `block[valueStart, valueEnd)`. */
+  block: Uint8Array = EMPTY;
+  valueStart = 0;
+  valueEnd = 0;
+}
+
+export class Table {
+  readonly #blocks: TableBlocks;
+  readonly #path: string;
+  /** For point reads. */
+  readonly #index = new BlockCursor();
+  readonly #block = new BlockCursor();
+  readonly #handle: BlockHandle = { offset: 0, size: 0 };
+  #target: Uint8Array = new Uint8Array(256);
+  #targetLength = 0;
+
+  private constructor(blocks: TableBlocks) {
+    this.#blocks = blocks;
+    this.#path = blocks.meta.path;
+  }
+
+  /** Reads the footer. Once this has returned, the file is the table's to close. */
+  static open(file: DiskFile, meta: TableFileMeta, blocks: BlockCacheLike): Table {
+    return new Table(new TableBlocks(file, meta, blocks));
+  }
+
+  /** Bytes that this object keeps in memory: those of the index and the filter, once they were wanted. */
+  get heldBytes(): number {
+    return this.#blocks.heldBytes;
+  }
+
+  /** Whether there may be a version of this key; false is sure. Reads index and filter, no data. */
+  mayContain(userKey: Uint8Array): boolean {
+    this.#aim(userKey, Number.MAX_SAFE_INTEGER);
+    return this.#findBlock() && this.#passesFilter(userKey);
+  }
+
+  /**
+   * Finds the newest version of the key that is not newer than `revision`, be it a put or a tombstone. Says whether
+   * there is one.
+   */
+  get(userKey: Uint8Array, revision: number, result: TableResult): boolean {
+    result.found = false;
+    this.#aim(userKey, revision);
+    if (!this.#findBlock() || !this.#passesFilter(userKey)) return false;
+    const { offset } = this.#handle;
+    const cursor = this.#block;
+    cursor.reset(this.#blocks.data(this.#handle), this.#path, offset);
+    cursor.seek(this.#target, this.#targetLength);
+    // A separator is its block's last key or has a user key of its own: the next block cannot have the answer.
+    if (!cursor.valid || !isVersionOf(cursor.key, cursor.keyLength, userKey)) return false;
+    const type = typeOf(cursor.key, cursor.keyLength);
+    if (type > TYPE_PUT) throw tableCorrupt(this.#path, offset, `a version is of the unknown type ${type}`);
+    result.found = true;
+    result.type = type;
+    result.revision = revisionOf(cursor.key, cursor.keyLength);
+    result.block = cursor.block;
+    result.valueStart = cursor.valueStart;
+    result.valueEnd = cursor.valueEnd;
+    return true;
+  }
+
+  /**
+   * A cursor over all versions, at none yet. `fillCache: false` is for whoever reads the file from end to end, once:
+   * it reads 256 KiB at a time, past the cache, and so checks all that it reads.
+   */
+  cursor(options: { readonly fillCache?: boolean } = {}): TableCursor {
+    return new TableCursor(this.#blocks, options.fillCache === false ? this.#blocks.window() : undefined);
+  }
+
+  /** About where in the file this key stands, or would stand. */
+  approximateOffset(internalKey: Uint8Array): number {
+    const { index, metaindex } = this.#blocks.footer;
+    this.#index.reset(this.#blocks.index(), this.#path, index.offset);
+    this.#index.seek(internalKey, internalKey.length);
+    if (!this.#index.valid) return metaindex.offset;
+    this.#blocks.handleAt(this.#index, this.#handle);
+    return this.#handle.offset;
+  }
+
+  /** Undefined in a table that has none: one of LevelDB's. */
+  readProperties(): TableProperties | undefined {
+    return this.#blocks.properties();
+  }
+
+  /** Closes the file and lets go of what was kept. May be called twice. */
+  close(): void {
+    this.#block.clear();
+    this.#index.clear();
+    this.#blocks.close();
+  }
+
+  /** Puts the key to seek into #target. */
+  #aim(userKey: Uint8Array, revision: number): void {
+    const bytes = userKey.length + TRAILER_BYTES;
+    if (bytes > this.#target.length) this.#target = new Uint8Array(bytes * 2);
+    this.#targetLength = encodeInternalKey(this.#target, userKey, revision, SEEK_TYPE);
+  }
+
+  /** Finds the block that may have #target; false: none does. */
+  #findBlock(): boolean {
+    this.#index.reset(this.#blocks.index(), this.#path, this.#blocks.footer.index.offset);
+    this.#index.seek(this.#target, this.#targetLength);
+    if (!this.#index.valid) return false;
+    this.#blocks.handleAt(this.#index, this.#handle);
+    return true;
+  }
+
+  #passesFilter(userKey: Uint8Array): boolean {
+    const filter = this.#blocks.filter();
+    return filter === undefined || filter.mayContain(this.#handle.offset, bloomHash(userKey, userKey.length));
+  }
+}
