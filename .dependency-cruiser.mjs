@@ -55,6 +55,9 @@ const homes = [
   { thing: 'node:worker_threads', of: builtin('worker_threads'), in: ['actors/runtime'] },
   { thing: 'comlink', of: npm('comlink'), in: ['actors/runtime'] },
   { thing: 'lmdb', of: npm('lmdb'), in: ['engine/ldb'] },
+  { thing: 'snappyjs', of: npm('snappyjs'), in: ['engine/lsm'] },
+  // Checksums of what is on a disk; core has its own, slower and without a native part.
+  { thing: '@node-rs/crc32', of: npm('@node-rs/crc32'), in: ['engine/disk'] },
   { thing: 'ws', of: npm('ws'), in: ['net', 'client'] },
 ];
 
