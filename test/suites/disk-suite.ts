@@ -362,6 +362,72 @@ export function diskSuite(name: string, factory: () => DiskUnderTest): void {
       expect(readText(disk, `${dir}/a`)).toBe('kept');
     });
 
+    test('a link is a second name of the same bytes, which stay until both are removed', () => {
+      const file = open(`${dir}/a`, 'create');
+      file.write(bytesOf('one'), 0);
+      disk.mkdir(`${dir}/x`);
+      disk.link(`${dir}/a`, `${dir}/x/b`);
+      file.write(bytesOf('two'), 3);
+      expect(readText(disk, `${dir}/x/b`)).toBe('onetwo');
+      file.close();
+      disk.remove(`${dir}/a`);
+      expect(disk.exists(`${dir}/a`)).toBe(false);
+      expect(readText(disk, `${dir}/x/b`)).toBe('onetwo');
+      disk.remove(`${dir}/x/b`);
+      expect(disk.list(`${dir}/x`)).toEqual([]);
+    });
+
+    test('a link to a name that is taken is EEXIST, of what is not there ENOENT, of a directory EPERM', () => {
+      writeNew(disk, `${dir}/a`, 'a');
+      writeNew(disk, `${dir}/b`, 'b');
+      disk.mkdir(`${dir}/x`);
+      expect(codeOf(() => disk.link(`${dir}/a`, `${dir}/b`))).toBe('EEXIST');
+      expect(codeOf(() => disk.link(`${dir}/a`, `${dir}/x`))).toBe('EEXIST');
+      expect(codeOf(() => disk.link(`${dir}/none`, `${dir}/c`))).toBe('ENOENT');
+      expect(codeOf(() => disk.link(`${dir}/a`, `${dir}/none/c`))).toBe('ENOENT');
+      expect(codeOf(() => disk.link(`${dir}/x`, `${dir}/c`))).toBe('EPERM');
+      expect(disk.list(dir)).toEqual(['a', 'b', 'x']);
+      expect(readText(disk, `${dir}/b`)).toBe('b');
+    });
+
+    test('a rename onto another name of the same file changes nothing, as POSIX has it', () => {
+      writeNew(disk, `${dir}/a`, 'same');
+      disk.link(`${dir}/a`, `${dir}/b`);
+      disk.rename(`${dir}/a`, `${dir}/b`);
+      // Windows takes the old name away.
+      if (process.platform !== 'win32') expect(disk.list(dir)).toEqual(['a', 'b']);
+      expect(readText(disk, `${dir}/b`)).toBe('same');
+    });
+
+    test('a directory is renamed with all that is in it', () => {
+      disk.mkdir(`${dir}/x/deep`);
+      writeNew(disk, `${dir}/x/a`, 'a');
+      writeNew(disk, `${dir}/x/deep/b`, 'b');
+      for (const made of [`${dir}/x`, `${dir}/x/deep`]) disk.syncDir(made);
+      disk.rename(`${dir}/x`, `${dir}/y`);
+      disk.syncDir(dir);
+      expect(disk.list(dir)).toEqual(['y']);
+      expect(disk.list(`${dir}/y`)).toEqual(['a', 'deep']);
+      expect(readText(disk, `${dir}/y/deep/b`)).toBe('b');
+      expect(disk.exists(`${dir}/x/a`)).toBe(false);
+      writeNew(disk, `${dir}/y/c`, 'c');
+      expect(readText(disk, `${dir}/y/c`)).toBe('c');
+    });
+
+    // Windows words these its own way; nothing of ours relies on it there.
+    test.skipIf(process.platform === 'win32')('a directory takes the name of an empty one, and of nothing else', () => {
+      for (const name of ['x', 'empty', 'full']) disk.mkdir(`${dir}/${name}`);
+      writeNew(disk, `${dir}/full/a`, 'a');
+      writeNew(disk, `${dir}/file`, 'file');
+      for (const synced of [dir, `${dir}/full`]) disk.syncDir(synced);
+      expect(codeOf(() => disk.rename(`${dir}/x`, `${dir}/full`))).toBe('ENOTEMPTY');
+      expect(codeOf(() => disk.rename(`${dir}/x`, `${dir}/file`))).toBe('ENOTDIR');
+      expect(codeOf(() => disk.rename(`${dir}/file`, `${dir}/x`))).toBe('EISDIR');
+      expect(codeOf(() => disk.rename(`${dir}/x`, `${dir}/none/x`))).toBe('ENOENT');
+      disk.rename(`${dir}/x`, `${dir}/empty`);
+      expect(disk.list(dir)).toEqual(['empty', 'file', 'full']);
+    });
+
     test('a removed file is gone by name, and its name is free', () => {
       writeNew(disk, `${dir}/a`, 'old');
       disk.remove(`${dir}/a`);

@@ -24,7 +24,7 @@ export type OpenMode = 'read' | 'write' | 'create';
  *
  * Durability contract, which a real disk gives us and a memory disk may break on demand:
  *  - bytes written are durable once `fdatasync` on the same file returns;
- *  - a created, renamed or removed name is durable once `syncDir` on its directory returns;
+ *  - a created, linked, renamed or removed name is durable once `syncDir` on its directory returns;
  *  - a failed `fdatasync` says nothing about any byte, and is never tried again.
  * All failures throw the system error (`code`: 'ENOENT', 'EIO', 'ENOSPC', …).
  */
@@ -36,7 +36,10 @@ export interface Disk {
   /** Names in a directory, in byte order. */
   list(path: string): string[];
   exists(path: string): boolean;
+  /** Moves a name, of a file or of a directory; a file that has the new name is replaced, in one act. */
   rename(from: string, to: string): void;
+  /** A second name for a file: the same bytes under both, until both are removed. EEXIST when `to` is taken. */
+  link(from: string, to: string): void;
   remove(path: string): void;
   /** Makes names in `path` durable. */
   syncDir(path: string): void;

@@ -15,15 +15,16 @@
  *    there without the older ones, while between sectors any order is possible.
  *  - The size goes back to some size it had, also to a sector's edge inside one growing write. Bytes beyond are
  *    lost; a kept size over lost bytes reads as zeros.
- *  - Each create, rename and remove is kept or lost on its own; a rename is one act, never half of one.
+ *  - Each create, link, rename and remove is kept or lost on its own; a rename is one act, never half of one.
  * `keep: 'none'` is exactly what was synced; `keep: 'all'` is a crash of the process alone.
  *
  * A failed `fdatasync` is Linux's: the pages count as clean afterwards, so a second, successful sync does not
  * save their bytes ("fsyncgate"). Only writing them again does.
  *
- * Simpler than a real disk, on purpose: `mkdir` is durable at once (as NodeDisk's is); a rename between
- * directories is refused with EXDEV, since no file system says how its halves survive; space is counted by
- * size, holes too.
+ * Simpler than a real disk, on purpose: `mkdir` is durable at once (as NodeDisk's is); a file's rename between
+ * directories is refused with EXDEV, since no file system says how its halves survive; a directory is renamed only
+ * when the names in it are durable, and takes changes only once its own is (else EBUSY); space is counted by size,
+ * holes too.
  *
  * Invariants:
  *  - The durable names, with the unsynced changes made to them in order, are the live names.
@@ -33,23 +34,11 @@ import { dirname, resolve } from 'node:path/posix';
 import { assert, must } from '../../core/base/assert.ts';
 import type { Disk, DiskFile, OpenMode, Random } from '../../core/base/env.ts';
 import { type Choose, FileState } from './memory-file.ts';
-import { byteOrder, checkRange, systemError } from './system-error.ts';
+import { type DiskOp, type Driver, MemoryDiskFile } from './memory-handle.ts';
+import { byteOrder, systemError } from './system-error.ts';
 
 export { SECTOR_BYTES } from './memory-file.ts';
-
-export type DiskOp =
-  | 'open'
-  | 'mkdir'
-  | 'list'
-  | 'exists'
-  | 'rename'
-  | 'remove'
-  | 'syncDir'
-  | 'read'
-  | 'write'
-  | 'fdatasync'
-  | 'truncate'
-  | 'size';
+export type { DiskOp } from './memory-handle.ts';
 
 export interface Fault {
   readonly op: DiskOp;
@@ -71,11 +60,12 @@ export interface MemoryDiskOptions {
   readonly capacityBytes?: number;
 }
 
-/** A change of names in one directory: these go, then this comes. */
+/** A change of names in one directory: these go, then this comes. Or a directory moves, with all below it. */
 interface NameChange {
   readonly dir: string;
   readonly gone?: string;
   readonly come?: { readonly path: string; readonly file: FileState };
+  readonly move?: { readonly from: string; readonly to: string };
 }
 
 interface ArmedFault {
@@ -157,15 +147,30 @@ export class MemoryDisk implements Disk {
     const gone = this.#enter('rename', from);
     const at = resolve('/', to);
     const file = this.#names.get(gone);
-    if (file === undefined) {
-      if (this.#dirs.has(gone)) throw systemError('EXDEV', 'rename', from, 'directories stay where they are');
-      throw systemError('ENOENT', 'rename', from, 'no such file');
-    }
+    if (file === undefined && !this.#dirs.has(gone)) throw systemError('ENOENT', 'rename', from, 'no such file');
     this.#needParent(at, 'rename', to);
-    if (this.#dirs.has(at)) throw systemError('EISDIR', 'rename', to, 'is a directory');
     if (dirname(gone) !== dirname(at)) throw systemError('EXDEV', 'rename', to, 'a rename stays in its directory');
     if (gone === at) return;
+    if (file === undefined) {
+      this.#renameDir(gone, at);
+      return;
+    }
+    if (this.#dirs.has(at)) throw systemError('EISDIR', 'rename', to, 'is a directory');
+    // POSIX: of two names of one file, neither goes.
+    if (this.#names.get(at) === file) return;
     this.#change({ dir: dirname(at), gone, come: { path: at, file } });
+  }
+
+  link(from: string, to: string): void {
+    const source = this.#enter('link', from);
+    const at = resolve('/', to);
+    const file = this.#names.get(source);
+    if (this.#dirs.has(source)) throw systemError('EPERM', 'link', from, 'is a directory');
+    if (file === undefined) throw systemError('ENOENT', 'link', from, 'no such file');
+    this.#needParent(at, 'link', to);
+    if (this.#names.has(at) || this.#dirs.has(at)) throw systemError('EEXIST', 'link', to, 'the name is taken');
+    file.isLinked = true;
+    this.#change({ dir: dirname(at), come: { path: at, file } });
   }
 
   remove(path: string): void {
@@ -194,22 +199,26 @@ export class MemoryDisk implements Disk {
     const { keep } = options;
     const choose = this.#chooser(keep);
     const names = new Map(this.#durableNames);
+    const dirs = new Set(this.#dirs);
     for (const change of this.#unsyncedNames) {
       if (choose(2) === 0) apply(change, names);
+      else if (change.move !== undefined) moveDirs(dirs, change.move.to, change.move.from);
     }
-    // A rename lost and a later one kept may leave one file under two names; they part here.
+    this.#dirs = dirs;
+    // A rename lost and a later one kept may leave one file under two names; they part here. Links do not.
     const taken = new Set<FileState>();
     this.#names = new Map();
     for (const [path, file] of names) {
-      const survivor = taken.has(file) ? file.clone() : file;
+      const survivor = taken.has(file) && !file.isLinked ? file.clone() : file;
       taken.add(file);
       this.#names.set(path, survivor);
     }
-    for (const file of this.#names.values()) {
+    for (const file of new Set(this.#names.values())) {
       file.crash(choose);
       file.handles = 0;
-      file.names = 1;
+      file.names = 0;
     }
+    for (const file of this.#names.values()) file.names++;
     this.#durableNames = new Map(this.#names);
     this.#unsyncedNames = [];
     this.#life++;
@@ -255,12 +264,15 @@ export class MemoryDisk implements Disk {
   }
 
   checkInvariants(): void {
+    const names = new Map<FileState, number>();
     for (const [path, file] of this.#names) {
       assert(this.#dirs.has(dirname(path)), 'a file is in a directory');
       assert(!this.#dirs.has(path), 'a name is a file or a directory');
-      assert(file.names === 1, 'a live file has one name');
+      assert(file.names === 1 || file.isLinked, 'a live file that was never linked has one name');
+      names.set(file, (names.get(file) ?? 0) + 1);
       file.checkInvariants();
     }
+    for (const [file, count] of names) assert(file.names === count, 'a file knows how many names it has');
     const replayed = new Map(this.#durableNames);
     for (const change of this.#unsyncedNames) apply(change, replayed);
     assert(replayed.size === this.#names.size, 'durable names and the unsynced changes give the live names');
@@ -307,6 +319,10 @@ export class MemoryDisk implements Disk {
   }
 
   #change(change: NameChange): void {
+    for (const { move } of this.#unsyncedNames) {
+      if (move === undefined || !(isBelow(change.dir, move.to) || isBelow(change.dir, move.from))) continue;
+      throw systemError('EBUSY', 'rename', change.dir, 'the name of this directory is not durable yet');
+    }
     for (const path of [change.gone, change.come?.path]) {
       const before = path === undefined ? undefined : this.#names.get(path);
       if (before === undefined) continue;
@@ -320,6 +336,18 @@ export class MemoryDisk implements Disk {
     for (const file of [replaced, removed]) {
       if (file?.isUnreachable) this.#usedBytes -= file.size;
     }
+  }
+
+  #renameDir(from: string, to: string): void {
+    if (this.#names.has(to)) throw systemError('ENOTDIR', 'rename', to, 'a file has this name');
+    if (isBelow(to, from)) throw systemError('EINVAL', 'rename', to, 'a directory cannot go into itself');
+    const isEmpty = ![...this.#names.keys(), ...this.#dirs].some((path) => dirname(path) === to);
+    if (!isEmpty) throw systemError('ENOTEMPTY', 'rename', to, 'directory not empty');
+    if (this.#unsyncedNames.some(({ dir }) => isBelow(dir, from) || isBelow(dir, to))) {
+      throw systemError('EBUSY', 'rename', from, 'names in this directory are not durable yet');
+    }
+    this.#change({ dir: dirname(to), move: { from, to } });
+    moveDirs(this.#dirs, from, to);
   }
 
   #needDir(at: string, call: string, path: string): void {
@@ -342,97 +370,32 @@ export class MemoryDisk implements Disk {
 
   #countUsed(): number {
     let used = 0;
-    for (const file of this.#names.values()) used += file.size;
+    for (const file of new Set(this.#names.values())) used += file.size;
     return used;
   }
-}
-
-interface Driver {
-  enter(op: DiskOp, path: string): void;
-  isStale(): boolean;
-  isLying(): boolean;
-  roomBytes(): number;
-  /** Space taken, or given back when negative. */
-  use(bytes: number): void;
 }
 
 function apply(change: NameChange, names: Map<string, FileState>): void {
   if (change.gone !== undefined) names.delete(change.gone);
   if (change.come !== undefined) names.set(change.come.path, change.come.file);
+  if (change.move === undefined) return;
+  const { from, to } = change.move;
+  for (const [path, file] of [...names]) {
+    if (!isBelow(path, from)) continue;
+    names.delete(path);
+    names.set(to + path.slice(from.length), file);
+  }
 }
 
-class MemoryDiskFile implements DiskFile {
-  readonly fd: number = -1;
-  readonly #driver: Driver;
-  readonly #file: FileState;
-  readonly #path: string;
-  readonly #isWritable: boolean;
-  #isClosed = false;
-
-  constructor(driver: Driver, file: FileState, path: string, isWritable: boolean) {
-    this.#driver = driver;
-    this.#file = file;
-    this.#path = path;
-    this.#isWritable = isWritable;
+function moveDirs(dirs: Set<string>, from: string, to: string): void {
+  for (const dir of [...dirs]) {
+    if (!isBelow(dir, from)) continue;
+    dirs.delete(dir);
+    dirs.add(to + dir.slice(from.length));
   }
+}
 
-  read(into: Uint8Array, offset: number, length: number, position: number): number {
-    checkRange(position, 'a position');
-    assert(offset >= 0 && length >= 0 && offset + length <= into.length, 'the read fits its buffer');
-    this.#enter('read');
-    return this.#file.read(into, offset, length, position);
-  }
-
-  write(bytes: Uint8Array, position: number): void {
-    checkRange(position, 'a position');
-    this.#enter('write');
-    if (!this.#isWritable) throw systemError('EBADF', 'write', this.#path, 'the file is open for reading');
-    const before = this.#file.size;
-    const endMax = before + this.#driver.roomBytes();
-    const fitting = bytes.subarray(0, Math.max(0, Math.min(bytes.length, Math.max(endMax, before) - position)));
-    // The part that fits stays, as after a short write(2).
-    this.#file.write(fitting, position);
-    this.#driver.use(this.#file.size - before);
-    if (fitting.length < bytes.length) throw systemError('ENOSPC', 'write', this.#path, 'no space left');
-  }
-
-  fdatasync(): void {
-    try {
-      this.#enter('fdatasync');
-    } catch (error) {
-      if (!this.#isClosed && !this.#driver.isStale()) this.#file.strand();
-      throw error;
-    }
-    if (!this.#driver.isLying()) this.#file.sync();
-  }
-
-  truncate(bytes: number): void {
-    checkRange(bytes, 'a size');
-    this.#enter('truncate');
-    if (!this.#isWritable) throw systemError('EINVAL', 'ftruncate', this.#path, 'the file is open for reading');
-    const growth = bytes - this.#file.size;
-    if (growth > 0 && growth > this.#driver.roomBytes()) {
-      throw systemError('ENOSPC', 'ftruncate', this.#path, 'no space left');
-    }
-    this.#file.truncate(bytes);
-    this.#driver.use(growth);
-  }
-
-  size(): number {
-    this.#enter('size');
-    return this.#file.size;
-  }
-
-  close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    if (this.#driver.isStale()) return;
-    this.#file.handles--;
-    if (this.#file.isUnreachable) this.#driver.use(-this.#file.size);
-  }
-
-  #enter(op: DiskOp): void {
-    if (this.#isClosed) throw systemError('EBADF', op, this.#path, 'the file is closed');
-    this.#driver.enter(op, this.#path);
-  }
+/** The directory itself counts. */
+function isBelow(path: string, dir: string): boolean {
+  return path === dir || path.startsWith(`${dir}/`);
 }

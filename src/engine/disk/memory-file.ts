@@ -44,8 +44,10 @@ export class FileState {
   /** Sizes since the last sync, the durable one first, the one of now left out. */
   #sizes: number[] = [];
   handles = 0;
-  /** Live names: 1, or 0 when it was removed. */
+  /** Live names: 1, or 0 when it was removed; more when it was linked. */
   names = 0;
+  /** A link was made of it: two names of it are no accident. */
+  isLinked = false;
 
   get size(): number {
     return this.#size;
@@ -127,6 +129,7 @@ export class FileState {
     copy.#sizes = [...this.#sizes];
     copy.handles = this.handles;
     copy.names = this.names;
+    copy.isLinked = this.isLinked;
     for (const [sector, { states, isStranded }] of this.#unsynced) {
       // States are never changed in place, so both files may hold the same ones.
       copy.#unsynced.set(sector, { states: [...states], isStranded });

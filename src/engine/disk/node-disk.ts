@@ -18,6 +18,7 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  linkSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -54,6 +55,8 @@ export const nodeDisk: Disk = {
   exists: (path) => statSync(path, { throwIfNoEntry: false }) !== undefined,
 
   rename: (from, to) => renameSync(from, to),
+
+  link: (from, to) => linkSync(from, to),
 
   remove: (path) => unlinkSync(path),
 

@@ -321,6 +321,78 @@ describe('names', () => {
     expect(disk.list('/e')).toEqual(['a']);
   });
 
+  test('a link is durable once its directory is synced; its bytes go back as one file’s', () => {
+    const disk = diskWith(bytesOf('old'));
+    disk.mkdir('/e');
+    disk.link('/d/a', '/e/b');
+    expect(disk.usedBytes).toBe(3);
+    disk.checkInvariants();
+    const lost = disk.clone();
+    lost.crash({ keep: 'none' });
+    lost.checkInvariants();
+    expect([lost.list('/d'), lost.list('/e')]).toEqual([['a'], []]);
+    disk.syncDir('/e');
+    disk.open('/e/b', 'write').write(bytesOf('new'), 0);
+    disk.crash({ keep: 'none' });
+    disk.checkInvariants();
+    expect([readText(disk, '/d/a'), readText(disk, '/e/b')]).toEqual(['old', 'old']);
+    const file = disk.open('/d/a', 'write');
+    file.write(bytesOf('XYZ'), 0);
+    file.close();
+    expect(readText(disk, '/e/b')).toBe('XYZ');
+    disk.remove('/d/a');
+    expect(disk.usedBytes).toBe(3);
+    disk.remove('/e/b');
+    expect(disk.usedBytes).toBe(0);
+  });
+
+  test('a link and the removal of the first name are kept or lost each on its own', () => {
+    const disk = diskWith(bytesOf('a'));
+    disk.mkdir('/e');
+    disk.link('/d/a', '/e/b');
+    disk.remove('/d/a');
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 60; seed++) {
+      const crashed = disk.clone({ random: seeded(seed) });
+      crashed.crash({ keep: 'random' });
+      crashed.checkInvariants();
+      seen.add([...crashed.list('/d'), ...crashed.list('/e')].join(''));
+    }
+    expect([...seen].sort()).toEqual(['', 'a', 'ab', 'b']);
+  });
+
+  test('a directory’s rename is kept or lost as one act, and durable once its parent is synced', () => {
+    const disk = diskWith(bytesOf('a'));
+    disk.rename('/d', '/e');
+    disk.checkInvariants();
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 20; seed++) {
+      const crashed = disk.clone({ random: seeded(seed) });
+      crashed.crash({ keep: 'random' });
+      crashed.checkInvariants();
+      const dir = crashed.list('/').join();
+      seen.add(`${dir}:${readText(crashed, `/${dir}/a`)}`);
+    }
+    expect([...seen].sort()).toEqual(['d:a', 'e:a']);
+    disk.syncDir('/');
+    disk.crash({ keep: 'none' });
+    expect(disk.list('/')).toEqual(['e']);
+  });
+
+  test('a directory is renamed with durable names only, and changed with a durable name only', () => {
+    const disk = diskWith(bytesOf('a'));
+    writeNew(disk, '/d/b', 'b');
+    expect(codeOf(() => disk.rename('/d', '/e'))).toBe('EBUSY');
+    disk.syncDir('/d');
+    disk.rename('/d', '/e');
+    expect(codeOf(() => writeNew(disk, '/e/c', 'c'))).toBe('EBUSY');
+    expect(codeOf(() => disk.remove('/e/a'))).toBe('EBUSY');
+    disk.syncDir('/');
+    disk.remove('/e/a');
+    expect(disk.list('/e')).toEqual(['b']);
+    disk.checkInvariants();
+  });
+
   test('a rename into another directory is refused', () => {
     const disk = diskWith(bytesOf('a'));
     disk.mkdir('/e');
@@ -365,6 +437,7 @@ describe('injected failures', () => {
       list: () => disk.list('/d'),
       exists: () => disk.exists('/d/a'),
       rename: () => disk.rename('/d/a', '/d/b'),
+      link: () => disk.link('/d/a', '/d/b'),
       remove: () => disk.remove('/d/a'),
       syncDir: () => disk.syncDir('/d'),
       read: () => file.read(new Uint8Array(1), 0, 1, 0),
