@@ -8,6 +8,7 @@
 import { text, utf8 } from '../../../core/base/bytes.ts';
 import type { Disk, DiskFile } from '../../../core/base/env.ts';
 import { StoreError } from '../../../core/base/errors.ts';
+import { synced } from './failures.ts';
 import { CURRENT, manifestName, parseFileName, tmpName } from './file-names.ts';
 import { LogWriter } from './log-format.ts';
 import { type ManifestState, snapshotEdit } from './state.ts';
@@ -15,20 +16,6 @@ import { encodeEdit } from './version-edit.ts';
 
 /** Longer than any name of ours. */
 const CURRENT_BYTES_MAX = 64;
-
-/** A sync that failed: of what was written, nothing is known. Its cause is the disk's error. */
-export class SyncFailure extends Error {
-  override readonly name: string = 'SyncFailure';
-}
-
-/** Runs a sync; what it throws is told apart from a write that failed. */
-export function synced(sync: () => void): void {
-  try {
-    sync();
-  } catch (cause) {
-    throw new SyncFailure(cause instanceof Error ? cause.message : String(cause), { cause });
-  }
-}
 
 /** A new manifest that holds this state in one record: synced, its name durable, not yet the one that counts. */
 export function writeManifest(

@@ -22,7 +22,8 @@
 import { assert, InvariantViolation } from '../../../core/base/assert.ts';
 import type { Disk, DiskFile } from '../../../core/base/env.ts';
 import { StoreError } from '../../../core/base/errors.ts';
-import { readCurrent, renameCurrent, SyncFailure, synced, writeManifest } from './current.ts';
+import { readCurrent, renameCurrent, writeManifest } from './current.ts';
+import { failed, SyncFailure, synced } from './failures.ts';
 import { CURRENT, highestNumber, manifestName, tmpName } from './file-names.ts';
 import { LogWriter } from './log-format.ts';
 import { recoverState } from './recovery.ts';
@@ -275,11 +276,3 @@ function boundOf(bytesMax: number, writer: LogWriter): number {
 const refuseOurs: Refuse = (what) => {
   throw new InvariantViolation(`broken: an edit fits the version it changes: ${what}`);
 };
-
-const FULL_CODES: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT']);
-
-/** A write that failed, as a StoreError. A sync that did is never "full", whatever the disk says. */
-function failed(what: string, cause: unknown): StoreError {
-  const { code, message } = cause as NodeJS.ErrnoException;
-  return new StoreError(FULL_CODES.has(code) ? 'STORE_FULL' : 'DISK_FAILED', `${what}: ${message}`, { cause });
-}

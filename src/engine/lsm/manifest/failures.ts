@@ -1,0 +1,27 @@
+/**
+ * What a disk's failure means here: a write that failed has changed nothing that counts; a sync that failed leaves
+ * nobody knowing what is on the disk.
+ */
+import { StoreError } from '../../../core/base/errors.ts';
+
+/** A sync that failed: of what was written, nothing is known. Its cause is the disk's error. */
+export class SyncFailure extends Error {
+  override readonly name: string = 'SyncFailure';
+}
+
+/** Runs a sync; what it throws is told apart from a write that failed. */
+export function synced(sync: () => void): void {
+  try {
+    sync();
+  } catch (cause) {
+    throw new SyncFailure(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+const FULL_CODES: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT']);
+
+/** A write that failed, as a StoreError. A sync that did is never "full", whatever the disk says. */
+export function failed(what: string, cause: unknown): StoreError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  return new StoreError(FULL_CODES.has(code) ? 'STORE_FULL' : 'DISK_FAILED', `${what}: ${message}`, { cause });
+}
