@@ -9,7 +9,7 @@ import { Committer } from '../engine/wal/committer.ts';
 import { PLACE_EVERY_BYTES, type Place } from '../engine/wal/recovery.ts';
 import { ByteWriter } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
-import { type Lsn, toLsn } from '../core/base/position.ts';
+import { type Lsn, plus, toLsn } from '../core/base/position.ts';
 import { firstIndexOf } from '../engine/wal/payload.ts';
 import { park } from './runtime/bell.ts';
 import { RingReader, RingWriter } from './runtime/ring.ts';
@@ -21,7 +21,7 @@ export interface CommitterArgs {
   readonly shared: SharedArrayBuffer;
   /** WAL records from replication. */
   readonly records: SharedArrayBuffer;
-  /** Waypoints to replication: index u64, segment u64, offset u64 per frame. */
+  /** Waypoints to replication: index u64, lsn u64, segment u64, offset u64 per frame. */
   readonly places: SharedArrayBuffer;
   readonly dir: string;
   readonly segmentBytes: number;
@@ -64,8 +64,13 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
     bytesSincePlace += record.length;
     const index = firstIndexOf(record);
     if (index === undefined || bytesSincePlace < PLACE_EVERY_BYTES) return;
-    const place: Place = { index, segment: committer.segment, offset: committer.offset };
-    const frame = new ByteWriter(24).u64(place.index).u64(place.segment).u64(place.offset).view();
+    const place: Place = {
+      index,
+      lsn: plus(committer.lastLsn, 1),
+      segment: committer.segment,
+      offset: committer.offset,
+    };
+    const frame = new ByteWriter(32).u64(place.index).u64(place.lsn).u64(place.segment).u64(place.offset).view();
     // No room: the reader begins at an earlier waypoint and reads a little more.
     if (places.write(frame)) bytesSincePlace = 0;
   };

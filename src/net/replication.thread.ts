@@ -11,7 +11,7 @@ import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { StartActor } from '../actors/runtime/thread.ts';
 import { Shared } from '../actors/shared.ts';
 import { ByteReader } from '../core/base/bytes.ts';
-import { type Index, toIndex } from '../core/base/position.ts';
+import { type Index, toIndex, toLsn } from '../core/base/position.ts';
 import { Raft } from '../core/raft/raft.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { WalReader } from '../engine/wal/reader.ts';
@@ -149,7 +149,12 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const takePlaces = (): void => {
     for (let frame = places.peek(); frame !== undefined; frame = places.peek()) {
       const place = new ByteReader(frame);
-      reader.addPlace({ index: toIndex(place.u64()), segment: place.u64(), offset: place.u64() });
+      reader.addPlace({
+        index: toIndex(place.u64()),
+        lsn: toLsn(place.u64()),
+        segment: place.u64(),
+        offset: place.u64(),
+      });
       places.pop();
     }
   };

@@ -14,6 +14,7 @@
  */
 import {
   closeSync,
+  fdatasync,
   fdatasyncSync,
   fstatSync,
   fsyncSync,
@@ -82,6 +83,14 @@ export const nodeDisk: Disk = {
 export function fdatasyncFd(fd: number): void {
   assert(Number.isInteger(fd) && fd >= 0, `a descriptor is zero or more (got ${fd})`);
   fdatasyncSync(fd);
+}
+
+/** The same without waiting: the sync runs on libuv's pool, and the caller's thread is free. */
+export function fdatasyncFdAsync(fd: number): Promise<void> {
+  assert(Number.isInteger(fd) && fd >= 0, `a descriptor is zero or more (got ${fd})`);
+  return new Promise((resolve, reject) => {
+    fdatasync(fd, (error) => (error === null ? resolve() : reject(error)));
+  });
 }
 
 class NodeDiskFile implements DiskFile {

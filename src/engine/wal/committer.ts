@@ -95,6 +95,15 @@ export class Committer {
     return this.#offset + this.#groupBytes;
   }
 
+  /** LSN of the newest record, written or not. */
+  get lastLsn(): Lsn {
+    return plus(this.#next, -1);
+  }
+
+  get groupBytes(): number {
+    return this.#groupBytes;
+  }
+
   get groupRecords(): number {
     return this.#groupRecords;
   }

@@ -11,7 +11,7 @@
  */
 import { assert } from '../../core/base/assert.ts';
 import { ByteReader, type ByteWriter } from '../../core/base/bytes.ts';
-import { type Index, type Lsn, toIndex, toLsn, toTerm } from '../../core/base/position.ts';
+import { type Index, type Lsn, type Term, toIndex, toLsn, toTerm } from '../../core/base/position.ts';
 import type { Entry, HardState, Persist } from '../../core/raft/types.ts';
 
 /** Writes the LSN into the room that the encoder left for it. */
@@ -32,6 +32,28 @@ export function encodePersist(writer: ByteWriter, persist: Persist): void {
     .u64(entries[0]?.index ?? 0)
     .u32(entries.length);
   for (const entry of entries) writer.u64(entry.term).u32(entry.data.length).raw(entry.data);
+}
+
+/** A persist of entries that have one term and no vote behind them: a log of one process, without an object per entry. */
+export function encodeEntries(writer: ByteWriter, term: Term, first: Index, data: readonly Uint8Array[]): void {
+  encodeEntriesHead(writer, term, first, data.length);
+  for (const bytes of data) writer.u64(term).u32(bytes.length).raw(bytes);
+}
+
+/** The same for one. */
+export function encodeEntry(writer: ByteWriter, term: Term, index: Index, data: Uint8Array): void {
+  encodeEntriesHead(writer, term, index, 1);
+  writer.u64(term).u32(data.length).raw(data);
+}
+
+function encodeEntriesHead(writer: ByteWriter, term: Term, first: Index, count: number): void {
+  // lsn | kind | term | vote "" | commit | revertFrom | first | count
+  writer.u64(0).u8(KIND_PERSIST).u64(term).varint(0).u64(0).u64(0).u64(first).u32(count);
+}
+
+/** A persist that takes the entries from `revertFrom` on out of a log of one process. */
+export function encodeRevert(writer: ByteWriter, term: Term, revertFrom: Index): void {
+  writer.u64(0).u8(KIND_PERSIST).u64(term).varint(0).u64(0).u64(revertFrom).u64(0).u32(0);
 }
 
 export function encodeMark(writer: ByteWriter): void {
@@ -83,6 +105,10 @@ export function decodeRecord(bytes: Uint8Array): WalRecord {
     revertFrom: revertFrom === 0 ? undefined : toIndex(revertFrom),
     entries,
   };
+}
+
+export function isMark(record: Uint8Array): boolean {
+  return record[8] === KIND_MARK;
 }
 
 /** Index of the first entry of an encoded record, without decoding the rest; undefined when it has none. */

@@ -8,24 +8,18 @@
  * It only ever reads what is synced, so a stop in the middle is damage, not a race.
  */
 import { assert, must } from '../../core/base/assert.ts';
-import type { Disk, DiskFile } from '../../core/base/env.ts';
-import { StoreError } from '../../core/base/errors.ts';
+import type { Disk } from '../../core/base/env.ts';
 import { type Index, plus, type Term } from '../../core/base/position.ts';
 import { ENTRY_OVERHEAD_BYTES } from '../../core/raft/log.ts';
 import type { Entry } from '../../core/raft/types.ts';
-import { segmentName } from './format.ts';
 import { decodeRecord } from './payload.ts';
 import type { Place } from './recovery.ts';
-import { SegmentScanner } from './scanner.ts';
+import { RecordWalker } from './walker.ts';
 
 /** Where a read left off, so that the next one goes on instead of searching. */
 interface Cursor {
   nextIndex: Index;
-  segment: number;
-  file: DiskFile;
-  scanner: SegmentScanner;
-  /** The newest record read was a mark: only behind one may the next segment follow. */
-  isSealed: boolean;
+  readonly walker: RecordWalker;
   /** Entries read but not asked for yet. */
   rest: Entry[];
   usedAt: number;
@@ -75,20 +69,39 @@ export class WalReader {
     }
   }
 
+  /** Calls `onEntry` for each entry in [lo, hi), in order. Its data are valid during the call. */
+  replay(lo: Index, hi: Index, onEntry: (index: Index, data: Uint8Array) => void): void {
+    const walker = new RecordWalker(this.#disk, this.#dir, this.#placeBefore(lo));
+    try {
+      for (let next = lo; next < hi; ) {
+        const record = walker.next();
+        if (record === undefined) throw walker.damaged(`entry ${next} is behind it`);
+        const decoded = decodeRecord(record.payload);
+        if (decoded.kind === 'mark') continue;
+        for (const entry of decoded.entries) {
+          if (entry.index !== next || next >= hi || entry.term !== this.#termOf(next)) continue;
+          next = plus(next, 1);
+          onEntry(entry.index, entry.data);
+        }
+      }
+    } finally {
+      walker.close();
+    }
+  }
+
   close(): void {
-    for (const cursor of this.#cursors) cursor.file.close();
+    for (const cursor of this.#cursors) cursor.walker.close();
     this.#cursors = [];
   }
 
   /** Reads on until a record brings entries from `nextIndex` on. */
   #readRecord(cursor: Cursor): void {
-    const record = cursor.scanner.next();
+    const record = cursor.walker.next();
     if (record === undefined) {
-      this.#nextSegment(cursor);
-      return;
+      this.#drop(cursor);
+      throw cursor.walker.damaged(`entry ${cursor.nextIndex} is behind it`);
     }
     const decoded = decodeRecord(record.payload);
-    cursor.isSealed = decoded.kind === 'mark';
     if (decoded.kind === 'mark') return;
     let next = cursor.nextIndex as number;
     for (const entry of decoded.entries) {
@@ -97,25 +110,6 @@ export class WalReader {
       cursor.rest.push({ index: entry.index, term: entry.term, data: entry.data.slice() });
       next++;
     }
-  }
-
-  #nextSegment(cursor: Cursor): void {
-    const stop = must(cursor.scanner.stop, 'a scanner says where it stopped');
-    const next = `${this.#dir}/${segmentName(cursor.segment + 1)}`;
-    if (!cursor.isSealed || !this.#disk.exists(next)) {
-      this.#drop(cursor);
-      const path = `${this.#dir}/${segmentName(cursor.segment)}`;
-      throw new StoreError(
-        'WAL_CORRUPT',
-        `the WAL is damaged: ${path} at offset ${stop.offset}: ${stop.reason}, while entry ${cursor.nextIndex} is behind it`,
-        { data: { file: path, offset: stop.offset } },
-      );
-    }
-    cursor.file.close();
-    cursor.segment++;
-    cursor.isSealed = false;
-    cursor.file = this.#disk.open(next, 'read');
-    cursor.scanner = new SegmentScanner(cursor.file, cursor.segment);
   }
 
   #cursorAt(index: Index): Cursor {
@@ -128,16 +122,14 @@ export class WalReader {
       this.#drop(this.#cursors.reduce((oldest, cursor) => (cursor.usedAt < oldest.usedAt ? cursor : oldest)));
     }
     const place = this.#placeBefore(index);
-    const file = this.#disk.open(`${this.#dir}/${segmentName(place.segment)}`, 'read');
-    const scanner = new SegmentScanner(file, place.segment, place.offset);
-    const { segment } = place;
-    const cursor: Cursor = { nextIndex: index, segment, file, scanner, isSealed: false, rest: [], usedAt: 0 };
+    const walker = new RecordWalker(this.#disk, this.#dir, place);
+    const cursor: Cursor = { nextIndex: index, walker, rest: [], usedAt: 0 };
     this.#cursors.push(cursor);
     return cursor;
   }
 
   #drop(cursor: Cursor): void {
-    cursor.file.close();
+    cursor.walker.close();
     this.#cursors = this.#cursors.filter((other) => other !== cursor);
   }
 

@@ -25,6 +25,7 @@ import { findProofOfSync, SegmentScanner } from './scanner.ts';
 /** Where a record begins: enough to find the entry `index` by reading on from there. */
 export interface Place {
   readonly index: Index;
+  readonly lsn: Lsn;
   readonly segment: number;
   readonly offset: number;
 }
@@ -85,7 +86,7 @@ class WalState {
     const first = record.entries[0];
     this.#bytesSincePlace += place.bytes;
     if (first !== undefined && this.#bytesSincePlace >= PLACE_EVERY_BYTES) {
-      this.places.push({ index: first.index, segment: place.segment, offset: place.offset });
+      this.places.push({ index: first.index, lsn: record.lsn, segment: place.segment, offset: place.offset });
       this.#bytesSincePlace = 0;
     }
     for (const entry of record.entries) {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Random } from '../../../src/core/base/env.ts';
-import { type Index, toIndex, toTerm } from '../../../src/core/base/position.ts';
+import { type Index, plus, toIndex, toLsn, toTerm } from '../../../src/core/base/position.ts';
 import { ENTRY_OVERHEAD_BYTES } from '../../../src/core/raft/log.ts';
 import type { Entry } from '../../../src/core/raft/types.ts';
 import { MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
@@ -35,7 +35,8 @@ class Reading {
     this.#bytesSincePlace += bytes.length;
     const [first] = said.entries;
     if (first !== undefined && this.#bytesSincePlace >= this.placeEveryBytes) {
-      this.reader.addPlace({ index: first.index, segment: committer.segment, offset: committer.offset });
+      const { lastLsn, segment, offset } = committer;
+      this.reader.addPlace({ index: first.index, lsn: plus(lastLsn, 1), segment, offset });
       this.#bytesSincePlace = 0;
     }
     committer.append(bytes);
@@ -173,7 +174,7 @@ test('damage in its way is WAL_CORRUPT with file and offset, not a skip to the n
   const third = readRecords(reading.disk).filter(({ segment }) => segment === 2)[2]!;
   reading.disk.flipBit(pathOf(2), third.start + 30, 4);
   const bad = third.record.kind === 'persist' ? third.record.entries[0]!.index : (0 as Index);
-  const fresh = reading.newReader([{ index: toIndex(1), segment: 1, offset: 0 }]);
+  const fresh = reading.newReader([{ index: toIndex(1), lsn: toLsn(1), segment: 1, offset: 0 }]);
   reading.expectRange(1, bad, reading.readAll(1, bad, 1_000, fresh));
   for (let i = 0; i < 2; i++) {
     expect(() => fresh.read(bad, toIndex(bad + 1), 1_000)).toThrow(

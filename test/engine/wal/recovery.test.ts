@@ -413,7 +413,7 @@ test('waypoints stand at the first entry, about every quarter megabyte, and neve
   wal.write({ ...entryAt(20, 10, 2), revertFrom: toIndex(20) });
   const { places } = recoverWal(disk, DIR);
   const at = new Map(readRecords(disk).map(({ record, start }) => [start, record]));
-  expect(places[0]).toEqual({ index: 1, segment: 1, offset: 0 });
+  expect(places[0]).toEqual({ index: 1, lsn: 1, segment: 1, offset: 0 });
   expect(places.length).toBeGreaterThan(2);
   expect(places.length).toBeLessThan(8);
   expect(places.at(-1)?.index).toBe(20);
