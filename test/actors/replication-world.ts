@@ -264,6 +264,7 @@ export class ReplicationWorld {
         term: toTerm(term),
         commit: toIndex(0),
         readRound: 0,
+        matchedByAll: toIndex(0),
       },
     });
   }

@@ -7,6 +7,7 @@
  */
 import { assert, must } from '../../src/core/base/assert.ts';
 import type { Random } from '../../src/core/base/env.ts';
+import { plus } from '../../src/core/base/position.ts';
 import type { Message } from '../../src/core/raft/types.ts';
 import { line, RaftCluster, type RaftNode } from './raft-cluster.ts';
 import { seeded } from './raft-random.ts';
@@ -19,6 +20,9 @@ export interface Day {
   readonly readsConfirmed: number;
   readonly crashes: number;
   readonly reverts: number;
+  /** Entries that nodes had removed by the evening, and lives that began with a log without some. */
+  readonly compacted: number;
+  readonly shortStarts: number;
 }
 
 const WIRE_MAX = 300;
@@ -53,6 +57,7 @@ class Chaos {
   /** Some of what was delivered: it may come again, much later. */
   readonly #past: Message[] = [];
   #crashes = 0;
+  #shortStarts = 0;
   #proposals = 0;
   #readsConfirmed = 0;
 
@@ -90,21 +95,26 @@ class Chaos {
       [among(3, 9), () => this.#propose()],
       [among(0, 4), () => this.#read()],
       [among(0, 0.2, 1.5), () => this.#crash()],
-      [among(1, 3), () => this.#start()],
+      [among(1, 3), () => this.#start(this.#someone())],
       [among(0, 0.3, 1), () => this.#partition()],
       [among(0.5, 2), () => this.#cluster.heal()],
       [among(0, 1), () => this.#stall()],
       [among(0, 0.5), () => this.#someone().raft?.unreachable(this.#someone().id)],
       [among(0, 0, 2), () => this.#someone().raft?.suspectLeader(this.#someone().id)],
       [among(0, 1, 3), () => this.#someone().raft?.campaign()],
+      [among(0, 2, 10), () => this.#flush(this.#someone())],
+      [among(0, 2, 10), () => this.#compact(this.#someone())],
     ];
     this.#weights = this.#events.reduce((sum, [weight]) => sum + weight, 0);
   }
 
   run(steps: number): Day {
+    const { checker, nodes } = this.#cluster;
     for (let i = 0; i < steps; i++) this.#event()();
+    const compacted = nodes.reduce((sum, { disk }) => sum + disk.base, 0);
+    const shortStarts = this.#shortStarts;
     this.#evening();
-    const { trace, checker, nodes } = this.#cluster;
+    const { trace } = this.#cluster;
     return {
       seed: this.#seed,
       trace,
@@ -113,6 +123,8 @@ class Chaos {
       readsConfirmed: this.#readsConfirmed,
       crashes: this.#crashes,
       reverts: nodes.reduce((sum, { disk }) => sum + disk.reverts.length, 0),
+      compacted,
+      shortStarts,
     };
   }
 
@@ -222,12 +234,31 @@ class Chaos {
     this.#crashes++;
     this.#tally(node);
     this.#cluster.crash(node, this.#below(node.disk.unsynced + 1));
-    if (this.#random() < 0.5) this.#cluster.start(node);
+    if (this.#random() < 0.5) this.#start(node);
   }
 
-  #start(): void {
-    const node = this.#someone();
-    if (node.raft === undefined) this.#cluster.start(node);
+  #start(node: RaftNode): void {
+    if (node.raft !== undefined) return;
+    if (node.disk.base > 0) this.#shortStarts++;
+    this.#cluster.start(node);
+  }
+
+  /** The state machine flushes what it has, or a part: an older memtable of several. */
+  #flush(node: RaftNode): void {
+    if (node.raft === undefined) return;
+    const { flushed } = node.disk;
+    this.#cluster.flush(node, plus(flushed, this.#below(node.appliedIndex - flushed + 1)));
+  }
+
+  /** The log lets go of what it may, or a part; the disk of less, as it removes whole segments. */
+  #compact(node: RaftNode): void {
+    if (node.raft === undefined) return;
+    const { base } = node.raft.log;
+    const most = this.#cluster.mayCompactTo(node);
+    if (most <= base) return;
+    const to = this.#random() < 0.5 ? most : plus(base, this.#below(most - base + 1));
+    const { base: onDisk } = node.disk;
+    this.#cluster.compact(node, to, this.#random() < 0.5 ? to : plus(onDisk, this.#below(to - onDisk + 1)));
   }
 
   #partition(): void {
@@ -248,13 +279,43 @@ class Chaos {
     for (const { index } of node.reads) if (index !== undefined) this.#readsConfirmed++;
   }
 
-  /** All is healed; everybody applies something new, everybody alike, and every read gets its answer. */
+  /**
+   * All is healed; everybody applies something new, everybody alike, and every read gets its answer. Then nobody needs
+   * the log any more; all let go of it, some of all, and live once more from what is left.
+   */
   #evening(): void {
     const cluster = this.#cluster;
     const { nodes, checker } = cluster;
     cluster.heal();
     for (const { disk } of nodes) disk.isStalled = false;
-    for (const node of nodes) if (node.raft === undefined) cluster.start(node);
+    for (const node of nodes) this.#start(node);
+    const last = this.#untilAllApplyMore();
+    for (let ticks = 0; nodes.some(({ raft }) => (raft?.truncatable ?? 0) < last); ticks++) {
+      assert(ticks < EVENING_TICKS_MAX, 'liveness: what everybody has applied may go everywhere');
+      cluster.pass();
+    }
+    for (const node of nodes) {
+      cluster.flush(node);
+      if (this.#random() < 0.8) cluster.compact(node);
+      else this.#compact(node);
+    }
+    assert(checker.openReads() === 0, 'every read is answered or failed');
+    for (const node of nodes) {
+      this.#tally(node);
+      cluster.crash(node);
+    }
+    for (const node of nodes) this.#start(node);
+    this.#untilAllApplyMore();
+    assert(checker.openReads() === 0, 'every read is answered or failed');
+    const images = new Set(nodes.map(({ disk }) => disk.entries.map(({ term }) => term).join()));
+    assert(images.size === 1, 'at rest all disks hold the same log');
+    for (const node of nodes) this.#tally(node);
+  }
+
+  /** Returns the index of something new that everybody has applied. */
+  #untilAllApplyMore(): number {
+    const cluster = this.#cluster;
+    const { nodes, checker } = cluster;
     let index: number | undefined;
     for (let ticks = 0; ; ticks++) {
       assert(ticks < EVENING_TICKS_MAX, 'liveness: a healed cluster makes progress');
@@ -267,11 +328,7 @@ class Chaos {
         cluster.settle();
       }
       const last = index;
-      if (last !== undefined && nodes.every(({ applied }) => applied.length >= last)) break;
+      if (last !== undefined && nodes.every(({ appliedIndex }) => appliedIndex >= last)) return last;
     }
-    assert(checker.openReads() === 0, 'every read is answered or failed');
-    const images = new Set(nodes.map(({ disk }) => disk.entries.map(({ term }) => term).join()));
-    assert(images.size === 1, 'at rest all disks hold the same log');
-    for (const node of nodes) this.#tally(node);
   }
 }

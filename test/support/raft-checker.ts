@@ -7,6 +7,8 @@
  *  - state machine safety: at an index every node commits and applies the same entry, in order;
  *  - a commit is durable on a quorum, in the disks' images, at the moment it is made;
  *  - votes, acks and candidacies that leave a node are true of its disk;
+ *  - what one node takes for held by all voters is committed and on all disks, from then on; nobody lets go of more,
+ *    so no follower ever needs what its leader has let go of;
  *  - a read is answered with an index no older than anything committed when it was asked.
  *
  * Figures 3.2 of the thesis, and the promise of ours that acks mean fsync.
@@ -44,6 +46,9 @@ export class RaftChecker {
   /** By life of a node: how far it has committed and applied. */
   readonly #commits = new Map<string, Index>();
   readonly #applies = new Map<string, Index>();
+  /** The most that anybody took for held by all voters. */
+  #matchedByAll = toIndex(0);
+  readonly #wiped = new Set<string>();
   readonly #asked = new Map<number, { floor: Index; by: string }>();
 
   constructor(subjects: readonly Subject[], inflightMessagesMax: number) {
@@ -68,7 +73,17 @@ export class RaftChecker {
       this.#isEntry(entry, before);
       before = entry.term;
     }
+    const { log } = must(subject.raft, 'a node that began to live lives');
+    const life = `${subject.id}#${subject.life}`;
+    this.#checkTerm(log, log.base, life);
+    this.#commits.set(life, log.base);
+    this.#applies.set(life, log.applying);
     this.touched(subject);
+  }
+
+  /** This disk was lost: what was said of all disks does not bind it. */
+  wiped(id: string): void {
+    this.#wiped.add(id);
   }
 
   /** Something happened at a node. */
@@ -76,13 +91,14 @@ export class RaftChecker {
     const raft = must(subject.raft, 'only the living are touched');
     raft.checkInvariants();
     this.#checkCommits(subject, raft);
+    this.#checkTruncation(subject, raft);
     if (raft.role !== 'leader') return;
     const life = `${subject.id}#${subject.life}`;
     const leader = this.#leaders.get(raft.term);
     if (leader === undefined) {
       this.#leaders.set(raft.term, life);
       for (const [i, { term, inTerm }] of this.#committed.entries()) {
-        if (inTerm >= raft.term) continue;
+        if (inTerm >= raft.term || i + 1 < raft.log.base) continue;
         assert(raft.log.term(toIndex(i + 1)) === term, `leader completeness: ${life} has index ${i + 1}`);
       }
     } else assert(leader === life, `election safety: term ${raft.term} is led by ${leader}, not by ${life}`);
@@ -160,6 +176,26 @@ export class RaftChecker {
     }
     assert(known.before === before, `log matching: ${key} follows term ${known.before}, not ${before}`);
     assert(known.data === entry.data || same(known.data, entry.data), `log matching: ${key} has one content`);
+  }
+
+  /** What a node knows of an old entry is what was committed there. */
+  #checkTerm(log: Raft['log'], index: Index, life: string): void {
+    if (index === 0) return;
+    const known = must(this.#committed[index - 1], 'what is gone was committed');
+    assert(log.term(index) === known.term, `state machine safety: ${life} takes index ${index} for another term`);
+  }
+
+  #checkTruncation(subject: Subject, { log, logHolders }: Raft): void {
+    this.#checkTerm(log, log.base, `${subject.id}#${subject.life}`);
+    assert(subject.disk.base <= log.base, 'the disk keeps what the log may read');
+    if (log.matchedByAll > this.#matchedByAll) this.#matchedByAll = log.matchedByAll;
+    if (this.#matchedByAll === 0) return;
+    const { term } = must(this.#committed[this.#matchedByAll - 1], 'what is held by all is committed');
+    for (const { id, disk } of this.#subjects) {
+      if (this.#wiped.has(id)) continue;
+      assert(disk.holds(this.#matchedByAll, term), `held by all: ${id} has index ${this.#matchedByAll}`);
+      assert(logHolders?.stranded.includes(id) !== true, `${id} can be sent what it lacks`);
+    }
   }
 
   #checkCommits(subject: Subject, raft: Raft): void {

@@ -54,6 +54,8 @@ export class RaftNode {
   life = 0;
   /** What this life has applied. */
   applied: Entry[] = [];
+  /** How far the state machine is: what it had flushed before this life, and what it has applied since. */
+  appliedIndex: Index = toIndex(0);
   /** What this life has answered. */
   reads: ReadState[] = [];
   synced = 0;
@@ -120,6 +122,7 @@ export class RaftCluster {
     assert(node.raft === undefined, 'a node starts once per life');
     node.life++;
     node.applied = [];
+    node.appliedIndex = node.disk.flushed;
     node.reads = [];
     node.synced = 0;
     node.raft = new Raft({
@@ -128,11 +131,14 @@ export class RaftCluster {
       voters: Array.from({ length: this.#options.size }, (_, i) => `n${i + 1}`),
       random: this.#random,
       hardState: node.disk.hardState,
+      baseIndex: node.disk.base,
+      baseTerm: node.disk.baseTerm,
+      appliedIndex: node.disk.flushed,
       lastIndex: node.disk.lastIndex,
       runs: node.disk.runs(),
       source: node.disk,
     });
-    this.note(`start ${node.id} ${node.disk.lastIndex}`);
+    this.note(`start ${node.id} ${node.disk.base} ${node.disk.flushed} ${node.disk.lastIndex}`);
     this.checker.started(node);
   }
 
@@ -148,6 +154,13 @@ export class RaftCluster {
     this.crash(this.node(id), kept);
     this.start(this.node(id));
     return this.raft(id);
+  }
+
+  /** Ends a life and loses the disk: what no voter may do, and operators do. */
+  wipe(id: string): void {
+    this.crash(this.node(id));
+    this.node(id).disk.wipe();
+    this.checker.wiped(id);
   }
 
   // ── what may happen to a node ─────────────────────────────────────────────────────────────────────────────
@@ -171,6 +184,7 @@ export class RaftCluster {
     }
     this.checker.applied(node, ready.apply);
     node.applied.push(...ready.apply);
+    node.appliedIndex = ready.apply.at(-1)?.index ?? node.appliedIndex;
     for (const read of ready.reads) {
       this.note(`read ${node.id} ${read.id} ${read.index}`);
       this.checker.answered(node, read);
@@ -189,6 +203,28 @@ export class RaftCluster {
     node.raft.persisted(node.synced);
     this.checker.touched(node);
     this.#keepPromises(node);
+  }
+
+  /** The state machine makes durable what it has applied, up to `index`. */
+  flush(node: RaftNode, index: Index = node.appliedIndex): void {
+    assert(index <= node.appliedIndex, 'only what was applied is flushed');
+    this.note(`flush ${node.id} ${index}`);
+    node.disk.flush(index);
+  }
+
+  /** The driver lets go of what it may, up to `index`; the disk removes the entries, or not yet those after `removed`. */
+  compact(node: RaftNode, index: Index = this.mayCompactTo(node), removed: Index = index): void {
+    const { log } = must(node.raft, 'only the living compact');
+    assert(index <= this.mayCompactTo(node), 'the driver keeps to what it may');
+    log.compactTo(index);
+    if (removed > node.disk.base) node.disk.removeTo(removed < log.base ? removed : log.base);
+    this.note(`compact ${node.id} ${log.base} ${node.disk.base}`);
+    this.checker.touched(node);
+  }
+
+  mayCompactTo(node: RaftNode): Index {
+    const { truncatable } = must(node.raft, 'only the living compact');
+    return truncatable < node.disk.flushed ? truncatable : node.disk.flushed;
   }
 
   tick(node: RaftNode, count = 1): void {
@@ -298,10 +334,10 @@ export class RaftCluster {
     this.trace = Math.imul(hash ^ 0x0a, 0x01000193);
   }
 
-  /** The terms of a node's log, as the paper's figures draw it. */
+  /** The terms of what a node's log has left, as the paper's figures draw it. */
   terms(id: string): number[] {
     const { log } = this.raft(id);
-    return Array.from({ length: log.last }, (_, i) => Number(log.term(toIndex(i + 1))));
+    return Array.from({ length: log.last - log.base }, (_, i) => Number(log.term(toIndex(log.first + i))));
   }
 
   #isLost(message: Message): boolean {
@@ -346,7 +382,7 @@ export function line(message: Message): string {
     case 'commit':
       return `${head} c${message.commit}`;
     case 'heartbeat':
-      return `${head} c${message.commit} r${message.readRound}`;
+      return `${head} c${message.commit} r${message.readRound} m${message.matchedByAll}`;
     default:
       return `${head} r${message.readRound}`;
   }

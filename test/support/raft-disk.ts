@@ -5,9 +5,12 @@
  * (the bytes may have reached the platter though nobody was told) and loses the rest. All that ever becomes
  * durable is checked here: a term never falls, a vote is never changed within its term, a commit index never
  * falls, and the log has no gap.
+ *
+ * What the state machine has flushed survives too (`flushed`), and the log's beginning may then be removed (`base`).
+ * `entries` still remembers what was removed, for those who look on; the node can read none of it.
  */
 import { assert, must } from '../../src/core/base/assert.ts';
-import { type Index, toIndex, toTerm } from '../../src/core/base/position.ts';
+import { type Index, type Term, toIndex, toTerm } from '../../src/core/base/position.ts';
 import type { LogSource, TermRun } from '../../src/core/raft/log.ts';
 import { type Entry, type HardState, NOBODY, type Persist } from '../../src/core/raft/types.ts';
 
@@ -17,11 +20,17 @@ export interface DiskStart {
   readonly term?: number;
   readonly vote?: string;
   readonly commit?: number;
+  readonly flushed?: number;
+  readonly base?: number;
 }
 
 export class RaftDisk implements LogSource {
   hardState: HardState;
   readonly entries: Entry[];
+  /** The state machine's own copy of what it had applied. */
+  flushed: Index;
+  /** Entries up to here are removed. */
+  base: Index;
   /** Every revert that was written, oldest first. */
   readonly reverts: Index[] = [];
   /** How often the node had to read back. */
@@ -44,10 +53,16 @@ export class RaftDisk implements LogSource {
       vote: start.vote ?? NOBODY,
       commit: toIndex(start.commit ?? 0),
     };
+    this.flushed = toIndex(start.flushed ?? 0);
+    this.base = toIndex(start.base ?? 0);
   }
 
   get lastIndex(): Index {
     return toIndex(this.entries.length);
+  }
+
+  get baseTerm(): Term {
+    return this.entries[this.base - 1]?.term ?? toTerm(0);
   }
 
   /** Persists written and not yet synced. */
@@ -55,6 +70,7 @@ export class RaftDisk implements LogSource {
     return this.#written.length;
   }
 
+  /** Is the entry here, or was it until what it did had been flushed? */
   holds(index: Index, term: number): boolean {
     return this.entries[index - 1]?.term === term;
   }
@@ -77,7 +93,30 @@ export class RaftDisk implements LogSource {
     this.#written = [];
   }
 
+  flush(index: Index): void {
+    assert(index >= this.flushed, 'what was flushed stays');
+    assert(index <= this.entries.length, 'what is flushed was applied, and what is applied is durable');
+    this.flushed = index;
+  }
+
+  /** Removes entries up to `index`, as a WAL removes its oldest segments. */
+  removeTo(index: Index): void {
+    assert(index >= this.base, 'what was removed does not come back');
+    assert(index <= this.flushed, 'what is removed has been flushed');
+    this.base = index;
+  }
+
+  /** The operator's hand: an empty directory. */
+  wipe(): void {
+    assert(this.#written.length === 0, 'the node is down');
+    this.entries.length = 0;
+    this.base = toIndex(0);
+    this.flushed = toIndex(0);
+    this.hardState = { term: toTerm(0), vote: NOBODY, commit: toIndex(0) };
+  }
+
   read(lo: Index, hi: Index, bytesMax: number): Entry[] {
+    assert(lo > this.base, 'nobody reads what was removed');
     assert(lo < hi && hi <= this.entries.length + 1, 'only durable entries are read back');
     this.readCount++;
     const found: Entry[] = [];
@@ -92,7 +131,7 @@ export class RaftDisk implements LogSource {
 
   runs(): TermRun[] {
     const runs: TermRun[] = [];
-    for (const { index, term } of this.entries) {
+    for (const { index, term } of this.entries.slice(this.base)) {
       if (runs.at(-1)?.term !== term) runs.push({ first: index, term });
     }
     return runs;
@@ -109,6 +148,7 @@ export class RaftDisk implements LogSource {
     if (persist.revertFrom !== undefined) {
       assert(persist.revertFrom <= this.entries.length, 'a revert names an entry that is there');
       assert(persist.revertFrom > before.commit, 'a revert spares what is committed');
+      assert(persist.revertFrom > this.flushed, 'a revert spares what is flushed');
       this.entries.length = persist.revertFrom - 1;
     }
     for (const entry of persist.entries) {

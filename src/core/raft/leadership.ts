@@ -2,6 +2,10 @@
  * Leadership: what a node has only while it leads: the progress of each follower, and the reads that wait for
  * its authority to be confirmed. It is made when a node is elected and gone when it steps down.
  *
+ * The leader alone sees how far every voter's disk is, so it is who finds what nobody needs any more, and tells it
+ * with its heartbeats: `matchedByAll`. A follower that needs older entries all the same (its disk was wiped) cannot
+ * be helped by appends; it is asked once per heartbeat whether it fits now, and holds up nobody else.
+ *
  * Invariant: what is committed by counting is of the leader's own term (§5.4.2).
  */
 import { assert, must } from '../base/assert.ts';
@@ -20,6 +24,15 @@ export interface LeadershipOptions {
   readonly appendBytesMax: number;
   readonly window: { readonly messagesMax: number; readonly bytesMax: number };
   readonly send: (message: Message) => void;
+}
+
+/** Who keeps the log from beginning later, as the leader sees it. */
+export interface LogHolders {
+  /** Who has proven least, itself included, and how many committed entries it has not proven. */
+  readonly slowest: NodeId;
+  readonly entries: number;
+  /** Followers that need entries which are gone. */
+  readonly stranded: readonly NodeId[];
 }
 
 export class Leadership {
@@ -64,11 +77,47 @@ export class Leadership {
   heartbeat(): void {
     const { id: from, term, log, send } = this.#options;
     const { openRound: readRound } = this.reads;
+    log.matchedByAllTo(this.#matchedByAll());
+    const { matchedByAll } = log;
     for (const [to, progress] of this.#progress) {
       // A follower may not learn of a commit beyond what it is proven to have.
       const commit = log.committed < progress.match ? log.committed : progress.match;
-      send({ kind: 'heartbeat', from, to, term, commit, readRound });
+      send({ kind: 'heartbeat', from, to, term, commit, readRound, matchedByAll });
     }
+  }
+
+  /**
+   * The committed entries up to here are on the disk of every voter, and stay there until it lets go of them itself.
+   *
+   * That is so for whoever hears it, however late, and whoever leads by then. An ack says that entries are synced there
+   * and equal to the leader's (log matching). A log loses such entries only where a later leader has others, and no
+   * later leader has others where an entry is committed: hence the cap. So a node may keep the most it ever heard.
+   *
+   * And so nobody who leads later needs what is gone. Where it probes at P behind it, a follower that has all of it
+   * says yes, or no with a hint that is not before it: both hold the same last entry of it, and terms never fall from
+   * there to P.
+   */
+  #matchedByAll(): Index {
+    const { log } = this.#options;
+    let least = log.committed < log.stable ? log.committed : log.stable;
+    for (const { match } of this.#progress.values()) if (match < least) least = match;
+    return least;
+  }
+
+  get holders(): LogHolders {
+    const { id, log } = this.#options;
+    const holders = { slowest: id, entries: Math.max(0, log.committed - log.stable), stranded: [] as NodeId[] };
+    for (const [peer, progress] of this.#progress) {
+      const entries = log.committed - progress.match;
+      if (entries > holders.entries) Object.assign(holders, { slowest: peer, entries });
+      if (this.#isStranded(progress)) holders.stranded.push(peer);
+    }
+    return holders;
+  }
+
+  /** The entry before the next to send is gone, and its term with it. */
+  #isStranded(progress: Progress): boolean {
+    return progress.next <= this.#options.log.base;
   }
 
   /** Someone at `peer` waits for the entry at `index`. */
@@ -106,6 +155,10 @@ export class Leadership {
   #sendTo(to: NodeId, progress: Progress): void {
     const { id: from, term, log, appendBytesMax, send } = this.#options;
     const { last, committed } = log;
+    if (this.#isStranded(progress)) {
+      this.#askStranded(to, progress);
+      return;
+    }
     let sentEntries = false;
     while (progress.maySend && progress.next <= last) {
       const entries = log.slice(progress.next, plus(last, 1), appendBytesMax);
@@ -123,9 +176,20 @@ export class Leadership {
     }
   }
 
+  /**
+   * Asks at the oldest place that is known, without entries; a yes goes on from there. A no says nothing new (it is
+   * not of the place where `next` stands), so the next question waits for the answer to a heartbeat.
+   */
+  #askStranded(to: NodeId, progress: Progress): void {
+    if (progress.state === 'replicate') progress.becomeProbe();
+    if (progress.isPaused) return;
+    progress.isPaused = true;
+    this.#append(to, this.#options.log.base, []);
+  }
+
   #append(to: NodeId, prevIndex: Index, entries: readonly Entry[]): void {
     const { id: from, term, log, send } = this.#options;
-    const prevTerm = must(log.term(prevIndex), 'the entry before an append is in the log');
+    const prevTerm = must(log.term(prevIndex), 'the term before an append is known');
     send({ kind: 'append', from, to, term, prevIndex, prevTerm, commit: log.committed, entries });
   }
 
@@ -154,7 +218,8 @@ export class Leadership {
       this.reads.confirm(rounds[quorum - 2] ?? 0);
     }
     // Appends may have been lost without a trace: ask where the follower is. It answers at its first gap.
-    if (progress.state === 'replicate' && progress.match < log.last && progress.inflightMessages > 0) {
+    const mayHaveLost = progress.match < log.last && progress.inflightMessages > 0;
+    if (progress.state === 'replicate' && mayHaveLost && !this.#isStranded(progress)) {
       this.#append(from, plus(progress.next, -1), []);
     }
   }

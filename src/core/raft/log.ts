@@ -1,22 +1,27 @@
 /**
  * RaftLog: the newest entries in memory, the term of every entry, and the watermarks.
  *
- *      first                       stable            last
- *        │ … in memory … │ applying │ committed │ … │
- *  ──────┴───────────────┴──────────┴───────────┴───┴
- *  older entries: read back through LogSource (the WAL)
+ *      base   first                        stable            last
+ *  gone  │ … … │ … in memory … │ applying │ committed │ … │
+ *  ──────┴─────┴───────────────┴──────────┴───────────┴───┴
+ *          older entries: read back through LogSource (the WAL)
  *
- * Terms are kept as runs (a new run per election, not per entry), so the term of any index is known without
- * reading it, however old: log matching and catch-up need only that.
+ * The log begins behind `base`: entries up to there are gone, because the state machine has flushed what they did
+ * and every voter holds them. Of them only the term of the last is known, which is what the entry after it is
+ * matched by.
+ *
+ * Terms are kept as runs (a new run per election, not per entry), so the term of any index that is left is known
+ * without reading it, however old: log matching and catch-up need only that.
  *
  * Invariants:
  *  - indexes have no gaps; terms never fall along the log;
- *  - applying <= min(committed, stable); applied <= applying;
- *  - nothing at or below `committed` is ever truncated;
+ *  - base <= applying <= min(committed, stable); applied <= applying;
+ *  - base <= matchedByAll: nothing goes that a voter may still have to be sent;
+ *  - nothing at or below `committed` is ever reverted;
  *  - only entries at or below min(committed, stable) leave memory.
  */
 import { assert, must } from '../base/assert.ts';
-import { type Index, plus, type Term, toIndex, toTerm } from '../base/position.ts';
+import { type Index, plus, type Term } from '../base/position.ts';
 import type { Entry } from './types.ts';
 
 /** Entries no longer in memory, by index; synchronous, answers at least one entry when lo < hi. */
@@ -24,16 +29,22 @@ export interface LogSource {
   read(lo: Index, hi: Index, bytesMax: number): Entry[];
 }
 
-/** Where each term begins: `[{ first, term }]`, first and term rising. */
+/** Where each term begins: `[{ first, term }]`, first and term rising; the first run begins where the log does. */
 export interface TermRun {
   readonly first: Index;
   readonly term: Term;
 }
 
 export interface LogStart {
+  /** The last entry that is gone, and its term; 0 and 0: none is. */
+  readonly baseIndex: Index;
+  readonly baseTerm: Term;
   readonly lastIndex: Index;
+  /** Of the entries behind the base. */
   readonly runs: readonly TermRun[];
   readonly committed: Index;
+  /** The state machine has what these entries did; so they are committed, whatever `committed` knew. */
+  readonly appliedIndex: Index;
   readonly source: LogSource;
   /** Entries older than these many bytes leave memory when they can. */
   readonly cacheBytesMax: number;
@@ -47,43 +58,65 @@ const sizeOf = (entry: Entry): number => entry.data.length + ENTRY_OVERHEAD_BYTE
 export class RaftLog {
   #entries: Entry[] = [];
   /** Index of #entries[0], or last + 1 when none is in memory. */
-  #first: Index;
+  #inMemory: Index;
   #bytes = 0;
-  readonly #runs: TermRun[];
+  #runs: TermRun[];
   readonly #source: LogSource;
   readonly #cacheBytesMax: number;
 
+  /** Index of the newest entry that is gone; raised by `compactTo`. */
+  base: Index;
+  /** Its term. */
+  baseTerm: Term;
   /** Index of the newest entry. */
   last: Index;
   /** Synced in this node's WAL up to here; raised by `stableTo`. */
   stable: Index;
   committed: Index;
   /** Handed out to be applied. Invariant: applying <= min(committed, stable). */
-  applying: Index = toIndex(0);
+  applying: Index;
+  /** Every voter holds the committed entries up to here, and will; see Leadership.matchedByAll. Never falls. */
+  matchedByAll: Index;
   /** Bytes of entries after `committed`. */
   uncommittedBytes = 0;
   /** Bytes of entries after `stable`: what the disk still owes. */
   unstableBytes = 0;
 
   constructor(start: LogStart) {
-    assert(start.committed <= start.lastIndex, 'committed entries are in the log');
-    this.last = start.lastIndex;
-    this.stable = start.lastIndex;
-    this.committed = start.committed;
-    this.#first = plus(start.lastIndex, 1);
-    this.#runs = [...start.runs];
+    const { baseIndex, baseTerm, lastIndex, committed, appliedIndex, runs } = start;
+    assert(committed <= lastIndex, 'committed entries are in the log');
+    assert(appliedIndex >= baseIndex, 'the state machine has what the log has lost');
+    assert(appliedIndex <= lastIndex, 'applied entries are in the log');
+    assert(baseIndex > 0 === baseTerm > 0, 'every entry has a term, also the last that is gone');
+    const [oldest] = runs;
+    assert(oldest === undefined ? lastIndex === baseIndex : oldest.first === baseIndex + 1, 'the runs begin at first');
+    assert(oldest === undefined || oldest.term >= baseTerm, 'terms never fall along the log');
+    this.base = baseIndex;
+    this.baseTerm = baseTerm;
+    this.last = lastIndex;
+    this.stable = lastIndex;
+    this.committed = committed > appliedIndex ? committed : appliedIndex;
+    this.applying = appliedIndex;
+    this.matchedByAll = baseIndex;
+    this.#inMemory = plus(lastIndex, 1);
+    this.#runs = [...runs];
     this.#source = start.source;
     this.#cacheBytesMax = start.cacheBytesMax;
   }
 
-  get lastTerm(): Term {
-    return this.#runs.at(-1)?.term ?? toTerm(0);
+  /** Index of the oldest entry that anybody can read; last + 1 when there is none. */
+  get first(): Index {
+    return plus(this.base, 1);
   }
 
-  /** Term of the entry at `index`; 0 for index 0; undefined past the end. */
+  get lastTerm(): Term {
+    return this.#runs.at(-1)?.term ?? this.baseTerm;
+  }
+
+  /** Term of the entry at `index`, that of the base included (of index 0 it is 0); undefined below it and past the end. */
   term(index: Index): Term | undefined {
-    if (index > this.last) return undefined;
-    if (index === 0) return toTerm(0);
+    if (index > this.last || index < this.base) return undefined;
+    if (index === this.base) return this.baseTerm;
     return this.#runs[this.#runOf(index)]?.term;
   }
 
@@ -96,14 +129,17 @@ export class RaftLog {
     return term > this.lastTerm || (term === this.lastTerm && index >= this.last);
   }
 
-  /** The largest index <= `index` whose term is <= `term`: where two logs may still agree. */
+  /**
+   * The largest index <= `index` whose term is <= `term`: where two logs may still agree. An answer below the base
+   * says that, if they do, it is with entries that are gone.
+   */
   findByTerm(index: Index, term: Term): Index {
     let at = index < this.last ? index : this.last;
-    while (at > 0 && (this.term(at) as Term) > term) {
+    while (at > this.base && (this.term(at) as Term) > term) {
       const run = must(this.#runs[this.#runOf(at)], 'every index is in a run');
       at = plus(run.first, -1);
     }
-    return at;
+    return at === this.base && this.baseTerm > term ? plus(at, -1) : at;
   }
 
   /** Puts entries at the end. */
@@ -111,7 +147,8 @@ export class RaftLog {
     for (const entry of entries) {
       assert(entry.index === this.last + 1, 'indexes have no gaps');
       assert(entry.term >= this.lastTerm, 'terms never fall along the log');
-      if (entry.term !== this.lastTerm) this.#runs.push({ first: entry.index, term: entry.term });
+      // Not `lastTerm`: that may be the base's, which has no run.
+      if (entry.term !== this.#runs.at(-1)?.term) this.#runs.push({ first: entry.index, term: entry.term });
       this.#entries.push(entry);
       this.last = entry.index;
       const bytes = sizeOf(entry);
@@ -125,12 +162,12 @@ export class RaftLog {
   truncate(from: Index): void {
     assert(from > this.committed, 'committed entries are never reverted');
     assert(from <= this.last, 'a revert names an entry that is there');
-    if (from < this.#first) {
+    if (from < this.#inMemory) {
       this.#entries = [];
       this.#bytes = 0;
-      this.#first = from;
+      this.#inMemory = from;
     } else {
-      for (const entry of this.#entries.splice(from - this.#first)) this.#bytes -= sizeOf(entry);
+      for (const entry of this.#entries.splice(from - this.#inMemory)) this.#bytes -= sizeOf(entry);
     }
     this.last = plus(from, -1);
     if (this.stable > this.last) this.stable = this.last;
@@ -149,7 +186,7 @@ export class RaftLog {
   stableTo(index: Index): void {
     assert(index <= this.last, 'only entries that are there are synced');
     for (let at = plus(this.stable, 1); at <= index; at = plus(at, 1)) {
-      this.unstableBytes -= sizeOf(must(this.#entries[at - this.#first], 'what is not synced is in memory'));
+      this.unstableBytes -= sizeOf(must(this.#entries[at - this.#inMemory], 'what is not synced is in memory'));
     }
     if (index > this.stable) this.stable = index;
     this.#trim();
@@ -159,7 +196,7 @@ export class RaftLog {
     if (index <= this.committed) return;
     assert(index <= this.last, 'only entries that are there are committed');
     for (let at = plus(this.committed, 1); at <= index; at = plus(at, 1)) {
-      const entry = this.#entries[at - this.#first];
+      const entry = this.#entries[at - this.#inMemory];
       if (entry !== undefined) this.uncommittedBytes -= sizeOf(entry);
     }
     if (index === this.last || this.uncommittedBytes < 0) this.uncommittedBytes = 0;
@@ -167,12 +204,42 @@ export class RaftLog {
     this.#trim();
   }
 
+  /** Somebody knows that every voter holds the committed entries up to `index`. It may be more than this node has. */
+  matchedByAllTo(index: Index): void {
+    if (index > this.matchedByAll) this.matchedByAll = index;
+  }
+
+  /** The log may begin behind this: no voter needs the entries to here, and here they were handed out to be applied. */
+  get truncatable(): Index {
+    return this.matchedByAll < this.applying ? this.matchedByAll : this.applying;
+  }
+
+  /**
+   * Lets go of the entries up to `index`, for ever: who owns the WAL may remove them when this returns. Nobody reads
+   * them any more: reads are synchronous, and what is still to be handed out, or may still be reverted, lies behind.
+   */
+  compactTo(index: Index): void {
+    if (index <= this.base) return;
+    assert(index <= this.applying, 'what goes was handed out to be applied');
+    assert(index <= this.committed, 'what goes is committed');
+    assert(index <= this.stable, 'what goes is on this disk');
+    assert(index <= this.matchedByAll, 'what goes is on the disk of every voter');
+    const term = must(this.term(index), 'what goes was there');
+    const kept = index < this.last ? this.#runs.slice(this.#runOf(plus(index, 1))) : [];
+    const [oldest] = kept;
+    if (oldest !== undefined) kept[0] = { first: plus(index, 1), term: oldest.term };
+    this.#runs = kept;
+    this.base = index;
+    this.baseTerm = term;
+    this.#forget(index);
+  }
+
   /** Entries in [lo, hi), at least one, at most about `bytesMax`; older ones are read back from the WAL. */
   slice(lo: Index, hi: Index, bytesMax: number): Entry[] {
-    assert(lo >= 1 && hi <= this.last + 1, 'a slice lies inside the log');
+    assert(lo >= this.first && hi <= this.last + 1, 'a slice lies inside the log');
     if (lo >= hi) return [];
-    if (lo < this.#first) {
-      const older = this.#source.read(lo, hi < this.#first ? hi : this.#first, bytesMax);
+    if (lo < this.#inMemory) {
+      const older = this.#source.read(lo, hi < this.#inMemory ? hi : this.#inMemory, bytesMax);
       assert(older.length > 0 && older[0]?.index === lo, 'the WAL holds what memory let go');
       assert(
         older.every((entry) => this.matches(entry.index, entry.term)),
@@ -180,8 +247,8 @@ export class RaftLog {
       );
       return older;
     }
-    const start = lo - this.#first;
-    const end = hi - this.#first;
+    const start = lo - this.#inMemory;
+    const end = hi - this.#inMemory;
     let bytes = 0;
     let at = start;
     while (at < end) {
@@ -214,13 +281,26 @@ export class RaftLog {
       bytes -= sizeOf(entry);
       count++;
     }
-    if (count === 0) return;
+    if (count > 0) this.#dropFromMemory(count, bytes);
+  }
+
+  /** Nothing up to `index` stays in memory. */
+  #forget(index: Index): void {
+    const count = index - this.#inMemory + 1;
+    if (count <= 0) return;
+    let bytes = this.#bytes;
+    for (let i = 0; i < count; i++) bytes -= sizeOf(must(this.#entries[i], 'what is in memory has no gaps'));
+    this.#dropFromMemory(count, bytes);
+  }
+
+  /** The oldest `count` entries leave memory, where `bytes` are left. */
+  #dropFromMemory(count: number, bytes: number): void {
     this.#entries = this.#entries.slice(count);
-    this.#first = plus(this.#first, count);
+    this.#inMemory = plus(this.#inMemory, count);
     this.#bytes = bytes;
   }
 
-  /** Place in #runs of the run that holds `index` (1 <= index <= last). */
+  /** Place in #runs of the run that holds `index` (first <= index <= last). */
   #runOf(index: Index): number {
     let low = 0;
     let high = this.#runs.length - 1;
@@ -233,12 +313,16 @@ export class RaftLog {
   }
 
   checkInvariants(): void {
+    assert(this.base <= this.applying, 'base <= applying');
+    assert(this.base <= this.matchedByAll, 'base <= matchedByAll');
+    assert(this.base < this.#inMemory, 'nothing that is gone is in memory');
+    assert((this.#runs[0]?.first ?? this.last + 1) === this.first, 'the runs begin at first');
     assert(this.applying <= this.committed, 'applying <= committed');
     assert(this.applying <= this.stable, 'applying <= stable');
     assert(this.committed <= this.last, 'committed <= last');
     assert(this.stable <= this.last, 'stable <= last');
     assert(this.unstableBytes > 0 === this.stable < this.last, 'what is not synced is counted');
-    assert(this.#entries.length === 0 || this.#entries[0]?.index === this.#first, 'memory begins at #first');
-    assert(this.#first + this.#entries.length === this.last + 1, 'memory ends at last');
+    assert(this.#entries.length === 0 || this.#entries[0]?.index === this.#inMemory, 'memory begins at #inMemory');
+    assert(this.#inMemory + this.#entries.length === this.last + 1, 'memory ends at last');
   }
 }

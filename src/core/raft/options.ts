@@ -2,7 +2,7 @@
  * What a Raft node is given: who it is, what its disk proves, how patient it is, and how much may be under way.
  */
 import type { Random } from '../base/env.ts';
-import type { Index } from '../base/position.ts';
+import type { Index, Term } from '../base/position.ts';
 import type { LogSource, TermRun } from './log.ts';
 import type { HardState, NodeId } from './types.ts';
 
@@ -15,8 +15,14 @@ export interface RaftOptions {
   readonly heartbeatTicks: number;
   readonly random: Random;
   readonly hardState: HardState;
+  /** The last entry that the log has lost, and its term; left out, it begins with index 1. */
+  readonly baseIndex?: Index;
+  readonly baseTerm?: Term;
   readonly lastIndex: Index;
+  /** Of the entries behind the base. */
   readonly runs: readonly TermRun[];
+  /** The state machine has flushed what entries up to here did: those behind are handed out. Left out, it is the base. */
+  readonly appliedIndex?: Index;
   readonly source: LogSource;
   readonly cacheBytesMax: number;
   /** Bytes of entries in one append. */

@@ -86,8 +86,10 @@ export class Progress {
       return true;
     }
     if (this.next - 1 !== rejected) return false;
-    const next = Math.min(rejected, hint + 1);
-    this.next = toIndex(Math.max(next, this.match + 1));
+    const next = toIndex(Math.max(Math.min(rejected, hint + 1), this.match + 1));
+    // It denies what it has acked: an old message, or a disk that was lost. Asking again at once would not end.
+    if (next === this.next) return false;
+    this.next = next;
     this.isPaused = false;
     return true;
   }

@@ -24,21 +24,14 @@
  */
 import { assert, must, unreachable } from '../base/assert.ts';
 import { type Index, plus, type Term, toIndex, toTerm } from '../base/position.ts';
-import { Leadership } from './leadership.ts';
+import { Leadership, type LogHolders } from './leadership.ts';
 import { RaftLog } from './log.ts';
 import type { RaftOptions } from './options.ts';
 import { Persists } from './persists.ts';
 import type { Progress } from './progress.ts';
 import { ReadQueue } from './reads.ts';
-import {
-  type Append,
-  type HardState,
-  type Message,
-  type NodeId,
-  NOBODY,
-  type Ready,
-  type VoteRequest,
-} from './types.ts';
+import type { Append, HardState, Heartbeat, Message, NodeId, Ready, VoteRequest } from './types.ts';
+import { NOBODY } from './types.ts';
 
 /** Before the first index: "no place". */
 const NOWHERE = toIndex(0);
@@ -80,13 +73,9 @@ export class Raft {
     this.#quorum = Math.floor(options.voters.length / 2) + 1;
     this.term = options.hardState.term;
     this.#vote = options.hardState.vote;
-    this.log = new RaftLog({
-      lastIndex: options.lastIndex,
-      runs: options.runs,
-      committed: options.hardState.commit,
-      source: options.source,
-      cacheBytesMax: options.cacheBytesMax,
-    });
+    const { baseIndex = NOWHERE, baseTerm = toTerm(0), appliedIndex = baseIndex } = options;
+    const { commit: committed } = options.hardState;
+    this.log = new RaftLog({ ...options, baseIndex, baseTerm, appliedIndex, committed });
     assert(this.log.lastTerm <= this.term, 'no entry is of a later term than the node has seen');
     this.#persists = new Persists(this.log.last, this.hardState);
     this.#resetTimer();
@@ -107,6 +96,16 @@ export class Raft {
 
   progressOf(peer: NodeId): Progress | undefined {
     return this.#leadership?.progressOf(peer);
+  }
+
+  /** Who keeps the log long; only a leader knows. */
+  get logHolders(): LogHolders | undefined {
+    return this.#leadership?.holders;
+  }
+
+  /** `log.compactTo` may go this far, but no further than the state machine has flushed, which the driver knows. */
+  get truncatable(): Index {
+    return this.log.truncatable;
   }
 
   // ── what may happen in a turn ─────────────────────────────────────────────────────────────────────────────
@@ -245,14 +244,7 @@ export class Raft {
         break;
       case 'heartbeat':
         this.#heardLeader(message.from);
-        this.log.commitTo(message.commit);
-        this.#send.push({
-          kind: 'heartbeatReply',
-          from: this.id,
-          to: message.from,
-          term: this.term,
-          readRound: message.readRound,
-        });
+        this.#stepHeartbeat(message);
         break;
       case 'appendReply':
         this.#leadership?.appendReply(message);
@@ -398,6 +390,12 @@ export class Raft {
     const { electionTicks, random } = this.#options;
     this.#electionElapsed = 0;
     this.#electionTimeout = electionTicks + Math.floor(random() * electionTicks);
+  }
+
+  #stepHeartbeat({ from: to, commit, matchedByAll, readRound }: Heartbeat): void {
+    this.log.commitTo(commit);
+    this.log.matchedByAllTo(matchedByAll);
+    this.#send.push({ kind: 'heartbeatReply', from: this.id, to, term: this.term, readRound });
   }
 
   // ── replication ───────────────────────────────────────────────────────────────────────────────────────────

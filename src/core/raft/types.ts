@@ -72,6 +72,8 @@ export interface Heartbeat extends Envelope {
   readonly commit: Index;
   /** The newest round of reads this heartbeat confirms leadership for; 0 = none. */
   readonly readRound: number;
+  /** Every voter holds the committed entries up to here. It may be more than the receiver knows to be committed. */
+  readonly matchedByAll: Index;
 }
 
 export interface HeartbeatReply extends Envelope {

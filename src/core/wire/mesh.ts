@@ -1,5 +1,5 @@
 /**
- * The mesh protocol, version 1: between nodes. Each node dials every peer twice and sends only on what it
+ * The mesh protocol, version 2: between nodes. Each node dials every peer twice and sends only on what it
  * dialled: `control` (votes, heartbeats, acks, reads: small, never behind bulk) and `bulk` (appends, forwarded
  * proposals).
  *
@@ -14,7 +14,7 @@ import { StoreError } from '../base/errors.ts';
 import { toIndex, toTerm } from '../base/position.ts';
 import type { Entry, Message, NodeId } from '../raft/types.ts';
 
-export const MESH_VERSION = 1;
+export const MESH_VERSION = 2;
 export const MESH_MAGIC = 0x504c5443;
 
 export type Channel = 'control' | 'bulk';
@@ -143,7 +143,7 @@ function encodeRaft(writer: ByteWriter, message: Message): void {
       writer.u64(message.commit);
       return;
     case 'heartbeat':
-      writer.u64(message.commit).u64(message.readRound);
+      writer.u64(message.commit).u64(message.readRound).u64(message.matchedByAll);
       return;
     case 'heartbeatReply':
       writer.u64(message.readRound);
@@ -217,7 +217,8 @@ function decodeRaft(code: number, reader: ByteReader, from: NodeId, to: NodeId):
       return { ...envelope, kind: 'commit', commit: toIndex(reader.u64()) };
     case CODE.heartbeat: {
       const commit = toIndex(reader.u64());
-      return { ...envelope, kind: 'heartbeat', commit, readRound: reader.u64() };
+      const readRound = reader.u64();
+      return { ...envelope, kind: 'heartbeat', commit, readRound, matchedByAll: toIndex(reader.u64()) };
     }
     case CODE.heartbeatReply:
       return { ...envelope, kind: 'heartbeatReply', readRound: reader.u64() };

@@ -15,7 +15,7 @@ describe('a cluster on a bad day', () => {
     for (const seed of seedsToTry(1, SEEDS)) days.push(liveThrough(seed, STEPS));
   });
 
-  test('is a day on which things happen: elections, commits, reads, crashes and reverts', () => {
+  test('is a day on which things happen: elections, commits, reads, crashes, reverts and lives from a shorter log', () => {
     if (days.length < 100) return;
     const sum = (of: (day: Day) => number): number => days.reduce((total, day) => total + of(day), 0);
     expect(sum((day) => day.elections) / days.length).toBeGreaterThan(3);
@@ -23,6 +23,8 @@ describe('a cluster on a bad day', () => {
     expect(sum((day) => day.readsConfirmed)).toBeGreaterThan(days.length);
     expect(sum((day) => day.crashes)).toBeGreaterThan(days.length);
     expect(sum((day) => day.reverts)).toBeGreaterThan(20);
+    expect(sum((day) => day.compacted) / days.length).toBeGreaterThan(50);
+    expect(sum((day) => day.shortStarts)).toBeGreaterThan(days.length);
   });
 
   test('goes the same way every time its seed is played', () => {

@@ -10,6 +10,7 @@ import {
   decodeMeshHello,
   encodeMesh,
   encodeMeshHello,
+  MESH_VERSION,
   type MeshMessage,
 } from '../../../src/core/wire/mesh.ts';
 import { below, forSeeds, pick, randomBytes } from '../base/seeded.ts';
@@ -53,7 +54,7 @@ function randomMessage(random: () => number, kind: (typeof KINDS)[number] = pick
     case 'commit':
       return raft({ commit: index() });
     case 'heartbeat':
-      return raft({ commit: index(), readRound: n() });
+      return raft({ commit: index(), readRound: n(), matchedByAll: index() });
     case 'heartbeatReply':
       return raft({ readRound: n() });
     case 'forward':
@@ -102,7 +103,14 @@ test('what can be large travels as bulk, all else is control', () => {
 });
 
 describe('the hello', () => {
-  const hello = { version: 1, channel: 'bulk', cluster: 'prod', from: 'n1', to: 'n2', boot: 2 ** 53 - 1 } as const;
+  const hello = {
+    version: MESH_VERSION,
+    channel: 'bulk',
+    cluster: 'prod',
+    from: 'n1',
+    to: 'n2',
+    boot: 2 ** 53 - 1,
+  } as const;
   const encoded = (over: Partial<typeof hello> & { version?: number } = {}): Uint8Array => {
     const writer = new ByteWriter(1);
     encodeMeshHello(writer, { ...hello, ...over });
@@ -122,7 +130,7 @@ describe('the hello', () => {
         return isStoreError(error) ? error.code : error;
       }
     };
-    expect(codeOf(encoded({ version: 2 as never }))).toBe('PROTOCOL_VERSION');
+    expect(codeOf(encoded({ version: (MESH_VERSION + 1) as never }))).toBe('PROTOCOL_VERSION');
     const channel = encoded();
     channel[5] = 2;
     expect(codeOf(channel)).toBe('PROTOCOL_ERROR');
