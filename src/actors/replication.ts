@@ -24,10 +24,12 @@ import { resultCode } from '../core/model/machine.ts';
 import type { Raft } from '../core/raft/raft.ts';
 import type { Entry, Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
+import { LogTruncation } from './log-truncation.ts';
 import { MeshOutbox, type Transport } from './mesh-outbox.ts';
 import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
 import type { Bell } from './runtime/bell.ts';
 import { drain, type RingReader, type RingWriter } from './runtime/ring.ts';
+import type { LogFunction } from './runtime/thread.ts';
 import { leaderNumber, type Shared } from './shared.ts';
 import { WalOutbox } from './wal-outbox.ts';
 
@@ -49,6 +51,8 @@ export interface ReplicationWorld {
   readonly lastLsn: number;
   /** Longest silence of the log while this node leads: log time goes on at least this often. */
   readonly clockEveryMs: number;
+  /** For what an operator has to know. */
+  readonly log?: LogFunction;
 }
 
 /** Kept free in the ring to the memtable: the largest entry (4 MiB and a little), and as much skipped at its end. */
@@ -70,6 +74,7 @@ export class Replication {
   readonly #outbox: MeshOutbox;
 
   readonly #wal: WalOutbox;
+  readonly #truncation: LogTruncation;
   #promised: Promised[] = [];
   #gatewayBacklog: Uint8Array[] = [];
 
@@ -92,6 +97,7 @@ export class Replication {
     this.#raft = world.raft;
     this.#memtable = world.shared.bell('memtable');
     this.#wal = new WalOutbox(world.shared, world.records, world.lastLsn);
+    this.#truncation = new LogTruncation(world);
     this.#outbox = new MeshOutbox({
       transport: world.transport,
       onSent: (messages, bytes) => {
@@ -116,6 +122,7 @@ export class Replication {
     this.#raft.tick();
     this.#advanceTime();
     this.turn();
+    this.#truncation.tick();
   }
 
   /** Messages from `from`; call `flush` once the turn's messages are in. */
@@ -424,6 +431,7 @@ export class Replication {
       held: this.#held.length,
       reads: this.#reads.size,
       recordBacklog: this.#wal.backlog,
+      log: this.#truncation.inspect(),
     };
   }
 }

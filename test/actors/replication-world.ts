@@ -48,6 +48,8 @@ export class ReplicationWorld {
   /** Peers whose channels are open. */
   readonly open: Set<string>;
   readonly sent: Sent[] = [];
+  /** What an operator was told. */
+  readonly logged: string[] = [];
   /** Bytes of each batch that went out. */
   readonly batches: number[] = [];
   readonly #inbox: RingWriter;
@@ -113,6 +115,7 @@ export class ReplicationWorld {
       committed: new RingWriter(this.buffers.committed),
       lastLsn: options.lastLsn ?? 0,
       clockEveryMs: options.clockEveryMs ?? 1_000,
+      log: (level, event, fields) => this.logged.push(`${level} ${event} ${JSON.stringify(fields)}`),
     });
   }
 

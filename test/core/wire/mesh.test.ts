@@ -131,6 +131,7 @@ describe('the hello', () => {
       }
     };
     expect(codeOf(encoded({ version: (MESH_VERSION + 1) as never }))).toBe('PROTOCOL_VERSION');
+    expect(codeOf(encoded({ version: 1 as never }))).toBe('PROTOCOL_VERSION');
     const channel = encoded();
     channel[5] = 2;
     expect(codeOf(channel)).toBe('PROTOCOL_ERROR');
