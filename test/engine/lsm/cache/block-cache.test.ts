@@ -179,8 +179,8 @@ test('no thread ever gets a torn or a wrong block, while the ring goes round and
   const cache = new BlockCache(memory);
   cache.checkInvariants();
   const { hits, misses, puts, rejected } = cache.stats;
-  expect(hits, 'there were hits').toBeGreaterThan(500_000);
-  expect(misses, 'there were misses').toBeGreaterThan(500_000);
-  expect(puts, 'blocks were overwritten all the while').toBeGreaterThan(500_000);
-  expect(rejected, 'threads met').toBeGreaterThan(1000);
+  expect(hits, 'there were hits').toBeGreaterThan(100_000);
+  expect(misses, 'there were misses').toBeGreaterThan(100_000);
+  expect(puts, 'blocks were overwritten all the while').toBeGreaterThan(100_000);
+  expect(rejected, 'threads met').toBeGreaterThan(10);
 }, 60_000);
