@@ -85,6 +85,12 @@ export class Snapshots {
     return [...held].sort((a, b) => a - b);
   }
 
+  /** Whether any snapshot is held, of whatever revision. */
+  isAnyHeld(): boolean {
+    for (let slot = 0; slot < SNAPSHOT_SLOTS; slot++) if (Atomics.load(this.#slots, slot) !== 0n) return true;
+    return false;
+  }
+
   #claim(revision: number): number {
     const word = slotOf(revision);
     for (let slot = 0; slot < SNAPSHOT_SLOTS; slot++) {

@@ -1,0 +1,543 @@
+/**
+ * Engine: the storage engine on its own, in one process: a log and a tree in one directory.
+ *
+ *   write ─▶ log (written, synced) ─▶ memtable ─▶ visible ─▶ resolved
+ *                                        └─ frozen ─▶ tables ─▶ compacted          reads: any time, synchronously
+ *
+ * A batch has one revision, its place in the log. It becomes visible only when it is as durable as its writer asked
+ * (synced unless he said `sync: false`), so nobody reads what a power cut could take back, except where every writer
+ * said that this is all right. Batches are applied in the order of the log; while one group waits for the disk, the
+ * next gathers.
+ *
+ * Bounds: batches that wait for their turn take at most `queueBytesMax` (OVERLOADED past it); memtables, cache and
+ * open tables have their sizes in the options. Writers slow down, and then stop, when tables are not merged as fast
+ * as they are made; `stats().stall` says why and for how long.
+ */
+import { must } from '../../core/base/assert.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import { type Index, toIndex } from '../../core/base/position.ts';
+import type { Disk } from '../../core/base/env.ts';
+import { type DirLock, lockDir } from '../disk/lock.ts';
+import { nodeDisk } from '../disk/node-disk.ts';
+import type { CursorBounds, TreeCursor, TreeEntry } from '../lsm/tree/cursor.ts';
+import { InlineRunner } from '../lsm/tree/inline-runner.ts';
+import { isFullDisk, Keeper, type JobRunner, storeFull } from '../lsm/tree/keeper.ts';
+import { createTreeMemory, type TreeMemory } from '../lsm/tree/memory.ts';
+import { type TreeOptions, treeOptions } from '../lsm/tree/options.ts';
+import { TreeReader, type TreeSnapshot } from '../lsm/tree/reader.ts';
+import { bytesFor, TreeWriter } from '../lsm/tree/writer.ts';
+import { PoolRunner } from '../pool/pool.ts';
+import { openWal, type Wal } from '../wal/wal.ts';
+import { Batch, BatchReader, batchTimeMs, OP } from './batch.ts';
+import { Stall, type StallStats } from './stall.ts';
+
+export interface EngineOptions extends Partial<TreeOptions> {
+  /** Default: the real disk. */
+  readonly disk?: Disk;
+  /** False: a directory without a store is an error (BAD_REQUEST). */
+  readonly createIfMissing?: boolean;
+  /** True: a directory with a store is an error (BAD_REQUEST). */
+  readonly errorIfExists?: boolean;
+  /** False: whoever opens the store has seen to it that nobody else does. */
+  readonly lock?: boolean;
+  readonly walSegmentBytes?: number;
+  /** Batches that wait for their turn, in bytes. */
+  readonly queueBytesMax?: number;
+  /** Room that is kept for a full disk; 0: none. */
+  readonly reserveBytes?: number;
+  /** 'pool': flush and compact in threads. 'inline': here. Default: pool on the real disk. */
+  readonly jobs?: 'pool' | 'inline';
+  /** False: nothing is compacted unless asked to. */
+  readonly autoCompact?: boolean;
+  /** Milliseconds since the epoch, for expiry. It may jump; the store's time never goes back. */
+  readonly nowMs?: () => number;
+  readonly log?: (level: 'debug' | 'info' | 'warn', event: string, fields: Record<string, unknown>) => void;
+}
+
+export interface WriteOptions {
+  /** False: resolve when it is written to the file (it survives the process, not a power cut). Default true. */
+  readonly sync?: boolean;
+}
+
+export interface ReadOptions {
+  readonly snapshot?: TreeSnapshot | undefined;
+}
+
+export interface RangeOptions extends CursorBounds {
+  readonly snapshot?: TreeSnapshot | undefined;
+}
+
+export interface EngineStats {
+  readonly revision: number;
+  readonly flushedRevision: number;
+  readonly memtableBytes: number;
+  readonly tree: Readonly<Record<string, unknown>>;
+  readonly cache: Readonly<Record<string, number>>;
+  readonly stall: StallStats;
+  readonly walSyncs: number;
+}
+
+interface Pending {
+  readonly index: Index;
+  readonly bytes: Uint8Array;
+  readonly isSynced: boolean;
+  readonly written: Promise<void>;
+  readonly resolve: (revision: number) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+const MIB = 1024 * 1024;
+const CONSUMER = 'tree';
+
+/** Opens the store in `dir`, or makes one. DIR_LOCKED, WAL_CORRUPT, TABLE_CORRUPT, STORE_FULL, CONFIG_INVALID. */
+export async function openEngine(dir: string, options: EngineOptions = {}): Promise<Engine> {
+  const disk = options.disk ?? nodeDisk;
+  const tree = treeOptions(pickTreeOptions(options));
+  const exists = disk.exists(`${dir}/CURRENT`);
+  if (exists && options.errorIfExists === true) throw bad(`${dir} holds a store already`);
+  if (!exists && options.createIfMissing === false) throw bad(`${dir} holds no store`);
+  disk.mkdir(dir);
+  const lock = (options.lock ?? disk === nodeDisk) ? await lockDir(dir) : undefined;
+  const memory = createTreeMemory(tree);
+  const isPooled = (options.jobs ?? (disk === nodeDisk ? 'pool' : 'inline')) === 'pool';
+  const runner = isPooled ? new PoolRunner(memory.arenas) : new InlineRunner({ disk, arenas: memory.arenas });
+  let engine: Engine | undefined;
+  try {
+    const wal = await openWal(`${dir}/wal`, {
+      disk,
+      lock: false,
+      consumers: [CONSUMER],
+      ...(options.walSegmentBytes === undefined ? {} : { segmentBytes: options.walSegmentBytes }),
+    });
+    try {
+      engine = new Engine({ dir, disk, tree, memory, runner, wal, lock, options });
+      await engine.recover();
+      return engine;
+    } catch (error) {
+      await wal.close();
+      throw error;
+    }
+  } catch (error) {
+    await runner.close();
+    await lock?.release();
+    throw error;
+  }
+}
+
+interface EngineParts {
+  readonly dir: string;
+  readonly disk: Disk;
+  readonly tree: TreeOptions;
+  readonly memory: TreeMemory;
+  readonly runner: JobRunner;
+  readonly wal: Wal;
+  readonly lock: DirLock | undefined;
+  readonly options: EngineOptions;
+}
+
+export class Engine {
+  readonly dir: string;
+  readonly options: TreeOptions;
+  /** For readers in other threads: `new TreeReader(memory, …)`. */
+  readonly memory: TreeMemory;
+  readonly #wal: Wal;
+  readonly #lock: DirLock | undefined;
+  readonly #keeper: Keeper;
+  readonly #reader: TreeReader;
+  readonly #writer: TreeWriter;
+  readonly #stall: Stall;
+  readonly #nowMs: () => number;
+  readonly #queueBytesMax: number;
+  /** The store's time: the largest it has seen. */
+  #timeMs = 0;
+  #queue: Pending[] = [];
+  #queueBytes = 0;
+  #pumping: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  #failure: StoreError | undefined;
+  #wake: (() => void) | undefined;
+
+  /** Use `openEngine`. */
+  constructor(parts: EngineParts) {
+    const { dir, disk, tree, memory, runner, wal, options } = parts;
+    this.dir = dir;
+    this.options = tree;
+    this.memory = memory;
+    this.#wal = wal;
+    this.#lock = parts.lock;
+    this.#nowMs = options.nowMs ?? Date.now;
+    this.#queueBytesMax = options.queueBytesMax ?? 256 * MIB;
+    this.#keeper = Keeper.open(memory, {
+      disk,
+      dir,
+      options: tree,
+      runner,
+      floor: () => this.#reader.visible,
+      expiredBeforeMs: () => this.timeMs(),
+      durable: async (revision) => {
+        if (this.#wal.durableIndex < revision) await this.#wal.flush();
+      },
+      reserveBytes: options.reserveBytes ?? (disk === nodeDisk ? 16 * MIB : 0),
+      later: (delayMs, work) => {
+        const timer = setTimeout(work, delayMs);
+        timer.unref();
+        return { cancel: () => clearTimeout(timer) };
+      },
+      onChange: () => this.#changed(),
+      ...(options.log === undefined ? {} : { log: options.log }),
+    });
+    if (options.autoCompact === false) this.#keeper.pauseCompaction();
+    this.#reader = new TreeReader(memory, {
+      disk,
+      dir,
+      options: tree,
+      defer: (work) => setImmediate(work),
+      nowMs: () => this.timeMs(),
+    });
+    this.#writer = new TreeWriter(memory, tree.memtableBytes);
+    this.#stall = new Stall(tree, () => ({
+      frozen: this.#keeper.frozen,
+      level0: this.#keeper.version.levels[0]?.length ?? 0,
+      canFreeze: this.#writer.canFreeze,
+    }));
+    void this.#keeper.failed.then((failure) => this.#fail(failure));
+  }
+
+  /** Replays what the log has and the tables have not. */
+  async recover(): Promise<void> {
+    const wal = this.#wal;
+    const from = this.#keeper.flushedRevision + 1;
+    const todo: { index: Index; bytes: Uint8Array }[] = [];
+    const apply = async (): Promise<void> => {
+      for (const { index, bytes } of todo.splice(0)) {
+        this.#timeMs = Math.max(this.#timeMs, batchTimeMs(bytes));
+        await this.#apply(index, bytes);
+        this.#writer.publish(index);
+      }
+    };
+    for (let at = Math.max(from, wal.firstIndex); at <= wal.lastIndex; ) {
+      const entries = wal.read(toIndex(at));
+      for (const { index, data } of entries) todo.push({ index, bytes: data });
+      at = must(entries.at(-1), 'a log gives what it has').index + 1;
+      await apply();
+    }
+    if (wal.lastIndex < this.#keeper.flushedRevision) {
+      throw new StoreError('WAL_CORRUPT', `the log in ${this.dir}/wal ends at ${wal.lastIndex}, and tables hold more`, {
+        data: { lastIndex: wal.lastIndex, flushedRevision: this.#keeper.flushedRevision },
+      });
+    }
+    this.#keeper.poke();
+  }
+
+  // ── writing ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  batch(): Batch {
+    return new Batch(this.options.batchBytesMax);
+  }
+
+  /** Writes a batch, whole or not at all. Resolves with its revision when it is durable and can be read. */
+  write(batch: Batch, options: WriteOptions = {}): Promise<number> {
+    try {
+      this.#checkWritable(batch);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    if (batch.count === 0) return Promise.resolve(this.#reader.visible);
+    const isSynced = options.sync !== false;
+    const bytes = batch.stamped(this.timeMs()).slice();
+    return new Promise((resolve, reject) => {
+      try {
+        const { index, durable } = this.#wal.append(bytes, { sync: isSynced });
+        this.#queue.push({ index, bytes, isSynced, written: durable, resolve, reject });
+        this.#queueBytes += bytes.length;
+        this.#pumping ??= this.#pump();
+      } catch (error) {
+        reject(error as Error);
+      }
+    });
+  }
+
+  put(
+    key: Uint8Array,
+    value: Uint8Array,
+    options: WriteOptions & { readonly expiryMs?: number } = {},
+  ): Promise<number> {
+    return this.#writeOne((batch) => batch.put(key, value, options.expiryMs ?? 0), options);
+  }
+
+  delete(key: Uint8Array, options?: WriteOptions): Promise<number> {
+    return this.#writeOne((batch) => batch.delete(key), options);
+  }
+
+  deleteRange(from: Uint8Array, to: Uint8Array | undefined, options?: WriteOptions): Promise<number> {
+    return this.#writeOne((batch) => batch.deleteRange(from, to), options);
+  }
+
+  #writeOne(fill: (batch: Batch) => Batch, options?: WriteOptions): Promise<number> {
+    try {
+      return this.write(fill(this.batch()), options);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+  }
+
+  #checkWritable(batch: Batch): void {
+    this.#checkOpen();
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#keeper.isFull && !batch.isDeletesOnly) throw storeFull();
+    if (this.#queueBytes + batch.bytes > this.#queueBytesMax && this.#queue.length > 0) {
+      throw new StoreError('OVERLOADED', `writes of ${this.#queueBytesMax} bytes wait already`, {
+        data: { limit: this.#queueBytesMax, size: this.#queueBytes + batch.bytes },
+      });
+    }
+  }
+
+  /** Takes groups of batches through log and memtable until none is left. */
+  async #pump(): Promise<void> {
+    // What is written in this turn of the event loop is one group.
+    await Promise.resolve();
+    while (this.#queue.length > 0) {
+      const group = this.#queue;
+      this.#queue = [];
+      try {
+        await this.#logged(group);
+        for (const { index, bytes } of group) {
+          await this.#apply(index, bytes);
+          this.#writer.publish(index);
+        }
+        for (const pending of group) pending.resolve(pending.index);
+      } catch (error) {
+        this.#fail(error);
+        const failure = must(this.#failure, 'a failed group has a reason');
+        for (const pending of group) pending.reject(failure);
+      }
+      for (const { bytes } of group) this.#queueBytes -= bytes.length;
+    }
+    this.#pumping = undefined;
+  }
+
+  #logged(group: readonly Pending[]): Promise<unknown> {
+    const last = must(group.at(-1), 'a group has batches');
+    // What is written later is synced no earlier: the last one that asks for a sync is enough for all before it.
+    const lastSynced = group.findLast((pending) => pending.isSynced);
+    return lastSynced === undefined || lastSynced === last
+      ? last.written
+      : Promise.all([last.written, lastSynced.written]);
+  }
+
+  /** Puts a batch into the memtable; waits where there is no room. Not visible before it is published. */
+  async #apply(index: number, bytes: Uint8Array): Promise<void> {
+    if (this.#writer.isFull) await this.#nextMemtable();
+    else if (this.#stall.isSlow) await this.#stall.slowDown();
+    const ops = new BatchReader(bytes);
+    const writer = this.#writer;
+    while (ops.next()) {
+      if (ops.kind === OP.deleteRange) {
+        await this.#removeRange(ops.key, ops.value, index);
+        continue;
+      }
+      if (!writer.hasRoom(bytesFor(ops.key.length, ops.value.length))) await this.#nextMemtable();
+      if (ops.kind === OP.delete) writer.remove(ops.key, index);
+      else writer.put(ops.key, ops.value, index, ops.expiryMs);
+    }
+  }
+
+  /** A tombstone for each key that is there, also those that this batch has put. */
+  async #removeRange(from: Uint8Array, to: Uint8Array, index: number): Promise<void> {
+    const cursor = this.#reader.cursorNewest({ from: from.slice(), to: to.length === 0 ? undefined : to.slice() });
+    try {
+      for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
+        if (!this.#writer.hasRoom(bytesFor(entry.key.length, 0))) {
+          cursor.suspend();
+          await this.#nextMemtable();
+        }
+        this.#writer.remove(entry.key, index);
+      }
+    } finally {
+      cursor.close();
+    }
+  }
+
+  async #nextMemtable(): Promise<void> {
+    await this.#stall.stopped(
+      () => this.#keeperChange(),
+      () => this.#checkRunning(),
+    );
+    this.#writer.freeze();
+    this.#keeper.poke();
+  }
+
+  #checkRunning(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Resolves when the keeper has done something, or in a moment: a reader may have let go. */
+  #keeperChange(): Promise<void> {
+    this.#keeper.poke();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, 20);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  #changed(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+    const { flushedRevision } = this.#keeper;
+    if (flushedRevision === 0 || this.#failure !== undefined || this.#closing !== undefined) return;
+    this.#wal.watermark(CONSUMER, toIndex(flushedRevision));
+    this.#wal.truncate().catch((error: unknown) => {
+      if (!isFullDisk(error)) this.#fail(error);
+    });
+  }
+
+  #fail(error: unknown): void {
+    const cause = error instanceof Error ? error : new Error(String(error));
+    this.#failure ??=
+      error instanceof StoreError
+        ? error
+        : new StoreError('INTERNAL', `the store stopped: ${cause.message}`, { cause });
+    this.#wake?.();
+  }
+
+  // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The newest revision that can be read. */
+  get revision(): number {
+    return this.#reader.visible;
+  }
+
+  /** The store's time in ms: the clock's, but it never goes back. */
+  timeMs(): number {
+    const nowMs = this.#nowMs();
+    if (nowMs > this.#timeMs) this.#timeMs = nowMs;
+    return this.#timeMs;
+  }
+
+  /** A copy of the value, or undefined. */
+  getSync(key: Uint8Array, options: ReadOptions = {}): Uint8Array | undefined {
+    return this.entrySync(key, options)?.value;
+  }
+
+  /** The value with its revision and expiry. */
+  entrySync(
+    key: Uint8Array,
+    { snapshot }: ReadOptions = {},
+  ): { readonly value: Uint8Array; readonly revision: number; readonly expiryMs: number } | undefined {
+    this.#checkOpen();
+    return snapshot === undefined ? this.#reader.get(key) : this.#reader.getAt(key, snapshot.revision, snapshot.nowMs);
+  }
+
+  /** A cursor over what is visible now, or in a snapshot. Close it. */
+  cursor({ snapshot, ...bounds }: RangeOptions = {}): TreeCursor {
+    this.#checkOpen();
+    if (snapshot === undefined) return this.#reader.cursor(bounds);
+    return this.#reader.cursorAt(bounds, snapshot.revision, snapshot.nowMs);
+  }
+
+  /** All entries of a range, at most `limit`. */
+  rangeSync(options: RangeOptions & { readonly limit?: number } = {}): TreeEntry[] {
+    const { limit = Number.POSITIVE_INFINITY, ...range } = options;
+    const cursor = this.cursor(range);
+    try {
+      const entries: TreeEntry[] = [];
+      while (entries.length < limit) {
+        const entry = cursor.next();
+        if (entry === undefined) break;
+        entries.push(entry);
+      }
+      return entries;
+    } finally {
+      cursor.close();
+    }
+  }
+
+  /** What is visible now, for as long as it is not released. */
+  snapshot(): TreeSnapshot {
+    this.#checkOpen();
+    return this.#reader.snapshot();
+  }
+
+  // ── upkeep ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Writes the memtable to a table. Resolves when everything visible now is in tables. */
+  async flush(): Promise<void> {
+    this.#checkOpen();
+    await this.#pumping;
+    this.#checkRunning();
+    if (this.#writer.usedBytes > 0) await this.#nextMemtable();
+    await this.#keeper.flushed();
+  }
+
+  /** Flushes, and merges everything into the last level. */
+  async compact(): Promise<void> {
+    await this.flush();
+    await this.#keeper.compactAll();
+  }
+
+  /** Resolves when the background has nothing to do. */
+  settled(): Promise<void> {
+    this.#checkOpen();
+    return this.#keeper.settled();
+  }
+
+  /**
+   * A consistent copy in `dir` (which must not exist), of everything visible when it was called: hard links, in
+   * LevelDB's format. Writes go on meanwhile.
+   */
+  async checkpoint(dir: string): Promise<void> {
+    await this.flush();
+    this.#keeper.checkpoint(dir);
+  }
+
+  stats(): EngineStats {
+    return {
+      revision: this.#reader.visible,
+      flushedRevision: this.#keeper.flushedRevision,
+      memtableBytes: this.#writer.usedBytes,
+      tree: this.#keeper.inspect(),
+      cache: { ...this.#reader.cache.stats },
+      stall: this.#stall.stats(),
+      walSyncs: this.#wal.syncs,
+    };
+  }
+
+  /** Why the store takes no more writes, once it does not. */
+  get failure(): StoreError | undefined {
+    return this.#failure;
+  }
+
+  /** Ends in order; what was resolved stays, what waits is taken to its end. May be called twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#pumping;
+      await this.#keeper.close();
+      this.#reader.close();
+      await this.#wal.close();
+    } finally {
+      await this.#lock?.release();
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new StoreError('CLOSED', 'the store is closed');
+  }
+}
+
+const bad = (message: string): StoreError => new StoreError('BAD_REQUEST', message);
+
+const TREE_OPTIONS: readonly (keyof TreeOptions)[] = Object.keys(treeOptions()) as (keyof TreeOptions)[];
+
+function pickTreeOptions(options: EngineOptions): Partial<TreeOptions> {
+  return Object.fromEntries(
+    TREE_OPTIONS.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]),
+  );
+}
