@@ -8,7 +8,7 @@
  *
  * Blocks come from a disk. Each length and offset is compared with what is there before it is used, and each step
  * goes on by three bytes at least; so whatever a block holds, a cursor ends, with what it holds or with
- * TABLE_CORRUPT. That keys ascend is not checked on the way; verify.ts does.
+ * TABLE_CORRUPT. That keys ascend and that restarts are entries is not checked on the way; verify.ts does.
  *
  * Invariants:
  *  - valid: the entry begins at #entry, its key is key[0, keyLength), its value block[valueStart, valueEnd);
@@ -165,6 +165,19 @@ export class BlockCursor {
     this.#toRestart(low);
     while (this.#valueEnd < from) this.next();
     if (this.#valueEnd !== from) throw this.#bad(from, 'a restart leads into the middle of an entry');
+  }
+
+  /** Walks the whole block; TABLE_CORRUPT unless its restarts are entries of it, in order, with whole keys. */
+  check(): void {
+    let restart = 0;
+    for (this.first(); this.valid; this.next()) {
+      if (restart === this.#restarts || this.#restartAt(restart) !== this.#entry) continue;
+      if (this.#shared !== 0) throw this.#bad(this.#entry, 'a key at a restart is not whole');
+      restart++;
+    }
+    if (this.#entriesEnd !== 0 && restart !== this.#restarts) {
+      throw this.#bad(this.#entriesEnd + restart * 4, 'a restart is no entry');
+    }
   }
 
   #end(): void {

@@ -24,7 +24,6 @@ import { checksum } from '../../disk/checksum.ts';
 import { BlockBuilder } from './block-builder.ts';
 import { bloomHash } from './bloom.ts';
 import { snappyCompress } from './compression.ts';
-import { envelopeExpiryMs } from './envelope.ts';
 import { FilterBuilder } from './filter-block.ts';
 import {
   BLOCK_TRAILER_BYTES,
@@ -39,7 +38,7 @@ import {
   type BlockHandle,
 } from './format.ts';
 import { compareInternal, revisionOf, TRAILER_BYTES, TYPE_PUT, typeOf, userKeyLength } from './keys.ts';
-import { encodeProperties, noProperties, type TableProperties } from './properties.ts';
+import { countEntry, encodeProperties, noProperties, type TableProperties } from './properties.ts';
 import { shortestSeparator, shortSuccessor } from './separators.ts';
 
 export interface TableOptions {
@@ -128,7 +127,9 @@ export class TableBuilder {
     }
     this.#filter?.add(bloomHash(key, userKeyLength(keyLength)));
     this.#data.add(key, keyLength, bytes, start, end);
-    this.#count(key, keyLength, bytes, start, end);
+    assert(typeOf(key, keyLength) <= TYPE_PUT, 'a table holds puts and tombstones');
+    assert(Number.isSafeInteger(revisionOf(key, keyLength)), 'a revision is a safe integer');
+    countEntry(this.#properties, key, keyLength, bytes, start, end);
     this.#remember(key, keyLength);
     if (this.#data.finishedBytes >= this.#options.blockBytes) this.#endBlock();
   }
@@ -178,28 +179,6 @@ export class TableBuilder {
 
   get #offset(): number {
     return this.#written + this.#gathered;
-  }
-
-  #count(key: Uint8Array, keyLength: number, bytes: Uint8Array, start: number, end: number): void {
-    const properties = this.#properties;
-    const type = typeOf(key, keyLength);
-    const revision = revisionOf(key, keyLength);
-    assert(type <= TYPE_PUT, 'a table holds puts and tombstones');
-    assert(Number.isSafeInteger(revision), 'a revision is a safe integer');
-    if (properties.entries === 0 || revision < properties.smallestRevision) properties.smallestRevision = revision;
-    if (revision > properties.largestRevision) properties.largestRevision = revision;
-    properties.entries++;
-    properties.rawKeyBytes += keyLength;
-    properties.rawValueBytes += end - start;
-    if (type !== TYPE_PUT) {
-      properties.tombstones++;
-      return;
-    }
-    const expiryMs = envelopeExpiryMs(bytes, start, end);
-    if (expiryMs === 0) return;
-    if (properties.earliestExpiryMs === 0 || expiryMs < properties.earliestExpiryMs) {
-      properties.earliestExpiryMs = expiryMs;
-    }
   }
 
   #remember(key: Uint8Array, keyLength: number): void {

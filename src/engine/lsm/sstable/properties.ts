@@ -7,7 +7,9 @@
 import { ByteReader, utf8 } from '../../../core/base/bytes.ts';
 import { BlockBuilder } from './block-builder.ts';
 import { BlockCursor } from './block-cursor.ts';
+import { envelopeExpiryMs } from './envelope.ts';
 import { storeVarint, tableCorrupt } from './format.ts';
+import { revisionOf, TYPE_TOMBSTONE, typeOf } from './keys.ts';
 
 export interface TableProperties {
   /** When the first of its puts expires, in ms; 0: none does. */
@@ -41,6 +43,31 @@ export function noProperties(): TableProperties {
     smallestRevision: 0,
     tombstones: 0,
   };
+}
+
+/** Counts an entry: `key[0, keyLength)`, and the stored value `bytes[start, end)`. */
+export function countEntry(
+  properties: TableProperties,
+  key: Uint8Array,
+  keyLength: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  const revision = revisionOf(key, keyLength);
+  if (properties.entries === 0 || revision < properties.smallestRevision) properties.smallestRevision = revision;
+  if (revision > properties.largestRevision) properties.largestRevision = revision;
+  properties.entries++;
+  properties.rawKeyBytes += keyLength;
+  properties.rawValueBytes += end - start;
+  if (typeOf(key, keyLength) === TYPE_TOMBSTONE) {
+    properties.tombstones++;
+    return;
+  }
+  const expiryMs = envelopeExpiryMs(bytes, start, end);
+  if (expiryMs !== 0 && (properties.earliestExpiryMs === 0 || expiryMs < properties.earliestExpiryMs)) {
+    properties.earliestExpiryMs = expiryMs;
+  }
 }
 
 /** The block's bytes. */

@@ -29,6 +29,9 @@ export interface BlockCacheLike {
   put(fileNumber: number, offset: number, bytes: Uint8Array): void;
 }
 
+/** For whoever reads each block once. */
+export const NO_CACHE: BlockCacheLike = { get: () => undefined, put: () => {} };
+
 export class TableBlocks {
   readonly meta: TableFileMeta;
   readonly footer: Footer;
@@ -76,6 +79,12 @@ export class TableBlocks {
   named(name: string): BlockHandle | undefined {
     this.#named ??= this.#readMetaindex();
     return this.#named.get(name);
+  }
+
+  /** All that the metaindex names, so far as they are blocks. */
+  allNamed(): BlockHandle[] {
+    this.#named ??= this.#readMetaindex();
+    return [...this.#named.values()];
   }
 
   /** The contents of any block, by way of the cache. */
