@@ -188,7 +188,7 @@ export class RaftChecker {
   #checkTruncation(subject: Subject, { log, logHolders }: Raft): void {
     this.#checkTerm(log, log.base, `${subject.id}#${subject.life}`);
     assert(subject.disk.base <= log.base, 'the disk keeps what the log may read');
-    if (log.matchedByAll > this.#matchedByAll) this.#matchedByAll = log.matchedByAll;
+    for (const index of [log.matchedByAll, log.base]) if (index > this.#matchedByAll) this.#matchedByAll = index;
     if (this.#matchedByAll === 0) return;
     const { term } = must(this.#committed[this.#matchedByAll - 1], 'what is held by all is committed');
     for (const { id, disk } of this.#subjects) {

@@ -115,6 +115,13 @@ export class RaftDisk implements LogSource {
     this.hardState = { term: toTerm(0), vote: NOBODY, commit: toIndex(0) };
   }
 
+  /** The operator's hand: an older copy of another disk, of its first `count` entries. */
+  copyFrom({ entries, hardState: { term } }: RaftDisk, count: number): void {
+    assert(this.entries.length === 0, 'a copy is put in an empty place');
+    this.entries.push(...entries.slice(0, count));
+    this.hardState = { term: this.entries.length > 0 ? term : toTerm(0), vote: NOBODY, commit: toIndex(count) };
+  }
+
   read(lo: Index, hi: Index, bytesMax: number): Entry[] {
     assert(lo > this.base, 'nobody reads what was removed');
     assert(lo < hi && hi <= this.entries.length + 1, 'only durable entries are read back');

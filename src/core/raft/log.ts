@@ -324,5 +324,8 @@ export class RaftLog {
     assert(this.unstableBytes > 0 === this.stable < this.last, 'what is not synced is counted');
     assert(this.#entries.length === 0 || this.#entries[0]?.index === this.#inMemory, 'memory begins at #inMemory');
     assert(this.#inMemory + this.#entries.length === this.last + 1, 'memory ends at last');
+    let bytes = 0;
+    for (const entry of this.#entries) bytes += sizeOf(entry);
+    assert(this.#bytes === bytes, 'what is in memory is counted');
   }
 }

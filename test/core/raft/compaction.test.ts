@@ -75,6 +75,19 @@ describe('what may go', () => {
     expect(cluster.raft('n1').logHolders).toMatchObject({ entries: 0 });
   });
 
+  test('is held back by the slowest of several', () => {
+    const cluster = new RaftCluster({ size: 5 });
+    cluster.elect('n1');
+    for (const id of ['n3', 'n5']) {
+      cluster.crash(cluster.node(id));
+      cluster.propose('n1', 'a', 'b');
+      cluster.settle();
+    }
+    cluster.pass(2 * HEARTBEAT);
+    expect(cluster.raft('n1').logHolders).toEqual({ slowest: 'n3', entries: 4, stranded: [] });
+    expect(truncatable(cluster)).toEqual([1, 1, undefined, 1, undefined]);
+  });
+
   test('is held back by the own disk of the leader, too', () => {
     const cluster = filled(2);
     cluster.node('n1').disk.isStalled = true;
@@ -260,10 +273,11 @@ describe('a follower that lags', () => {
 });
 
 describe('a follower whose disk was wiped', () => {
-  /** n3 has nothing; n2 leads, in whose term n3 has acked nothing. */
-  function wiped(): RaftCluster {
+  /** n3 has the oldest `left` entries; n2 leads, in whose term n3 has acked nothing. The others begin behind 5. */
+  function wiped(left = 0): RaftCluster {
     const cluster = compacted(4);
     cluster.wipe('n3');
+    cluster.node('n3').disk.copyFrom(cluster.node('n1').disk, left);
     succeed(cluster, 'n2');
     cluster.start(cluster.node('n3'));
     cluster.pass(3 * HEARTBEAT);
@@ -296,23 +310,19 @@ describe('a follower whose disk was wiped', () => {
   test('goes on by itself once a copy of another disk has been put in its place', () => {
     const cluster = wiped();
     cluster.crash(cluster.node('n3'));
-    const { disk } = cluster.node('n3');
-    disk.entries.push(...cluster.node('n1').disk.entries.slice(0, 5));
-    disk.flush(toIndex(5));
+    cluster.node('n3').disk.wipe();
+    cluster.node('n3').disk.copyFrom(cluster.node('n1').disk, 5);
     cluster.start(cluster.node('n3'));
     cluster.pass(3 * HEARTBEAT);
     expect(cluster.raft('n2').logHolders).toMatchObject({ entries: 0, stranded: [] });
     expect(cluster.node('n3').appliedIndex).toBe(6);
   });
 
-  test('put back to a copy that ends before the base, stays behind as well', () => {
-    const cluster = wiped();
-    cluster.crash(cluster.node('n3'));
-    cluster.node('n3').disk.entries.push(...cluster.node('n1').disk.entries.slice(0, 3));
-    cluster.start(cluster.node('n3'));
+  test.for([1, 4])('put back to a copy that ends with %i, before the base, stays behind as well', (count) => {
+    const cluster = wiped(count);
     cluster.pass(5 * HEARTBEAT);
     expect(cluster.raft('n2').logHolders).toEqual({ slowest: 'n3', entries: 6, stranded: ['n3'] });
-    expect(cluster.raft('n3').log.last).toBe(3);
+    expect(cluster.raft('n3').log.last).toBe(count);
   });
 
   test('cannot be elected, and its candidacy harms nobody', () => {
