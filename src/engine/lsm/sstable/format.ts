@@ -95,7 +95,11 @@ export function decodeHandle(bytes: Uint8Array, at: number, end: number, into: B
       if (place >= end || scale > 0x2_0000_0000_0000) return -1;
       const byte = bytes[place++] as number;
       value += (byte & 0x7f) * scale;
-      if (byte < 0x80) break;
+      if (byte < 0x80) {
+        // A number has one spelling: an empty last byte is a flipped bit in the one before.
+        if (byte === 0 && scale > 1) return -1;
+        break;
+      }
       scale *= 0x80;
     }
     if (!Number.isSafeInteger(value)) return -1;
