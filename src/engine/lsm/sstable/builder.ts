@@ -218,8 +218,9 @@ export class TableBuilder {
   }
 
   #room(bytes: number): void {
-    if (this.#gathered + bytes <= this.#output.length) return;
+    if (this.#gathered + bytes <= OUTPUT_BYTES) return;
     this.#write();
+    // A block that is larger than that goes alone.
     if (bytes > this.#output.length) this.#output = new Uint8Array(bytes);
   }
 
