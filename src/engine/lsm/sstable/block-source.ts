@@ -7,6 +7,7 @@
  * A reader of the whole file has a window: 256 KiB read at once, from which blocks are taken until one lies outside.
  * A block that was not compressed is then lent from the window, not copied.
  */
+import { EMPTY } from '../../../core/base/bytes.ts';
 import type { DiskFile } from '../../../core/base/env.ts';
 import { mask } from '../../../core/base/crc32c.ts';
 import { StoreError } from '../../../core/base/errors.ts';
@@ -22,7 +23,7 @@ import {
   type BlockHandle,
 } from './format.ts';
 
-export const WINDOW_BYTES: number = 256 * 1024;
+const WINDOW_BYTES = 256 * 1024;
 
 export interface TableFileMeta {
   readonly number: number;
@@ -69,7 +70,7 @@ export function readBlock(file: DiskFile, meta: TableFileMeta, handle: BlockHand
 export class BlockWindow {
   readonly #file: DiskFile;
   readonly #meta: TableFileMeta;
-  #bytes: Uint8Array = new Uint8Array(WINDOW_BYTES);
+  #bytes: Uint8Array = EMPTY;
   #start = 0;
   #end = 0;
 
