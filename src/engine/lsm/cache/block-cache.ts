@@ -206,7 +206,6 @@ export class BlockCache {
     this.#puts++;
     this.#giveChances(unitsOf(bytes.length));
     const slot = this.#freeSlot(bucket);
-    Atomics.store(this.#slots, slot, 0);
     this.#tags[slot] = hash & 0xff;
     this.#touched[slot] = 0;
     this.#append(slot, fileNumber, offset, bytes);

@@ -18,7 +18,7 @@ import { StoreError } from '../../../core/base/errors.ts';
 import type { Control } from './control.ts';
 
 /** Snapshots that may be open at once, over all threads. */
-export const SNAPSHOT_SLOTS = 256;
+export const SNAPSHOT_SLOTS = 1024;
 
 export function createSnapshots(): SharedArrayBuffer {
   return new SharedArrayBuffer(SNAPSHOT_SLOTS * 8);

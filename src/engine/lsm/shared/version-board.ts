@@ -95,11 +95,10 @@ export class VersionBoard {
       const sequence = Atomics.load(words, NEWEST);
       if (sequence === 0) return undefined;
       const region = regionOf(sequence);
-      if (Atomics.load(words, region + STAMP) !== sequence) continue;
       const number = Atomics.load(words, region + NUMBER);
       const at = Atomics.load(words, region + AT);
       const length = Atomics.load(words, region + BYTES);
-      // Looked at before the copy too: a place and a length of two records may point anywhere.
+      // Looked at before the copy too: a place and a length that are of two records may point anywhere.
       if (Atomics.load(words, region + STAMP) !== sequence) continue;
       const bytes = new Uint8Array(length);
       bytes.set(new Uint8Array(this.memory, at, length));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvariantViolation } from '../../../../src/core/base/assert.ts';
 import { BlockCache, createBlockCache } from '../../../../src/engine/lsm/cache/block-cache.ts';
+import { layoutOf } from '../../../../src/engine/lsm/cache/layout.ts';
 import { below, forSeeds } from '../../../core/base/seeded.ts';
 import { startCrew } from '../shared/crew.ts';
 import { BLOCK_BYTES_MAX, blockKey, blockOf } from './blocks.ts';
@@ -36,6 +37,25 @@ describe('a block', () => {
       if (found !== undefined) expect(found).toEqual(blockOf({ fileNumber: file, offset, bytes: 50 }));
     }
     expect(pairs.filter(([file, offset]) => cache.get(file, offset) !== undefined).length).toBeGreaterThan(55);
+  });
+
+  test('is not taken for one whose number has the same hash: of very many, none is mistaken', () => {
+    // 64 KiB have 16 buckets and 256 tags: each block has the bucket and tag of one key in 4096.
+    const cache = new BlockCache(createBlockCache(64 * KIB));
+    cache.put(3, 5, Uint8Array.of(1));
+    const step = 2 ** 32;
+    const wrong: string[] = [];
+    for (let i = 1; i < 60_000; i++) {
+      const others = [
+        [3, 5 + i],
+        [3 + i, 5],
+        [3, 5 + i * step],
+        [3 + i * step, 5],
+      ] as const;
+      for (const [file, offset] of others) if (cache.get(file, offset) !== undefined) wrong.push(`${file} ${offset}`);
+    }
+    expect(wrong).toEqual([]);
+    expect(cache.get(3, 5)).toEqual(Uint8Array.of(1));
   });
 
   test('may be empty, and as long as an eighth of the ring; a longer one is not cached and drops nothing', () => {
@@ -112,6 +132,18 @@ test('what is read again and again outlives any number of blocks that are read o
   cache.checkInvariants();
 });
 
+test('what is read again and again keeps its slot, however many tiny blocks want one', () => {
+  // A thousand entries fit in the ring, and 128 have a slot.
+  const cache = new BlockCache(createBlockCache(64 * KIB));
+  const hot = Array.from({ length: 12 }, (_, i) => i);
+  for (const i of hot) cache.put(1, i * 4096, Uint8Array.of(i));
+  for (let cold = 0; cold < 4000; cold++) {
+    for (const i of hot) expect(cache.get(1, i * 4096)).toEqual(Uint8Array.of(i));
+    cache.put(2, cold * 4096, Uint8Array.of(1));
+  }
+  cache.checkInvariants();
+});
+
 test('blocks that all fit are all kept: nothing is dropped or copied while there is room', () => {
   const cache = new BlockCache(createBlockCache(1024 * KIB));
   const count = Math.floor((cache.stats.capacityBytes * 0.9) / 4160);
@@ -129,6 +161,65 @@ test('a block that is there is not put twice', () => {
   const { usedBytes } = cache.stats;
   cache.put(1, 1, new Uint8Array(500));
   expect(cache.stats).toMatchObject({ usedBytes, puts: 1 });
+});
+
+describe('a ring whose positions begin again', () => {
+  test('goes on as before', () => {
+    forSeeds(25, (random) => {
+      const memory = createBlockCache(64 * KIB);
+      const words = new Int32Array(memory);
+      const { positions, ringUnits } = layoutOf(memory.byteLength);
+      expect(positions % ringUnits).toBe(0);
+      expect(positions).toBeGreaterThan(2 ** 30);
+      words.fill(positions - below(random, 3 * ringUnits), 16, 18);
+      const cache = new BlockCache(memory);
+      for (let i = 0; i < 60; i++) {
+        const key = blockKey(i, BLOCK_BYTES_MAX);
+        cache.put(key.fileNumber, key.offset, blockOf(key));
+        for (const before of [i, i - 1, i - 2]
+          .filter((each) => each >= 0)
+          .map((each) => blockKey(each, BLOCK_BYTES_MAX))) {
+          expect(cache.get(before.fileNumber, before.offset)).toEqual(blockOf(before));
+        }
+        cache.checkInvariants();
+      }
+      expect(words[16], 'the positions have begun again').toBeLessThan(ringUnits * 10);
+    });
+  });
+});
+
+describe('whatever a reader meets while others write', () => {
+  const file = 0x1234_5678;
+
+  test('a length that cannot be is a miss', () => {
+    const memory = createBlockCache(64 * KIB);
+    const words = new Int32Array(memory);
+    const cache = new BlockCache(memory);
+    cache.put(file, 7, Uint8Array.of(1));
+    const length = words.indexOf(file) - 1;
+    expect(words[length]).toBe(1);
+    for (const wrong of [-1, -(2 ** 31), 2 ** 31 - 1, BLOCK_BYTES_MAX * 2]) {
+      words[length] = wrong;
+      expect(cache.get(file, 7)).toBeUndefined();
+    }
+  });
+
+  test('words of any kind in slots, tags and entries do no harm to it', () => {
+    forSeeds(40, (random) => {
+      const memory = createBlockCache(64 * KIB);
+      const cache = new BlockCache(memory);
+      const keys = Array.from({ length: 100 }, (_, i) => blockKey(i, 500));
+      for (const key of keys) cache.put(key.fileNumber, key.offset, blockOf(key));
+      const words = new Int32Array(memory, 256);
+      for (let i = 0; i < 4000; i++) {
+        words[below(random, random() < 0.3 ? 200 : words.length)] = Math.floor((random() - 0.5) * 2 ** 32);
+      }
+      for (const key of keys) {
+        const found = cache.get(key.fileNumber, key.offset);
+        expect(found?.length ?? 0).toBeLessThanOrEqual(BLOCK_BYTES_MAX + 64);
+      }
+    });
+  });
 });
 
 test('with too little memory for a ring it holds nothing, and counts', () => {

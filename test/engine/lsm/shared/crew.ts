@@ -22,6 +22,7 @@ const STOP = 1;
 const COUNTS = 2;
 
 const START_MS = 20_000;
+const INT32_MAX = 0x7fff_ffff;
 
 export interface Crew {
   /** Rounds that the slowest of them has done. */
@@ -74,16 +75,18 @@ export function work(begin: (args: unknown, seat: number) => (round: number) => 
   const { crew, seat, args } = workerData as CrewData;
   const words = new Int32Array(crew);
   const round = begin(args, seat);
-  const faults: string[] = [];
   Atomics.add(words, HERE, 1);
   let rounds = 0;
+  let fault: string | undefined;
   // In bunches: a shared count per round would be what the test spends its time on.
-  while (Atomics.load(words, STOP) === 0) {
-    for (let i = 0; i < 64; i++) {
-      const fault = round(rounds++);
-      if (fault !== undefined && faults.length < 5) faults.push(fault);
+  while (fault === undefined && Atomics.load(words, STOP) === 0) {
+    try {
+      for (let i = 0; i < 64 && fault === undefined; i++) fault = round(rounds++);
+    } catch (error) {
+      fault = String(error);
     }
-    Atomics.store(words, COUNTS + seat, rounds | 0);
+    // Whoever waits for rounds waits no longer for a thread that has met a fault.
+    Atomics.store(words, COUNTS + seat, fault === undefined ? rounds | 0 : INT32_MAX);
   }
-  parentPort?.postMessage({ rounds, faults } satisfies Report);
+  parentPort?.postMessage({ rounds, faults: fault === undefined ? [] : [fault] } satisfies Report);
 }
