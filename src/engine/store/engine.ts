@@ -94,8 +94,8 @@ export async function openEngine(dir: string, options: EngineOptions = {}): Prom
   const disk = options.disk ?? nodeDisk;
   const tree = treeOptions(pickTreeOptions(options));
   const exists = disk.exists(`${dir}/CURRENT`);
-  if (exists && options.errorIfExists === true) throw bad(`${dir} holds a store already`);
-  if (!exists && options.createIfMissing === false) throw bad(`${dir} holds no store`);
+  if (exists && options.errorIfExists === true) throw bad(`a store exists in ${dir} already`);
+  if (!exists && options.createIfMissing === false) throw bad(`a store does not exist in ${dir}`);
   disk.mkdir(dir);
   const lock = (options.lock ?? disk === nodeDisk) ? await lockDir(dir) : undefined;
   const memory = createTreeMemory(tree);
