@@ -28,6 +28,9 @@ const MARKS = [
   'walRecords',
   'walBytes',
   'walSegment',
+  /** Where the log begins: older segments were removed. */
+  'walFirstIndex',
+  'walFirstSegment',
   // syncer
   'syncedLsn',
   'syncs',

@@ -16,8 +16,8 @@ import type { Plumbing } from './topology.ts';
 
 /** What the replication thread (which lives in net, with its sockets) says when it has started. */
 export interface ReplicationStarted {
-  readonly lastLsn: number;
-  readonly tail: { readonly segment: number; readonly offset: number } | undefined;
+  /** Where the log goes on. */
+  readonly end: committer.CommitterArgs['end'];
 }
 
 export interface SupervisorOptions {
@@ -85,11 +85,10 @@ export class Supervisor {
         places: rings.places,
         dir: walDir,
         segmentBytes: walSegmentBytes,
-        lastLsn: log.lastLsn,
-        tail: log.tail,
+        end: log.end,
       };
       await this.#spawn('wal-committer', committer.url, committerArgs);
-      await this.#spawn('syncer', syncer.url, { shared, lastLsn: log.lastLsn } satisfies syncer.SyncerArgs);
+      await this.#spawn('syncer', syncer.url, { shared, lastLsn: log.end.lastLsn } satisfies syncer.SyncerArgs);
       const shipperArgs: shipper.ShipperArgs = {
         shared,
         memtable: table,

@@ -4,12 +4,14 @@
  *
  * On the put path: stop 4 of 9. From replication; to syncer.
  */
+import { randomInt } from 'node:crypto';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { Committer } from '../engine/wal/committer.ts';
-import { PLACE_EVERY_BYTES, type Place } from '../engine/wal/recovery.ts';
+import { PLACE_EVERY_BYTES, type Place, type WalEnd } from '../engine/wal/recovery.ts';
+import { Spares } from '../engine/wal/spares.ts';
 import { ByteWriter } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
-import { type Lsn, plus, toLsn } from '../core/base/position.ts';
+import { type Lsn, plus, toIndex } from '../core/base/position.ts';
 import { firstIndexOf } from '../engine/wal/payload.ts';
 import { park } from './runtime/bell.ts';
 import { RingReader, RingWriter } from './runtime/ring.ts';
@@ -25,10 +27,12 @@ export interface CommitterArgs {
   readonly places: SharedArrayBuffer;
   readonly dir: string;
   readonly segmentBytes: number;
-  readonly lastLsn: number;
-  readonly tail: { readonly segment: number; readonly offset: number } | undefined;
+  /** Where the log goes on. */
+  readonly end: WalEnd;
 }
 
+/** Files of removed segments kept to be used again. */
+const SPARES = 2;
 /** One group holds at most about this much, so that a flood of records still syncs in between. */
 const GROUP_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -44,11 +48,15 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
   const bell = shared.bell('wal-committer');
   const syncer = shared.bell('syncer');
   const syncedLsn = shared.reader('syncedLsn');
+  const spares = new Spares({ disk: nodeDisk, dir: args.dir, segmentBytes: args.segmentBytes, max: SPARES });
+  const walTruncateTo = shared.reader('walTruncateTo');
   const committer = new Committer(
     {
       disk: nodeDisk,
       dir: args.dir,
       segmentBytes: args.segmentBytes,
+      salt: () => randomInt(2 ** 32),
+      spares,
       synced: () => syncedLsn() as Lsn,
       alone: (sync) => syncAlone(shared, sync),
       onSegment: (file, segment) => {
@@ -56,7 +64,7 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
         shared.set('walSegment', segment);
       },
     },
-    { lastLsn: toLsn(args.lastLsn), tail: args.tail },
+    args.end,
   );
 
   let bytesSincePlace = Number.POSITIVE_INFINITY;
@@ -76,11 +84,29 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
   };
 
   let handed = 0;
-  /** Replication counts its records; the marks between them have LSNs too, and are told before they are logged. */
+  /** Replication counts its records; the marks and bases between them have LSNs too, and are told before they are logged. */
   const publish = (): void => {
-    shared.set('walMarks', committer.logged - args.lastLsn - handed);
+    shared.set('walMarks', committer.logged - args.end.lastLsn - handed);
     shared.set('loggedLsn', committer.logged);
     syncer.ring();
+  };
+
+  /** Nothing was to be removed then. */
+  let looked = { upTo: 0, segment: 0 };
+  /**
+   * Removes one segment of those that replication has let go of. Its directory is synced, so that is done when nobody
+   * waits for the disk, or when a new segment was begun (which is dear anyway).
+   */
+  const truncate = (): boolean => {
+    const upTo = walTruncateTo();
+    if (upTo === looked.upTo && committer.segment === looked.segment) return false;
+    if (!committer.truncateTo(toIndex(upTo))) {
+      looked = { upTo, segment: committer.segment };
+      return false;
+    }
+    shared.set('walFirstIndex', committer.firstIndex);
+    shared.set('walFirstSegment', committer.firstSegment);
+    return true;
   };
 
   const turn = (): boolean => {
@@ -88,7 +114,10 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
     const { logged } = committer;
     committer.turn();
     // A new segment was begun, and the last one has its mark.
-    if (committer.logged !== logged) publish();
+    if (committer.logged !== logged) {
+      publish();
+      truncate();
+    }
     let bytes = 0;
     for (let record = ring.peek(); record !== undefined && bytes < GROUP_BYTES_MAX; record = ring.peek()) {
       note(record);
@@ -97,7 +126,8 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
       bytes += record.length;
       ring.pop();
     }
-    if (bytes === 0) return false;
+    // Nobody waits for the disk: a little of what makes the next segment cheap.
+    if (bytes === 0) return truncate() || spares.step();
     shared.add('walRecords', committer.groupRecords);
     shared.add('walBytes', bytes);
     shared.add('walGroups', 1);
@@ -116,9 +146,17 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
         // What replication handed over before it stopped is written and sealed.
         turn();
       } finally {
+        spares.close();
         committer.close();
       }
     },
-    inspect: () => ({ logged: committer.logged, segment: committer.segment, offset: committer.offset }),
+    inspect: () => ({
+      logged: committer.logged,
+      segment: committer.segment,
+      offset: committer.offset,
+      firstSegment: committer.firstSegment,
+      firstIndex: committer.firstIndex,
+      spares: spares.ready,
+    }),
   });
 };

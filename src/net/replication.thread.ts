@@ -11,11 +11,11 @@ import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { StartActor } from '../actors/runtime/thread.ts';
 import { Shared } from '../actors/shared.ts';
 import { ByteReader } from '../core/base/bytes.ts';
-import { type Index, toIndex, toLsn } from '../core/base/position.ts';
+import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
 import { Raft } from '../core/raft/raft.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { WalReader } from '../engine/wal/reader.ts';
-import { recoverWal } from '../engine/wal/recovery.ts';
+import { endOf, recoverWal, type WalEnd } from '../engine/wal/recovery.ts';
 import { Mesh } from './mesh/mesh.ts';
 
 export interface ReplicationArgs {
@@ -37,8 +37,7 @@ export interface ReplicationArgs {
 
 /** What the supervisor needs to start the WAL's threads. */
 export interface ReplicationStarted {
-  readonly lastLsn: number;
-  readonly tail: { readonly segment: number; readonly offset: number } | undefined;
+  readonly end: WalEnd;
 }
 
 const TICKS_PER_HEARTBEAT = 4;
@@ -54,6 +53,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const recovered = recoverWal(nodeDisk, args.dir);
   context.log('info', 'wal.recovered', {
     records: recovered.records,
+    firstIndex: recovered.firstIndex,
     lastIndex: recovered.lastIndex,
     lastLsn: recovered.lastLsn,
     trimmedBytes: recovered.trimmedBytes,
@@ -63,7 +63,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   shared.set('syncedLsn', recovered.lastLsn);
 
   const tickMs = Math.max(1, Math.floor(args.heartbeatMs / TICKS_PER_HEARTBEAT));
-  const reader = new WalReader(nodeDisk, args.dir, recovered.places, (index: Index) => raft.log.term(index));
+  const reader = new WalReader(nodeDisk, args.dir, recovered, (index: Index) => raft.log.term(index));
   const raft: Raft = new Raft({
     id: args.node,
     voters: nodes,
@@ -71,6 +71,8 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     heartbeatTicks: TICKS_PER_HEARTBEAT,
     random: Math.random,
     hardState: recovered.hardState,
+    baseIndex: plus(recovered.firstIndex, -1),
+    baseTerm: recovered.baseTerm,
     lastIndex: recovered.lastIndex,
     runs: recovered.runs,
     source: { read: (lo, hi, bytesMax) => reader.read(lo, hi, bytesMax) },
@@ -146,6 +148,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   };
 
   const places = new RingReader(args.places);
+  let readerFrom = 0;
   const takePlaces = (): void => {
     for (let frame = places.peek(); frame !== undefined; frame = places.peek()) {
       const place = new ByteReader(frame);
@@ -157,6 +160,11 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
       });
       places.pop();
     }
+    // In this order: an index that is told with its segment, or a later one.
+    const firstSegment = shared.get('walFirstSegment');
+    if (firstSegment === readerFrom) return;
+    readerFrom = firstSegment;
+    reader.trim({ firstSegment, firstIndex: toIndex(shared.get('walFirstIndex')) });
   };
 
   await mesh.open();
@@ -175,7 +183,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     reader.close();
   };
   return {
-    started: { lastLsn: recovered.lastLsn, tail: recovered.tail },
+    started: { end: endOf(recovered) },
     ended: Promise.race([loop.ended, crashed]),
     stop,
     inspect: () => replication.inspect(),

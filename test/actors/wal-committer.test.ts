@@ -7,7 +7,7 @@ import { ByteWriter } from '../../src/core/base/bytes.ts';
 import { toIndex, toTerm } from '../../src/core/base/position.ts';
 import { nodeDisk } from '../../src/engine/disk/node-disk.ts';
 import { encodePersist } from '../../src/engine/wal/payload.ts';
-import { recoverWal } from '../../src/engine/wal/recovery.ts';
+import { endOf, recoverWal } from '../../src/engine/wal/recovery.ts';
 import { spawnActor, temporaryDir, until } from './support.ts';
 
 /** The WAL record of one entry, as replication makes it. */
@@ -27,8 +27,9 @@ async function startCommitter(segmentBytes: number) {
   const records = createRing(1024 * 1024);
   const dir = `${temporaryDir()}/wal`;
   nodeDisk.mkdir(dir);
-  const args = { shared: shared.buffer, records, places: createRing(16 * 1024), dir, segmentBytes, lastLsn: 0 };
-  const { thread, lines } = spawnActor(shared, 'wal-committer', url, { ...args, tail: undefined });
+  const end = endOf(recoverWal(nodeDisk, dir));
+  const args = { shared: shared.buffer, records, places: createRing(16 * 1024), dir, segmentBytes, end };
+  const { thread, lines } = spawnActor(shared, 'wal-committer', url, args);
   await thread.start();
   const ring = new RingWriter(records);
   let handed = 0;
@@ -43,14 +44,14 @@ async function startCommitter(segmentBytes: number) {
   return { shared, thread, lines, dir, log, handed: () => handed };
 }
 
-test('the marks that close segments have LSNs, and are told before they are logged', async () => {
+test('the marks that close segments and the bases that begin them have LSNs, and are told before they are logged', async () => {
   const { shared, thread, dir, log } = await startCommitter(4_096);
   for (let i = 1; i <= 12; i++) {
     await log();
-    // Whoever counts records and not marks would take the newest record for synced one record too early.
+    // Whoever counts records and not these would take the newest record for synced one record too early.
     expect(shared.get('loggedLsn') - shared.get('walMarks')).toBe(i);
   }
-  expect(shared.get('walMarks')).toBeGreaterThanOrEqual(4);
+  expect(shared.get('walMarks')).toBeGreaterThanOrEqual(9);
   await thread.stop(3_000);
   const recovered = recoverWal(nodeDisk, dir);
   expect(recovered.lastIndex).toBe(12);
@@ -62,8 +63,9 @@ test('a segment that is left while nothing is written tells its mark, so that th
   const { shared, log } = await startCommitter(1_000);
   await log();
   await until('the segment is left', () => shared.get('walSegment') === 2);
-  await until('the mark is logged', () => shared.get('loggedLsn') === 2);
-  expect(shared.get('walMarks')).toBe(1);
+  // Base, record, mark, base.
+  await until('the mark is logged', () => shared.get('loggedLsn') === 4);
+  expect(shared.get('walMarks')).toBe(3);
 });
 
 test('once a sync has failed nothing more is written: above all no mark that says all is well', async () => {
@@ -73,7 +75,7 @@ test('once a sync has failed nothing more is written: above all no mark that say
   await thread.stop(3_000);
   expect(readdirSync(dir)).toHaveLength(1);
   const recovered = recoverWal(nodeDisk, dir);
-  // Three records; a mark would be a fourth.
-  expect(recovered.lastLsn).toBe(3);
+  // The base and three records; a mark would be a fifth.
+  expect(recovered.lastLsn).toBe(4);
   expect(recovered.lastIndex).toBe(3);
 });

@@ -7,7 +7,10 @@
  * one buffer and written by one call: many small pieces lose to one contiguous one.
  *
  * The file is zero-filled ahead a megabyte at a time, because a sync that also changes the file's size costs
- * twice one that does not.
+ * twice one that does not; a file that had another life comes zero-filled whole.
+ *
+ * A segment begins with its base: where the log stands, and the salt of the chunks behind it. The base is written and
+ * synced before the segment has its name, so whoever sees the name can believe the base.
  *
  * Invariants:
  *  - LSNs are given and written in the same order, without gaps.
@@ -21,18 +24,22 @@ import { assert, must } from '../../core/base/assert.ts';
 import { ByteWriter } from '../../core/base/bytes.ts';
 import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
-import { type Lsn, plus } from '../../core/base/position.ts';
-import { framedBytes, frameRecord, segmentName } from './format.ts';
-import { encodeMark, setLsn } from './payload.ts';
-import type { Recovered } from './recovery.ts';
-
-const ZERO_AHEAD_BYTES = 1024 * 1024;
+import { type Index, type Lsn, plus, type Term, toLsn } from '../../core/base/position.ts';
+import { framedBytes, frameRecord, segmentName, zeroedEnd } from './format.ts';
+import { encodeBase, encodeMark, foldEncoded, setLsn } from './payload.ts';
+import type { SegmentBase, WalEnd } from './recovery.ts';
+import type { Spares } from './spares.ts';
+import { Standing } from './standing.ts';
 
 export interface CommitterOptions {
   readonly disk: Disk;
   readonly dir: string;
   /** A segment is left for the next one once it holds this much. */
   readonly segmentBytes: number;
+  /** A random number for each segment, which nobody outside may guess. */
+  readonly salt: () => number;
+  /** Files of removed segments to begin new ones in. */
+  readonly spares: Spares;
   /** How far the syncer has come; asked once per group. */
   readonly synced: () => Lsn;
   /** Told when a new segment is begun, before anything is written to it: the file to sync from now on. */
@@ -49,6 +56,12 @@ export class Committer {
   readonly #options: CommitterOptions;
   #file: DiskFile | undefined;
   #segment: number;
+  #salt: number;
+  /** Where the log stands behind the newest record. */
+  readonly #standing: Standing;
+  /** Of the segments that are there, oldest first. */
+  #bases: SegmentBase[];
+  #firstSegment: number;
   /** Where the next record goes. */
   #offset: number;
   /** The file holds zeros up to here. */
@@ -66,24 +79,53 @@ export class Committer {
   #syncedOffset = 0;
   #failure: StoreError | undefined;
 
-  constructor(options: CommitterOptions, recovered: Pick<Recovered, 'lastLsn' | 'tail'>) {
+  constructor(options: CommitterOptions, end: WalEnd) {
     this.#options = options;
-    this.#next = plus(recovered.lastLsn, 1);
-    this.#logged = recovered.lastLsn;
-    this.#segment = recovered.tail?.segment ?? 0;
-    this.#offset = recovered.tail?.offset ?? 0;
-    this.#zeroedTo = this.#offset;
-    if (recovered.tail === undefined) this.#begin(1);
+    this.#standing = new Standing(end);
+    this.#bases = [...end.bases];
+    this.#firstSegment = end.firstSegment;
+    this.#next = plus(end.lastLsn, 1);
+    this.#logged = end.lastLsn;
+    const { segment, offset, salt } = end.tail ?? { segment: 1, offset: 0, salt: 0 };
+    this.#segment = segment;
+    this.#salt = salt;
+    this.#offset = offset;
+    this.#zeroedTo = offset;
+    if (offset === 0) this.#begin(segment);
     else {
       this.#file = options.disk.open(this.#path(), 'write');
       // Recovery synced all that it kept.
-      this.#syncedOffset = this.#offset;
-      options.onSegment(this.#file, this.#segment);
+      this.#syncedOffset = offset;
+      options.onSegment(this.#file, segment);
     }
   }
 
   get logged(): Lsn {
     return this.#logged;
+  }
+
+  /** The first entry that is still there; lastIndex + 1 when none is. */
+  get firstIndex(): Index {
+    return this.#standing.firstIndex;
+  }
+
+  get lastIndex(): Index {
+    return this.#standing.lastIndex;
+  }
+
+  /** LSN of the oldest record that is there. */
+  get firstLsn(): Lsn {
+    const base = this.#bases[0];
+    return base?.segment === this.#firstSegment ? base.lsn : toLsn(1);
+  }
+
+  get firstSegment(): number {
+    return this.#firstSegment;
+  }
+
+  /** Term of the entry at `index`, which may not be written yet; undefined when it is not in the log. */
+  termOf(index: Index): Term | undefined {
+    return this.#standing.termOf(index);
   }
 
   get segment(): number {
@@ -113,11 +155,13 @@ export class Committer {
     if (this.#failure !== undefined) throw this.#failure;
     const lsn = this.#next;
     setLsn(payload, lsn);
+    foldEncoded(this.#standing, payload);
     const offset = this.#offset + this.#groupBytes;
     const bytes = framedBytes(payload.length, offset);
     this.#room(bytes);
     const written = frameRecord(this.#group, this.#groupBytes, offset, payload, {
       segment: this.#segment,
+      salt: this.#salt,
       syncedOffset: this.#syncedOffset,
     });
     assert(written === bytes, 'a record takes the bytes it was given');
@@ -186,6 +230,34 @@ export class Committer {
     }
   }
 
+  /**
+   * Removes the oldest segment if its every entry is at or below `index`, or the oldest few where it takes more for the
+   * log to begin anew; never the newest two. Each is gone on the disk before the next goes, so a crash leaves no hole.
+   * Who has one open reads zeros there, or chunks of another segment, and neither is a record of it. False when there
+   * is nothing to remove.
+   */
+  truncateTo(index: Index): boolean {
+    if (this.#failure !== undefined) throw this.#failure;
+    assert(index <= this.lastIndex, 'what is forgotten was there');
+    const { disk, dir, spares } = this.#options;
+    const keep = this.#bases.find(
+      ({ segment, prevIndex }) => segment > this.#firstSegment && segment < this.#segment && prevIndex <= index,
+    );
+    if (keep === undefined) return false;
+    try {
+      for (; this.#firstSegment < keep.segment; this.#firstSegment++) {
+        spares.retire(`${dir}/${segmentName(this.#firstSegment)}`, this.#firstSegment);
+        disk.syncDir(dir);
+      }
+    } catch (cause) {
+      throw this.#fail('truncate', cause);
+    }
+    this.#bases = this.#bases.filter(({ segment }) => segment >= keep.segment);
+    // Behind a revert a later segment may begin at an earlier entry.
+    if (keep.prevIndex >= this.firstIndex) this.#standing.beginAt(plus(keep.prevIndex, 1));
+    return true;
+  }
+
   #rotate(): void {
     const file = must(this.#file, 'a committer has a segment');
     try {
@@ -215,21 +287,52 @@ export class Committer {
     else alone(() => file.fdatasync());
   }
 
+  /** Begins a segment in a spare file or a new one. It has its name when its base is on disk. */
   #begin(segment: number): void {
-    const { disk, dir } = this.#options;
+    const { disk, dir, spares, onSegment } = this.#options;
+    const making = spares.take(segment);
     this.#segment = segment;
-    this.#offset = 0;
-    this.#zeroedTo = 0;
-    this.#syncedOffset = 0;
-    this.#groupEnds = [];
-    this.#file = disk.open(this.#path(), 'create');
+    this.#salt = Math.max(1, this.#options.salt() >>> 0);
+    const base = this.#frameBase();
+    const file = disk.open(making.path, 'write');
+    try {
+      file.write(base, 0);
+      file.fdatasync();
+    } finally {
+      file.close();
+    }
+    disk.rename(making.path, this.#path());
     disk.syncDir(dir);
-    this.#options.onSegment(this.#file, segment);
+    this.#file = disk.open(this.#path(), 'write');
+    this.#bases.push({ segment, lsn: this.#next, prevIndex: this.#standing.lastIndex });
+    this.#logged = this.#next;
+    this.#next = plus(this.#next, 1);
+    this.#offset = base.length;
+    this.#zeroedTo = Math.max(base.length, making.bytes);
+    this.#syncedOffset = base.length;
+    this.#groupEnds = [];
+    onSegment(this.#file, segment);
+  }
+
+  #frameBase(): Uint8Array {
+    const { term, vote, commit, lastIndex, lastTerm } = this.#standing;
+    const writer = new ByteWriter(128);
+    encodeBase(writer, {
+      hardState: { term, vote, commit },
+      prevIndex: lastIndex,
+      prevTerm: must(lastTerm, 'the term of the last entry is known'),
+      salt: this.#salt,
+    });
+    const payload = writer.view();
+    setLsn(payload, this.#next);
+    const framed = new Uint8Array(framedBytes(payload.length, 0));
+    frameRecord(framed, 0, 0, payload, { segment: this.#segment, salt: 0, syncedOffset: 0 });
+    return framed;
   }
 
   #zeroAhead(file: DiskFile, end: number): void {
     if (end <= this.#zeroedTo) return;
-    const to = Math.ceil(end / ZERO_AHEAD_BYTES) * ZERO_AHEAD_BYTES;
+    const to = zeroedEnd(end);
     file.write(new Uint8Array(to - this.#zeroedTo), this.#zeroedTo);
     this.#zeroedTo = to;
   }

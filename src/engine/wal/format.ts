@@ -5,14 +5,18 @@
  *   segment = block*                    a block is 32 KiB; the file is zero-filled ahead of the data
  *   block   = chunk* trailer?           fewer than 19 bytes left in a block are zeros
  *   chunk   = crc u32 | length u16 | type u8 | segment u32 | synced u64 | payload
- *             crc      masked CRC-32C of everything after it
+ *             crc      masked CRC-32C of everything after it, begun from the segment's salt
  *             type     9 whole record, 10 its first part, 11 a middle, 12 the last
- *             segment  number of the segment: bytes left over from elsewhere are not ours
+ *             segment  number of the segment: bytes of the file's earlier life are not ours
  *             synced   this segment was synced up to this offset before this chunk was written
  *
  * Why `synced`: a bad chunk at offset X may be a write that a crash tore (its bytes were never promised to
  * anybody) or damage to bytes that were acknowledged. A later good chunk that says "synced beyond X" tells
  * which. Torn tails are trimmed; damage is reported with file and offset, and nothing is guessed.
+ *
+ * Why the salt: a value may hold anything, also what looks like such a later chunk, and a client must not be able to
+ * make a torn tail pass for damage. The salt is random, of the segment, and told to nobody: it stands in the segment's
+ * first record (its base), whose own chunk has salt 0. No byte of a client's stands before that.
  *
  * A header of zeros ends the data: segments are zero-filled ahead, which makes a sync about half as dear.
  */
@@ -30,6 +34,13 @@ export const CHUNK: Readonly<Record<'whole' | 'first' | 'middle' | 'last', Chunk
   last: 12,
 };
 
+const ZERO_AHEAD_BYTES = 1024 * 1024;
+
+/** How far a segment is filled with zeros when its data end at `bytes`. */
+export function zeroedEnd(bytes: number): number {
+  return Math.ceil(bytes / ZERO_AHEAD_BYTES) * ZERO_AHEAD_BYTES;
+}
+
 assert(BLOCK_BYTES - HEADER_BYTES <= 0xffff, 'a chunk length fits in 16 bits');
 
 const SUFFIX = '.wal';
@@ -43,6 +54,15 @@ export function segmentName(number: number): string {
 export function segmentNumber(name: string): number | undefined {
   const match = /^(\d{6,})\.wal$/.exec(name);
   return match === null ? undefined : Number(match[1]);
+}
+
+/** `spare-000001.wal`: a segment's file whose bytes nobody needs any more, kept for its room on the disk. */
+export function spareName(number: number): string {
+  return `spare-${segmentName(number)}`;
+}
+
+export function isSpareName(name: string): boolean {
+  return name.startsWith('spare-') && segmentNumber(name.slice('spare-'.length)) !== undefined;
 }
 
 /** Bytes that a payload takes on disk at `offset`, chunk headers and block trailers included. */
@@ -67,6 +87,8 @@ export function framedBytes(payloadBytes: number, offset: number): number {
 /** Where a record goes: the file offset of `into[at]`, and what each chunk says of the segment. */
 export interface FrameContext {
   readonly segment: number;
+  /** 0: the chunk of a segment's first record. */
+  readonly salt: number;
   readonly syncedOffset: number;
 }
 
@@ -104,7 +126,7 @@ export function frameRecord(
     view.setUint32(position + 15, Math.floor(context.syncedOffset / 0x1_0000_0000), true);
     into.set(done === 0 && isLast ? payload : payload.subarray(done, done + part), position + HEADER_BYTES);
     const end = position + HEADER_BYTES + part;
-    view.setUint32(position, mask(crc32c(into, position + 4, end)), true);
+    view.setUint32(position, mask(crc32c(into, position + 4, end, context.salt)), true);
     position = end;
     fileOffset += HEADER_BYTES + part;
     done += part;
@@ -125,7 +147,7 @@ export interface Chunk {
  * The chunk at `at` of `bytes`, when a good one of this segment stands there whole. Checks everything; a
  * decoder trusts nothing.
  */
-export function readChunk(bytes: Uint8Array, at: number, segment: number): Chunk | undefined {
+export function readChunk(bytes: Uint8Array, at: number, segment: number, salt: number): Chunk | undefined {
   if (at + HEADER_BYTES > bytes.length) return undefined;
   const type = bytes[at + 6] as number;
   if (type < CHUNK.whole || type > CHUNK.last) return undefined;
@@ -134,7 +156,7 @@ export function readChunk(bytes: Uint8Array, at: number, segment: number): Chunk
   const from = at + HEADER_BYTES;
   const to = from + view.getUint16(at + 4, true);
   if (to > bytes.length) return undefined;
-  if (view.getUint32(at, true) !== mask(crc32c(bytes, at + 4, to))) return undefined;
+  if (view.getUint32(at, true) !== mask(crc32c(bytes, at + 4, to, salt))) return undefined;
   const syncedOffset = view.getUint32(at + 11, true) + view.getUint32(at + 15, true) * 0x1_0000_0000;
   return { type: type as ChunkType, syncedOffset, from, to };
 }

@@ -21,8 +21,6 @@ export interface GroupCommitOptions {
   readonly committer: Committer;
   /** Syncs the segment that is written now. */
   readonly sync: () => Promise<void>;
-  /** Index of the newest entry given to the committer. */
-  readonly lastIndex: () => Index;
 }
 
 /** Records that nobody waits for are written once they are this many bytes, so that memory is bounded. */
@@ -193,7 +191,7 @@ export class GroupCommit {
 
   #sync(): void {
     this.#syncingLsn = this.#options.committer.logged;
-    this.#syncingIndex = this.#options.lastIndex();
+    this.#syncingIndex = this.#options.committer.lastIndex;
     this.#inSync = this.#toSync;
     this.#toSync = undefined;
     this.#wantsSync = false;
@@ -218,9 +216,9 @@ export class GroupCommit {
   };
 
   #syncedAll(): void {
-    const { committer, lastIndex } = this.#options;
+    const { committer } = this.#options;
     this.durableLsn = committer.logged;
-    this.durableIndex = lastIndex();
+    this.durableIndex = committer.lastIndex;
     this.#toWrite?.resolve();
     this.#toSync?.resolve();
     this.#wantsSync = false;

@@ -5,10 +5,11 @@
  */
 import { must } from '../../core/base/assert.ts';
 import type { Disk } from '../../core/base/env.ts';
+import { StoreError } from '../../core/base/errors.ts';
 import type { Index, Lsn } from '../../core/base/position.ts';
 import { decodeRecord } from './payload.ts';
 import type { Place } from './recovery.ts';
-import { RecordWalker } from './walker.ts';
+import { type RecordPlace, RecordWalker } from './walker.ts';
 
 /** What one record did: took entries out of the log, then put some in. */
 export interface WalChange {
@@ -23,19 +24,35 @@ export class LsnReader {
   readonly #dir: string;
   /** By LSN, rising. */
   #places: Place[];
+  #firstLsn: Lsn;
+  #firstSegment: number;
 
-  constructor(disk: Disk, dir: string, places: readonly Place[]) {
+  constructor(disk: Disk, dir: string, places: readonly Place[], firstLsn: Lsn, firstSegment: number) {
     this.#disk = disk;
     this.#dir = dir;
     this.#places = [...places];
+    this.#firstLsn = firstLsn;
+    this.#firstSegment = firstSegment;
   }
 
   addPlace(place: Place): void {
     this.#places.push(place);
   }
 
-  /** Changes of the records in [from, to], which are all written; at most about `bytesMax`, but one if there is one. */
+  /** The log begins later now. */
+  trim(firstLsn: Lsn, firstSegment: number): void {
+    this.#firstLsn = firstLsn;
+    this.#firstSegment = firstSegment;
+    this.#places = this.#places.filter((place) => place.segment >= firstSegment);
+  }
+
+  /** Changes of the records in [from, to], which are all written; at most about `bytesMax`, but one if there is one. COMPACTED before the first. */
   read(from: Lsn, to: Lsn, bytesMax: number): WalChange[] {
+    if (from < this.#firstLsn) {
+      throw new StoreError('COMPACTED', `record ${from} is no longer in the log, which begins at ${this.#firstLsn}`, {
+        data: { firstLsn: this.#firstLsn },
+      });
+    }
     const walker = new RecordWalker(this.#disk, this.#dir, this.#placeBefore(from));
     const changes: WalChange[] = [];
     let bytes = 0;
@@ -59,16 +76,14 @@ export class LsnReader {
     return changes;
   }
 
-  #placeBefore(lsn: Lsn): { segment: number; offset: number } {
-    let low = 0;
+  #placeBefore(lsn: Lsn): RecordPlace {
+    let low = -1;
     let high = this.#places.length - 1;
-    // Before the first entry there may be records too.
-    if (high < 0 || must(this.#places[0], 'inside').lsn > lsn) return { segment: 1, offset: 0 };
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
       if (must(this.#places[middle], 'inside').lsn <= lsn) low = middle;
       else high = middle - 1;
     }
-    return must(this.#places[low], 'inside');
+    return this.#places[low] ?? { segment: this.#firstSegment, offset: 0 };
   }
 }

@@ -5,16 +5,18 @@
  * here. Waypoints (one per quarter megabyte) say where to begin; from there it reads forward. Entries that
  * were reverted still stand in the file: (index, term) names an entry uniquely, so the term tells them apart.
  *
- * It only ever reads what is synced, so a stop in the middle is damage, not a race.
+ * It only ever reads what is written, so a stop in the middle is damage, or a segment that was removed meanwhile: its
+ * owner may be another thread. Then the read goes on in the first segment that is left; what is needed is there.
  */
-import { assert, must } from '../../core/base/assert.ts';
+import { must } from '../../core/base/assert.ts';
 import type { Disk } from '../../core/base/env.ts';
-import { type Index, plus, type Term } from '../../core/base/position.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import { type Index, plus, type Term, toIndex } from '../../core/base/position.ts';
 import { ENTRY_OVERHEAD_BYTES } from '../../core/raft/log.ts';
 import type { Entry } from '../../core/raft/types.ts';
 import { decodeRecord } from './payload.ts';
-import type { Place } from './recovery.ts';
-import { RecordWalker } from './walker.ts';
+import { listSegments, type Place } from './recovery.ts';
+import { type RecordPlace, RecordWalker } from './walker.ts';
 
 /** Where a read left off, so that the next one goes on instead of searching. */
 interface Cursor {
@@ -25,6 +27,12 @@ interface Cursor {
   usedAt: number;
 }
 
+/** Where a log begins. */
+export interface LogStart {
+  readonly firstIndex: Index;
+  readonly firstSegment: number;
+}
+
 const CURSORS_MAX = 8;
 
 export class WalReader {
@@ -32,29 +40,48 @@ export class WalReader {
   readonly #dir: string;
   readonly #termOf: (index: Index) => Term | undefined;
   #places: Place[];
+  #first: LogStart;
   #cursors: Cursor[] = [];
   #uses = 0;
 
-  constructor(disk: Disk, dir: string, places: readonly Place[], termOf: (index: Index) => Term | undefined) {
+  constructor(
+    disk: Disk,
+    dir: string,
+    start: LogStart & { readonly places: readonly Place[] },
+    termOf: (index: Index) => Term | undefined,
+  ) {
     this.#disk = disk;
     this.#dir = dir;
-    this.#places = [...places];
+    this.#places = [...start.places];
+    this.#first = start;
     this.#termOf = termOf;
   }
 
   /** A record of entries from `place.index` on was written there. */
   addPlace(place: Place): void {
-    while ((this.#places.at(-1)?.index ?? 0) > place.index) this.#places.pop();
+    while ((this.#places.at(-1)?.index ?? 0) >= place.index) this.#places.pop();
     this.#places.push(place);
   }
 
-  /** Entries in [lo, hi), at least one, at most about `bytesMax`. */
+  /** The log begins later now. */
+  trim(start: LogStart): void {
+    const { firstIndex, firstSegment } = start;
+    this.#first = { firstIndex, firstSegment };
+    const kept = this.#places.findIndex((place) => place.segment >= firstSegment);
+    this.#places = kept === -1 ? [] : this.#places.slice(kept);
+    for (const cursor of this.#cursors) {
+      if (cursor.walker.segment < firstSegment) this.#drop(cursor);
+    }
+  }
+
+  /** Entries in [lo, hi), at least one, at most about `bytesMax`. COMPACTED when `lo` is no longer there. */
   read(lo: Index, hi: Index, bytesMax: number): Entry[] {
-    const cursor = this.#cursorAt(lo);
-    cursor.usedAt = ++this.#uses;
+    this.#checkFirst(lo);
+    let cursor = this.#cursorAt(lo);
     const found: Entry[] = [];
     let bytes = 0;
     for (;;) {
+      cursor.usedAt = ++this.#uses;
       while (cursor.rest.length > 0) {
         const entry = must(cursor.rest[0], 'not empty');
         const size = entry.data.length + ENTRY_OVERHEAD_BYTES;
@@ -65,19 +92,20 @@ export class WalReader {
         cursor.nextIndex = plus(entry.index, 1);
         if (cursor.nextIndex >= hi) return found;
       }
-      this.#readRecord(cursor);
+      if (!this.#readRecord(cursor)) cursor = this.#cursorAt(cursor.nextIndex);
     }
   }
 
   /** Calls `onEntry` for each entry in [lo, hi), in order. Its data are valid during the call. */
   replay(lo: Index, hi: Index, onEntry: (index: Index, data: Uint8Array) => void): void {
+    this.#checkFirst(lo);
     const walker = new RecordWalker(this.#disk, this.#dir, this.#placeBefore(lo));
     try {
       for (let next = lo; next < hi; ) {
         const record = walker.next();
         if (record === undefined) throw walker.damaged(`entry ${next} is behind it`);
         const decoded = decodeRecord(record.payload);
-        if (decoded.kind === 'mark') continue;
+        if (decoded.kind !== 'persist') continue;
         for (const entry of decoded.entries) {
           if (entry.index !== next || next >= hi || entry.term !== this.#termOf(next)) continue;
           next = plus(next, 1);
@@ -94,15 +122,18 @@ export class WalReader {
     this.#cursors = [];
   }
 
-  /** Reads on until a record brings entries from `nextIndex` on. */
-  #readRecord(cursor: Cursor): void {
+  /** Reads on until a record brings entries from `nextIndex` on. False: its segment is gone, begin again. */
+  #readRecord(cursor: Cursor): boolean {
     const record = cursor.walker.next();
     if (record === undefined) {
       this.#drop(cursor);
-      throw cursor.walker.damaged(`entry ${cursor.nextIndex} is behind it`);
+      if (!cursor.walker.isGone) throw cursor.walker.damaged(`entry ${cursor.nextIndex} is behind it`);
+      this.trim(findStart(this.#disk, this.#dir));
+      this.#checkFirst(cursor.nextIndex);
+      return false;
     }
     const decoded = decodeRecord(record.payload);
-    if (decoded.kind === 'mark') return;
+    if (decoded.kind !== 'persist') return true;
     let next = cursor.nextIndex as number;
     for (const entry of decoded.entries) {
       if (entry.index !== next || entry.term !== this.#termOf(entry.index)) continue;
@@ -110,6 +141,15 @@ export class WalReader {
       cursor.rest.push({ index: entry.index, term: entry.term, data: entry.data.slice() });
       next++;
     }
+    return true;
+  }
+
+  #checkFirst(index: Index): void {
+    const { firstIndex } = this.#first;
+    if (index >= firstIndex) return;
+    throw new StoreError('COMPACTED', `entry ${index} is no longer in the log, which begins at ${firstIndex}`, {
+      data: { firstIndex },
+    });
   }
 
   #cursorAt(index: Index): Cursor {
@@ -133,17 +173,33 @@ export class WalReader {
     this.#cursors = this.#cursors.filter((other) => other !== cursor);
   }
 
-  #placeBefore(index: Index): Place {
-    let low = 0;
+  /** Where to begin to read for `index`: the last waypoint before it, or the beginning. */
+  #placeBefore(index: Index): RecordPlace {
+    let low = -1;
     let high = this.#places.length - 1;
-    assert(high >= 0, 'a log with entries has a first place');
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
       if (must(this.#places[middle], 'inside').index <= index) low = middle;
       else high = middle - 1;
     }
-    const place = must(this.#places[low], 'inside');
-    assert(place.index <= index, 'places begin at the first entry');
-    return place;
+    return this.#places[low] ?? { segment: this.#first.firstSegment, offset: 0 };
+  }
+}
+
+/** Where the log begins now, as its directory says; whoever removes segments may do so meanwhile. */
+function findStart(disk: Disk, dir: string): LogStart {
+  for (;;) {
+    const firstSegment = must(listSegments(disk, dir)[0], 'a log has a segment');
+    const walker = new RecordWalker(disk, dir, { segment: firstSegment, offset: 0 });
+    try {
+      const record = walker.next();
+      if (record !== undefined) {
+        const base = decodeRecord(record.payload);
+        return { firstSegment, firstIndex: base.kind === 'base' ? plus(base.prevIndex, 1) : toIndex(1) };
+      }
+      if (!walker.isGone) throw walker.damaged('the log begins there');
+    } finally {
+      walker.close();
+    }
   }
 }

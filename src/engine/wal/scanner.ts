@@ -3,10 +3,11 @@
  *
  * It reads the file in windows of whole blocks, so a segment of any size costs a fixed amount of memory, and
  * never decides what a stop means: recovery does (torn tail or damage), the catch-up reader does (not there
- * yet).
+ * yet). The salt of the segment it reads from its first record, wherever it begins.
  */
 import type { DiskFile } from '../../core/base/env.ts';
 import { BLOCK_BYTES, CHUNK, type Chunk, HEADER_BYTES, readChunk } from './format.ts';
+import { saltOf } from './payload.ts';
 
 const WINDOW_BYTES = 8 * BLOCK_BYTES;
 
@@ -24,6 +25,7 @@ export interface ScannedRecord {
 export class SegmentScanner {
   readonly #file: DiskFile;
   readonly #segment: number;
+  readonly #salt: number;
   #window: Uint8Array = new Uint8Array(WINDOW_BYTES);
   #windowStart = 0;
   #windowBytes = 0;
@@ -34,7 +36,13 @@ export class SegmentScanner {
   constructor(file: DiskFile, segment: number, from = 0) {
     this.#file = file;
     this.#segment = segment;
+    this.#salt = readSalt(file, segment);
     this.#at = from;
+  }
+
+  /** Of the segment's chunks; 0 when its first record is no base, or cannot be read. */
+  get salt(): number {
+    return this.#salt;
   }
 
   /** Where the next record is looked for. */
@@ -93,7 +101,8 @@ export class SegmentScanner {
   }
 
   #chunkInWindow(at: number): Chunk | undefined {
-    return readChunk(this.#window.subarray(0, this.#windowBytes), at - this.#windowStart, this.#segment);
+    const salt = at === 0 ? 0 : this.#salt;
+    return readChunk(this.#window.subarray(0, this.#windowBytes), at - this.#windowStart, this.#segment, salt);
   }
 
   #load(blockStart: number): void {
@@ -121,6 +130,20 @@ export class SegmentScanner {
   }
 }
 
+/** A base is one chunk, and hardly ever longer than this. */
+const BASE_BYTES = 256;
+
+function readSalt(file: DiskFile, segment: number): number {
+  for (const length of [BASE_BYTES, BLOCK_BYTES]) {
+    const bytes = new Uint8Array(length);
+    const have = file.read(bytes, 0, length, 0);
+    const chunk = readChunk(bytes.subarray(0, have), 0, segment, 0);
+    if (chunk?.type === CHUNK.whole) return saltOf(bytes.subarray(chunk.from, chunk.to));
+    if (have < length) break;
+  }
+  return 0;
+}
+
 function join(parts: readonly Uint8Array[]): Uint8Array {
   let bytes = 0;
   for (const part of parts) bytes += part.length;
@@ -137,7 +160,7 @@ function join(parts: readonly Uint8Array[]): Uint8Array {
  * Looks behind a stop for a good chunk that was written when the segment was already synced beyond `offset`:
  * the proof that what stands at `offset` is damage and no torn tail. Returns that chunk's offset.
  */
-export function findProofOfSync(file: DiskFile, segment: number, offset: number): number | undefined {
+export function findProofOfSync(file: DiskFile, segment: number, salt: number, offset: number): number | undefined {
   const size = file.size();
   // Chunks never cross a block, so each block can be searched alone, byte by byte.
   for (let block = offset - (offset % BLOCK_BYTES); block < size; block += BLOCK_BYTES) {
@@ -151,7 +174,7 @@ export function findProofOfSync(file: DiskFile, segment: number, offset: number)
     for (let at = Math.max(0, offset - block); at + HEADER_BYTES <= have; at++) {
       const type = bytes[at + 6] as number;
       if (type < CHUNK.whole || type > CHUNK.last) continue;
-      const chunk = readChunk(bytes, at, segment);
+      const chunk = readChunk(bytes, at, segment, salt);
       if (chunk === undefined || chunk.syncedOffset <= offset) continue;
       // What claims a sync of bytes behind itself was never ours: a value may hold anything, also chunks.
       if (chunk.syncedOffset <= block + at) return block + at;

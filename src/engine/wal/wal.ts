@@ -29,8 +29,8 @@ import { LsnReader, type WalChange } from './lsn-reader.ts';
 import { encodeEntries, encodeEntry, encodeRevert } from './payload.ts';
 import { WalReader } from './reader.ts';
 import { PLACE_EVERY_BYTES, type Recovered, recoverWal } from './recovery.ts';
+import { Spares } from './spares.ts';
 import { type Followed, type TailCursor, tailChanges, tailEntries } from './tail.ts';
-import { TermRuns } from './term-runs.ts';
 
 export interface WalOptions {
   /** Default: the real disk. */
@@ -43,6 +43,10 @@ export interface WalOptions {
   readonly sync?: (file: DiskFile) => Promise<void>;
   /** Who must have let go of an entry before it may be forgotten; each keeps everything until it says otherwise. */
   readonly consumers?: readonly string[];
+  /** Files of removed segments kept to be used again. Default 2. */
+  readonly spares?: number;
+  /** A random 32-bit number that nobody outside may guess, for each segment. */
+  readonly salt?: () => number;
 }
 
 export interface WalEntry {
@@ -68,6 +72,7 @@ export interface TailOptions {
 }
 
 const SEGMENT_BYTES = 16 * 1024 * 1024;
+const SPARES = 2;
 const READ_BYTES_MAX = 1024 * 1024;
 
 /** Opens the log in `dir`, made if it is missing; recovers it first. DIR_LOCKED, WAL_CORRUPT, DISK_FAILED. */
@@ -92,7 +97,7 @@ export class Wal {
   readonly #reader: WalReader;
   readonly #lsnReader: LsnReader;
   readonly #gate: TruncationGate;
-  readonly #runs: TermRuns;
+  readonly #spares: Spares;
   readonly #tails = new Set<TailCursor>();
   readonly #encode = new ByteWriter(64 * 1024);
   #term: Term;
@@ -105,7 +110,8 @@ export class Wal {
     this.recovered = { records: recovered.records, trimmedBytes: recovered.trimmedBytes };
     this.#lock = lock;
     this.#gate = new TruncationGate(options.consumers);
-    this.#runs = new TermRuns(recovered.runs, recovered.lastIndex);
+    const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
+    this.#spares = new Spares({ disk, dir, segmentBytes, max: options.spares ?? SPARES });
     this.#term = toTerm(Math.max(1, recovered.hardState.term));
     const sync = options.sync ?? (disk === nodeDisk ? syncBeside : syncHere);
     let file: DiskFile | undefined;
@@ -113,7 +119,9 @@ export class Wal {
       {
         disk,
         dir,
-        segmentBytes: options.segmentBytes ?? SEGMENT_BYTES,
+        segmentBytes,
+        salt: options.salt ?? randomSalt,
+        spares: this.#spares,
         synced: () => this.#group.durableLsn,
         onSegment: (begun) => {
           file = begun;
@@ -125,22 +133,22 @@ export class Wal {
       {
         committer: this.#committer,
         sync: () => sync(must(file, 'a committer has a segment')),
-        lastIndex: () => this.#runs.lastIndex,
       },
       recovered.lastLsn,
       recovered.lastIndex,
     );
-    this.#reader = new WalReader(disk, dir, recovered.places, (index) => this.#runs.termOf(index));
-    this.#lsnReader = new LsnReader(disk, dir, recovered.places);
+    this.#reader = new WalReader(disk, dir, recovered, (index) => this.#committer.termOf(index));
+    const { firstLsn, firstSegment } = this.#committer;
+    this.#lsnReader = new LsnReader(disk, dir, recovered.places, firstLsn, firstSegment);
   }
 
   /** The first entry that is still there; past `lastIndex` when none is. */
   get firstIndex(): Index {
-    return toIndex(1);
+    return this.#committer.firstIndex;
   }
 
   get lastIndex(): Index {
-    return this.#runs.lastIndex;
+    return this.#committer.lastIndex;
   }
 
   get lastLsn(): Lsn {
@@ -173,23 +181,21 @@ export class Wal {
   appendMany(data: readonly Uint8Array[], options: AppendOptions = {}): Appended {
     if (data.length === 0) throw new StoreError('BAD_REQUEST', 'nothing to append');
     this.#open();
-    const first = plus(this.#runs.lastIndex, 1);
+    const first = plus(this.lastIndex, 1);
     this.#encode.reset();
     encodeEntries(this.#encode, this.#term, first, data);
     this.#hand(first);
-    for (let i = 0; i < data.length; i++) this.#runs.push(plus(first, i), this.#term);
     this.#group.appended(options.sync !== false);
-    return this.#appended(this.#runs.lastIndex, options);
+    return this.#appended(this.lastIndex, options);
   }
 
   /** `append` for hot paths: without a promise. It is synced as soon; `flush` tells when. */
   push(data: Uint8Array, options?: AppendOptions): Index {
     this.#open();
-    const index = plus(this.#runs.lastIndex, 1);
+    const index = plus(this.lastIndex, 1);
     this.#encode.reset();
     encodeEntry(this.#encode, this.#term, index, data);
     this.#hand(index);
-    this.#runs.push(index, this.#term);
     this.#group.appended(options?.sync !== false);
     return index;
   }
@@ -211,7 +217,6 @@ export class Wal {
     this.#encode.reset();
     encodeRevert(this.#encode, this.#term, from);
     this.#hand(undefined);
-    this.#runs.revert(from);
     this.#bytesSincePlace = Number.POSITIVE_INFINITY;
     for (const tail of this.#tails) {
       if (tail.next > from) tail.next = from;
@@ -219,7 +224,7 @@ export class Wal {
     }
     this.#group.revertTo(from);
     this.#group.appended(true);
-    return this.#appended(this.#runs.lastIndex, {});
+    return this.#appended(this.lastIndex, {});
   }
 
   // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -263,12 +268,30 @@ export class Wal {
 
   /** `consumer` needs nothing up to `index` any more (its checkpoint). */
   watermark(consumer: string, index: Index): void {
+    if (index > this.lastIndex) {
+      throw new StoreError('BAD_REQUEST', `entry ${index} is not in the log`, { data: { lastIndex: this.lastIndex } });
+    }
     this.#gate.advance(consumer, index);
   }
 
-  /** Removes the segments that no consumer needs. */
-  truncate(): Promise<void> {
-    return Promise.resolve();
+  /**
+   * Removes the segments that no consumer needs, and readies their files to be used again; the newest two always
+   * stay. Resolves when it is done, with whether the log begins later now.
+   */
+  async truncate(): Promise<boolean> {
+    this.#open();
+    const upTo = Math.min(this.#gate.value, this.durableIndex);
+    let hasMoved = false;
+    try {
+      while (this.#committer.truncateTo(toIndex(upTo))) hasMoved = true;
+    } catch (cause) {
+      throw this.#group.fail(cause);
+    }
+    const { firstIndex, firstLsn, firstSegment } = this.#committer;
+    this.#reader.trim({ firstIndex, firstSegment });
+    this.#lsnReader.trim(firstLsn, firstSegment);
+    await this.#fillSpares();
+    return hasMoved;
   }
 
   /** Syncs and seals; every waiter is told. May be called twice. */
@@ -278,6 +301,7 @@ export class Wal {
         await this.#group.close();
       } finally {
         this.#reader.close();
+        this.#spares.close();
         await this.#lock?.release();
       }
     })();
@@ -293,6 +317,13 @@ export class Wal {
   #settle(): void {
     this.#open();
     this.#group.write();
+  }
+
+  /** Little by little, so that what the caller's thread has to do goes in between. */
+  async #fillSpares(): Promise<void> {
+    while (this.#closing === undefined && this.#group.failure === undefined && this.#spares.step()) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   /** Gives the encoded record to the committer; `first` is its first entry. */
@@ -328,6 +359,8 @@ export class Wal {
     };
   }
 }
+
+const randomSalt = (): number => must(crypto.getRandomValues(new Uint32Array(1))[0], 'one number');
 
 const syncBeside = (file: DiskFile): Promise<void> => fdatasyncFdAsync(file.fd);
 

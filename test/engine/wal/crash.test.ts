@@ -7,8 +7,8 @@ import { recoverWal } from '../../../src/engine/wal/recovery.ts';
 import { below, forSeeds, pick } from '../../core/base/seeded.ts';
 import { DIR, encode, entryAt, LogModel, pathOf, readRecords, type Said, Wal } from './wal.ts';
 
-/** What stands under an LSN: a persist, or a mark of the committer's own. */
-type Written = Said | 'mark';
+/** What stands under an LSN: a persist, or what the committer says itself. */
+type Written = Said | 'mark' | 'base';
 
 /**
  * One life after another of a WAL: random appends, groups, syncs, turns, rotations and closes, then a crash that
@@ -31,6 +31,7 @@ class Lives {
     this.disk = new MemoryDisk({ random });
     this.segmentBytes = pick(random, [2_000, 40_000, 200_000]);
     this.wal = this.#open();
+    this.#noteOwn('base');
   }
 
   #open(): Wal {
@@ -57,8 +58,9 @@ class Lives {
     expect(committer.commitGroup()).toBe(this.written.length);
   }
 
-  #noteMarks(): void {
-    while (this.written.length < this.wal.committer.logged) this.written.push('mark');
+  #noteOwn(...own: ('mark' | 'base')[]): void {
+    this.written.push(...own);
+    expect(this.wal.committer.logged).toBe(this.written.length);
   }
 
   step(): void {
@@ -78,8 +80,8 @@ class Lives {
       default: {
         const { segment } = committer;
         committer.turn();
-        this.#noteMarks();
         if (committer.segment === segment) break;
+        this.#noteOwn('mark', 'base');
         this.rotations++;
         // What is left behind was synced whole, by the committer itself.
         this.synced = this.written.length;
@@ -90,7 +92,7 @@ class Lives {
   end(): void {
     if (this.random() < 0.2) {
       this.wal.committer.close();
-      this.#noteMarks();
+      this.#noteOwn('mark');
       this.synced = this.written.length;
     }
     // A process that dies without its machine keeps everything, synced or not.
@@ -118,12 +120,12 @@ class Lives {
     this.model = new LogModel();
     for (const [i, written] of this.written.entries()) {
       const record = found[i]!;
-      if (written === 'mark') {
-        expect(record.kind).toBe('mark');
+      if (written === 'mark' || written === 'base') {
+        expect(record.kind).toBe(written);
         continue;
       }
       this.model.fold(written);
-      if (record.kind !== 'persist') expect.fail('a persist became a mark');
+      if (record.kind !== 'persist') expect.fail(`a persist became a ${record.kind}`);
       expect(record.hardState).toEqual(written.hardState);
       expect(record.revertFrom).toBe(written.revertFrom);
       expect(record.entries.length).toBe(written.entries.length);
@@ -199,7 +201,7 @@ test('a disk that lies about syncs is caught when a later chunk shows what is mi
     try {
       const { lastIndex } = recoverWal(disk, DIR);
       const found = readRecords(disk).map(({ record }) => (record.kind === 'persist' ? record.entries[0]!.index : 0));
-      expect(found).toEqual(Array.from({ length: lastIndex }, (_, i) => i + 1));
+      expect(found.slice(1)).toEqual(Array.from({ length: lastIndex }, (_, i) => i + 1));
     } catch (error) {
       if (!isStoreError(error, 'WAL_CORRUPT')) throw error;
       refused++;
@@ -250,7 +252,7 @@ describe('a failed sync', () => {
     const syncs = wal.syncer.syncs;
     // The disk would now say yes.
     for (let i = 0; i < 3; i++) expectDiskFailed(() => wal.syncer.sync());
-    expect(wal.syncer).toMatchObject({ synced: 1, syncs });
+    expect(wal.syncer).toMatchObject({ synced: 2, syncs });
   });
 
   test('told to the committer, lets it write nothing more, above all no mark', () => {
@@ -265,7 +267,7 @@ describe('a failed sync', () => {
     }
     expectPoisoned(wal, disk);
     disk.crash({ keep: 'none' });
-    expect(recoverWal(disk, DIR).lastLsn).toBe(0);
+    expect(recoverWal(disk, DIR).lastIndex).toBe(0);
   });
 
   test.each(['turn', 'close'] as const)("of the committer's own, at a %s, is final too", (where) => {
@@ -298,12 +300,12 @@ describe('a failed write', () => {
       // More than the zeros that are there: it has to zero ahead again.
       wal.committer.append(encode(entryAt(2, 2 * 1024 * 1024)));
       expectDiskFailed(() => wal.committer.commitGroup());
-      expect(wal.committer.logged).toBe(1);
+      expect(wal.committer.logged).toBe(2);
       expectPoisoned(wal, disk);
       disk.crash({ keep: 'none' });
       const again = new Wal(disk);
-      expect(again.recovered).toMatchObject({ lastLsn: 1, lastIndex: 1 });
-      expect(again.write(entryAt(2))).toBe(2);
+      expect(again.recovered).toMatchObject({ lastLsn: 2, lastIndex: 1 });
+      expect(again.write(entryAt(2))).toBe(3);
     }
   });
 
@@ -348,11 +350,11 @@ describe('a failed write', () => {
       // No crash: the process ends and starts again, with room.
       disk.capacityBytes = Number.POSITIVE_INFINITY;
       const again = new Wal(disk);
-      expect(again.recovered).toMatchObject({ lastLsn: 1, trimmedBytes: 0 });
+      expect(again.recovered).toMatchObject({ lastLsn: 2, trimmedBytes: 0 });
       again.write(entryAt(2));
       again.sync();
       disk.crash({ keep: 'none' });
-      expect(recoverWal(disk, DIR).lastLsn).toBe(2);
+      expect(recoverWal(disk, DIR).lastLsn).toBe(3);
     }
   });
 });
@@ -370,11 +372,11 @@ describe('the committer', () => {
     const end = wal.committer.offset;
     // One write of zeros, one of the group: a third would fail.
     disk.failNext({ op: 'write', code: 'EIO', skip: 2 });
-    expect(wal.committer.commitGroup()).toBe(5);
+    expect(wal.committer.commitGroup()).toBe(6);
     expect(wal.committer.offset).toBe(end);
     expect(readRecords(disk).at(-1)?.end).toBe(end);
     expect(disk.usedBytes, 'whole megabytes').toBe(1024 * 1024);
-    expect(wal.committer.commitGroup(), 'an empty group writes nothing').toBe(5);
+    expect(wal.committer.commitGroup(), 'an empty group writes nothing').toBe(6);
   });
 
   test('begins a new segment once the old one is full, and closes the old one once it is synced', () => {
@@ -383,7 +385,7 @@ describe('the committer', () => {
     wal.write(entryAt(1, 2_000));
     const first = wal.file!;
     wal.committer.turn();
-    expect(wal.committer).toMatchObject({ segment: 2, offset: 0, logged: 2 });
+    expect(wal.committer).toMatchObject({ segment: 2, logged: 4 });
     expect(wal.file).not.toBe(first);
     expect(first.size(), 'the syncer may still be at it').toBeGreaterThan(0);
     wal.committer.turn();
@@ -407,13 +409,16 @@ describe('the committer', () => {
     const found = readRecords(disk);
     const ends = found.map(({ end }) => end);
     expect(found.map(({ segment, syncedOffset }) => [segment, syncedOffset])).toEqual([
+      // The base itself has nothing before it; it is synced when the segment gets its name.
       [1, 0],
-      [1, 0],
-      [1, 0],
-      [1, ends[1]],
+      [1, ends[0]],
+      [1, ends[0]],
+      [1, ends[0]],
+      [1, ends[2]],
       // The mark: everything before it.
-      [1, ends[3]],
+      [1, ends[4]],
       [2, 0],
+      [2, ends[6]],
     ]);
   });
 
@@ -425,12 +430,12 @@ describe('the committer', () => {
     wal.committer.close();
     disk.crash({ keep: 'none' });
     const found = readRecords(disk);
-    expect(found.map(({ record }) => record.kind)).toEqual(['persist', 'mark']);
-    expect(found[1]?.syncedOffset).toBe(found[0]?.end);
+    expect(found.map(({ record }) => record.kind)).toEqual(['base', 'persist', 'mark']);
+    expect(found[2]?.syncedOffset).toBe(found[1]?.end);
     const again = new Wal(disk);
-    expect(again.write(entryAt(2))).toBe(3);
+    expect(again.write(entryAt(2))).toBe(4);
     again.sync();
-    expect(readRecords(disk).map(({ record }) => record.lsn)).toEqual([1, 2, 3]);
+    expect(readRecords(disk).map(({ record }) => record.lsn)).toEqual([1, 2, 3, 4]);
     expect(disk.list(DIR)).toEqual([pathOf(1).slice(DIR.length + 1)]);
   });
 });

@@ -17,6 +17,8 @@ import { findProofOfSync, SegmentScanner } from '../../../src/engine/wal/scanner
 import { below, forSeeds, randomBytes } from '../../core/base/seeded.ts';
 
 const SEGMENT = 3;
+/** What stands alone here has no base in front, and so no salt. */
+const SALT = 0;
 
 function fileOf(bytes: Uint8Array): DiskFile {
   const file = new MemoryDisk().open('/f', 'create');
@@ -30,7 +32,8 @@ function frame(payloads: readonly Uint8Array[], offset = 0, syncedOffset = 0): U
   for (const payload of payloads) end += framedBytes(payload.length, end);
   const bytes = new Uint8Array(end);
   let at = offset;
-  for (const payload of payloads) at += frameRecord(bytes, at, at, payload, { segment: SEGMENT, syncedOffset });
+  for (const payload of payloads)
+    at += frameRecord(bytes, at, at, payload, { segment: SEGMENT, salt: SALT, syncedOffset });
   expect(at, 'as many bytes as were reckoned').toBe(end);
   return bytes;
 }
@@ -106,7 +109,7 @@ describe('what is framed is scanned', () => {
       const payload = new Uint8Array(size);
       // Every offset near the edges, and a step that hits all residues between.
       for (let offset = 0; offset < BLOCK_BYTES; offset += offset < 64 || offset > BLOCK_BYTES - 64 ? 1 : 61) {
-        const written = frameRecord(into, 0, offset, payload, { segment: 1, syncedOffset: 0 });
+        const written = frameRecord(into, 0, offset, payload, { segment: 1, salt: SALT, syncedOffset: 0 });
         if (written !== framedBytes(size, offset)) expect.fail(`${size} bytes at ${offset}: ${written}`);
       }
     }
@@ -120,19 +123,19 @@ describe('what is framed is scanned', () => {
 
   test('as LevelDB lays it out: a record in one block is one chunk, a long one is first, middle, last', () => {
     const bytes = frame([payloadOf('foo'), big('x', 2 * BLOCK_BYTES)]);
-    const first = readChunk(bytes, 0, SEGMENT)!;
+    const first = readChunk(bytes, 0, SEGMENT, SALT)!;
     expect(first).toMatchObject({ type: CHUNK.whole, from: HEADER_BYTES, to: HEADER_BYTES + 3 });
     const types = [
-      readChunk(bytes, first.to, SEGMENT),
-      readChunk(bytes, BLOCK_BYTES, SEGMENT),
-      readChunk(bytes, 2 * BLOCK_BYTES, SEGMENT),
+      readChunk(bytes, first.to, SEGMENT, SALT),
+      readChunk(bytes, BLOCK_BYTES, SEGMENT, SALT),
+      readChunk(bytes, 2 * BLOCK_BYTES, SEGMENT, SALT),
     ];
     expect(types.map((found) => found?.type)).toEqual([CHUNK.first, CHUNK.middle, CHUNK.last]);
   });
 
   test('with the offset it was synced to, beyond 2^32 too', () => {
     const bytes = frame([payloadOf('x')], 0, 2 ** 40 + 5);
-    expect(readChunk(bytes, 0, SEGMENT)?.syncedOffset).toBe(2 ** 40 + 5);
+    expect(readChunk(bytes, 0, SEGMENT, SALT)?.syncedOffset).toBe(2 ** 40 + 5);
   });
 
   test('from a place in the middle on', () => {
@@ -148,14 +151,15 @@ describe('what is framed is scanned', () => {
 
 test('a chunk changed in any bit is no chunk', () => {
   const bytes = chunk(CHUNK.whole, payloadOf('some payload'), { synced: 77 });
-  expect(readChunk(bytes, 0, SEGMENT)).toBeDefined();
+  expect(readChunk(bytes, 0, SEGMENT, SALT)).toBeDefined();
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const changed = bytes.slice();
     changed[bit >>> 3]! ^= 1 << (bit & 7);
-    expect(readChunk(changed, 0, SEGMENT), `bit ${bit}`).toBeUndefined();
+    expect(readChunk(changed, 0, SEGMENT, SALT), `bit ${bit}`).toBeUndefined();
   }
-  for (let cut = 0; cut < bytes.length; cut++) expect(readChunk(bytes.subarray(0, cut), 0, SEGMENT)).toBeUndefined();
-  expect(readChunk(bytes, 0, SEGMENT + 1), 'a chunk of another segment').toBeUndefined();
+  for (let cut = 0; cut < bytes.length; cut++)
+    expect(readChunk(bytes.subarray(0, cut), 0, SEGMENT, SALT)).toBeUndefined();
+  expect(readChunk(bytes, 0, SEGMENT + 1, SALT), 'a chunk of another segment').toBeUndefined();
 });
 
 test('names of segments sort as their numbers and nothing else is one', () => {
@@ -189,7 +193,7 @@ describe("as in LevelDB's log_test", () => {
     const bytes = frame([big('f', BLOCK_BYTES - 2 * header), payloadOf(''), payloadOf('bar')]);
     expect(scan(bytes).ends).toEqual([BLOCK_BYTES - header, BLOCK_BYTES, BLOCK_BYTES + header + 3]);
     const split = frame([big('f', BLOCK_BYTES - 2 * header), payloadOf('bar')]);
-    expect(readChunk(split, BLOCK_BYTES - header, SEGMENT)).toMatchObject({
+    expect(readChunk(split, BLOCK_BYTES - header, SEGMENT, SALT)).toMatchObject({
       type: CHUNK.first,
       from: BLOCK_BYTES,
       to: BLOCK_BYTES,
@@ -312,28 +316,31 @@ describe('proof that a place was synced', () => {
     const at = filler.length;
     const junk = new Uint8Array(100).fill(0x55);
     const proof = (synced: number): Uint8Array => concat(filler, junk, chunk(CHUNK.whole, payloadOf('p'), { synced }));
-    expect(findProofOfSync(fileOf(proof(at + 1)), SEGMENT, at)).toBe(at + junk.length);
-    expect(findProofOfSync(fileOf(proof(at)), SEGMENT, at), 'synced up to the stop proves nothing').toBeUndefined();
-    expect(findProofOfSync(fileOf(proof(0)), SEGMENT, at)).toBeUndefined();
+    expect(findProofOfSync(fileOf(proof(at + 1)), SEGMENT, SALT, at)).toBe(at + junk.length);
+    expect(
+      findProofOfSync(fileOf(proof(at)), SEGMENT, SALT, at),
+      'synced up to the stop proves nothing',
+    ).toBeUndefined();
+    expect(findProofOfSync(fileOf(proof(0)), SEGMENT, SALT, at)).toBeUndefined();
     const blocksLater = concat(
       filler,
       new Uint8Array(3 * BLOCK_BYTES - filler.length + 7),
       chunk(CHUNK.last, payloadOf('p'), { synced: 50 }),
     );
-    expect(findProofOfSync(fileOf(blocksLater), SEGMENT, at)).toBe(3 * BLOCK_BYTES + 7);
+    expect(findProofOfSync(fileOf(blocksLater), SEGMENT, SALT, at)).toBe(3 * BLOCK_BYTES + 7);
   });
 
   test('is not a chunk of another segment, nor one that claims a sync of bytes behind itself', () => {
     const at = filler.length;
     const foreign = concat(filler, chunk(CHUNK.whole, payloadOf('p'), { synced: at + 1, segment: SEGMENT + 1 }));
-    expect(findProofOfSync(fileOf(foreign), SEGMENT, at)).toBeUndefined();
+    expect(findProofOfSync(fileOf(foreign), SEGMENT, SALT, at)).toBeUndefined();
     // Only a user's value could hold such a thing.
     const impossible = concat(filler, new Uint8Array(10), chunk(CHUNK.whole, payloadOf('p'), { synced: 2 ** 31 }));
-    expect(findProofOfSync(fileOf(impossible), SEGMENT, at)).toBeUndefined();
+    expect(findProofOfSync(fileOf(impossible), SEGMENT, SALT, at)).toBeUndefined();
   });
 
   test('is found in a file that ends inside a header, or holds nothing', () => {
-    expect(findProofOfSync(fileOf(filler.subarray(0, 10)), SEGMENT, 0)).toBeUndefined();
-    expect(findProofOfSync(fileOf(new Uint8Array(BLOCK_BYTES * 2 + 5)), SEGMENT, 0)).toBeUndefined();
+    expect(findProofOfSync(fileOf(filler.subarray(0, 10)), SEGMENT, SALT, 0)).toBeUndefined();
+    expect(findProofOfSync(fileOf(new Uint8Array(BLOCK_BYTES * 2 + 5)), SEGMENT, SALT, 0)).toBeUndefined();
   });
 });

@@ -26,7 +26,9 @@ class Reading {
   }
 
   newReader(places: readonly Place[] = []): WalReader {
-    return new WalReader(this.disk, DIR, places, (index) => this.model.termOf(index));
+    return new WalReader(this.disk, DIR, { firstIndex: toIndex(1), firstSegment: 1, places }, (index) =>
+      this.model.termOf(index),
+    );
   }
 
   write(said: Said): void {

@@ -40,22 +40,23 @@ function build(sizes: readonly number[], isSynced: boolean): { bytes: Uint8Array
   return dataOf(disk);
 }
 
-/** Goes on after a recovery: one more record, and everything is there. */
+/** Goes on after a recovery of the base and `kept - 1` entries: one more, and everything is there. */
 function expectToGoOn(disk: MemoryDisk, kept: number): void {
   const wal = new Wal(disk);
-  expect(wal.recovered).toMatchObject({ lastLsn: kept, lastIndex: kept });
-  expect(wal.write(entryAt(kept + 1, 33, 9))).toBe(kept + 1);
+  expect(wal.recovered).toMatchObject({ lastLsn: kept, lastIndex: kept - 1 });
+  expect(wal.write(entryAt(kept, 33, 9))).toBe(kept + 1);
   wal.sync();
   disk.crash({ keep: 'none' });
   const after = recoverWal(disk, DIR);
-  expect(after).toMatchObject({ lastLsn: kept + 1, lastIndex: kept + 1, trimmedBytes: 0 });
-  expect(after.runs.at(-1)).toEqual({ first: kept + 1, term: 9 });
+  expect(after).toMatchObject({ lastLsn: kept + 1, lastIndex: kept, trimmedBytes: 0 });
+  expect(after.runs.at(-1)).toEqual({ first: kept, term: 9 });
 }
 
 test('an empty directory is an empty log', () => {
   const disk = new MemoryDisk();
   expect(recoverWal(disk, DIR)).toEqual({
     ...{ lastLsn: 0, hardState: { term: 0, vote: '', commit: 0 }, lastIndex: 0, runs: [], places: [] },
+    ...{ firstIndex: 1, baseTerm: 0, firstSegment: 1, bases: [] },
     ...{ tail: undefined, trimmedBytes: 0, records: 0 },
   });
 });
@@ -69,7 +70,7 @@ test('hard state, terms and entries come back, and reverted ones do not', () => 
   wal.sync();
   disk.crash({ keep: 'none' });
   expect(recoverWal(disk, DIR)).toMatchObject({
-    ...{ lastLsn: 8, lastIndex: 5, records: 8, hardState: { term: 7, vote: 'n3', commit: 4 } },
+    ...{ lastLsn: 9, lastIndex: 5, records: 9, hardState: { term: 7, vote: 'n3', commit: 4 } },
     runs: [
       { first: 1, term: 1 },
       { first: 4, term: 2 },
@@ -93,7 +94,8 @@ describe('a WAL cut at every byte of its records', () => {
   };
 
   test.each(Object.entries(variants))('%s, recovers exactly the whole records before', (_name, variant) => {
-    for (let cut = 0; cut <= bytes.length; cut++) {
+    // Of its base no crash takes a byte; see below.
+    for (let cut = records[0]!.end; cut <= bytes.length; cut++) {
       const left = variant(cut);
       const disk = diskWith(left);
       // Zeros behind a cut may be the very zeros that were there.
@@ -103,7 +105,7 @@ describe('a WAL cut at every byte of its records', () => {
       const recovered = recoverWal(disk, DIR);
       expect(recovered, `cut at ${cut}`).toMatchObject({
         lastLsn: whole,
-        lastIndex: whole,
+        lastIndex: whole - 1,
         records: whole,
         tail: { segment: 1, offset: end },
       });
@@ -117,7 +119,7 @@ describe('a WAL cut at every byte of its records', () => {
     forSeeds(80, (chance) => {
       const cut =
         chance() < 0.5 ? below(chance, long.bytes.length) : below(chance, 5) * BLOCK_BYTES + below(chance, 60) - 30;
-      if (cut < 0 || cut > long.bytes.length) return;
+      if (cut < long.records[0]!.end || cut > long.bytes.length) return;
       const whole = long.records.filter(({ end }) => end <= cut).length;
       expect(recoverWal(diskWith(long.bytes.subarray(0, cut)), DIR).lastLsn).toBe(whole);
       expect(recoverWal(diskWith(long.bytes.slice().fill(0, cut)), DIR).lastLsn).toBe(whole);
@@ -154,7 +156,7 @@ describe('a bit flipped', () => {
           verdicts.refused++;
         } else {
           expect(i).toBe(records.length - 1);
-          expect(recoverWal(disk, DIR)).toMatchObject({ lastLsn: i, lastIndex: i });
+          expect(recoverWal(disk, DIR)).toMatchObject({ lastLsn: i, lastIndex: i - 1 });
           verdicts.trimmed++;
         }
       }
@@ -173,8 +175,8 @@ describe('a bit flipped', () => {
       const damaged = diskWith(bytes);
       damaged.flipBit(pathOf(1), at, at % 8);
       const { i, before } = recordAt(records, at);
-      if (i < 3) expectRefusal(damaged, pathOf(1), before);
-      else expect(recoverWal(damaged, DIR)).toMatchObject({ lastLsn: 3, lastIndex: 3 });
+      if (i < 4) expectRefusal(damaged, pathOf(1), before);
+      else expect(recoverWal(damaged, DIR)).toMatchObject({ lastLsn: 4, lastIndex: 3 });
     }
   });
 
@@ -268,10 +270,10 @@ describe('several segments', () => {
   test('are read in order, and the last goes on', () => {
     const { disk, perSegment } = three();
     const recovered = recoverWal(disk, DIR);
-    // Two marks stand between.
+    // Two marks stand between, and each segment has its base.
     expect(recovered).toMatchObject({
       lastIndex: perSegment * 2 + 2,
-      lastLsn: perSegment * 2 + 4,
+      lastLsn: perSegment * 2 + 2 + 2 + 3,
       tail: { segment: 3 },
     });
   });
@@ -317,12 +319,26 @@ describe('several segments', () => {
     expectRefusal(disk, pathOf(1), closedAt);
   });
 
-  test('a missing one is refused by its name, the first too, and the others are left alone', () => {
-    for (const missing of [1, 2]) {
-      for (const last of [0, 2]) {
-        const { disk } = three(last);
-        disk.remove(pathOf(missing));
-        expectRefusal(disk, pathOf(missing), 0);
+  test('a missing one is refused by its name, and the others are left alone', () => {
+    for (const last of [0, 2]) {
+      const { disk } = three(last);
+      disk.remove(pathOf(2));
+      expectRefusal(disk, pathOf(2), 0);
+    }
+  });
+
+  test('any that are left to the end are a log of their own: it begins later, and says the same of all the rest', () => {
+    for (const last of [0, 2]) {
+      const { disk, perSegment } = three(last);
+      const whole = recoverWal(disk, DIR);
+      for (const gone of [1, 2]) {
+        disk.remove(pathOf(gone));
+        const { lastLsn, lastIndex, hardState, tail } = whole;
+        const rest = recoverWal(disk, DIR);
+        expect(rest).toMatchObject({ lastLsn, lastIndex, hardState, tail, firstSegment: gone + 1, baseTerm: 1 });
+        expect(rest).toMatchObject({ firstIndex: perSegment * gone + 1, bases: whole.bases.slice(gone) });
+        expect(rest.runs).toEqual(lastIndex > perSegment * gone ? [{ first: perSegment * gone + 1, term: 1 }] : []);
+        expect(rest.places.every(({ segment }) => segment > gone)).toBe(true);
       }
     }
   });
@@ -336,18 +352,18 @@ describe('several segments', () => {
 
   test('records that do not follow each other are refused, though each is good', () => {
     const { bytes, records } = build([20, 20, 20], false);
-    const [a, b] = records as [FoundRecord, FoundRecord];
+    const [, a, b] = records as [FoundRecord, FoundRecord, FoundRecord];
     const hole = concatBytes(bytes.subarray(0, a.end), bytes.subarray(b.end));
     expectRefusal(diskWith(hole), pathOf(1), a.end);
     expectRefusal(diskWith(bytes.subarray(a.end)), pathOf(1), 0);
-    expectRefusal(diskWith(concatBytes(bytes.subarray(0, a.end), bytes)), pathOf(1), a.end);
+    expectRefusal(diskWith(concatBytes(bytes.subarray(0, a.end), bytes.subarray(a.start))), pathOf(1), a.end);
   });
 
   test("an empty last one goes on, and other files in the directory are nobody's", () => {
     const { disk } = three(0);
     putFile(disk, `${DIR}/notes.txt`, Uint8Array.of(1));
     const wal = new Wal(disk);
-    expect(wal.recovered.tail).toEqual({ segment: 3, offset: 0 });
+    expect(wal.recovered.tail).toMatchObject({ segment: 3, offset: wal.committer.offset });
     wal.write(entryAt(wal.recovered.lastIndex + 1));
     wal.sync();
     expect(recoverWal(disk, DIR).lastLsn).toBe(wal.recovered.lastLsn + 1);
@@ -372,7 +388,7 @@ describe('what was trimmed', () => {
       if (random() < 0.5) second.sync();
       disk.crash({ keep: random() < 0.5 ? 'random' : 'none' });
       for (const { record } of readRecords(disk)) {
-        if (record.lsn > kept && record.kind === 'persist') expect(record.entries[0]?.term).toBe(7);
+        if (record.lsn > kept + 1 && record.kind === 'persist') expect(record.entries[0]?.term).toBe(7);
       }
       expect(recoverWal(disk, DIR).lastIndex).toBeGreaterThanOrEqual(kept);
     });
@@ -380,10 +396,10 @@ describe('what was trimmed', () => {
 
   test('gives its LSNs to new records, and those are other records', () => {
     const { bytes, records } = build([20, 20, 20], false);
-    const disk = diskWith(bytes.subarray(0, records[2]!.end - 1));
+    const disk = diskWith(bytes.subarray(0, records[3]!.end - 1));
     const wal = new Wal(disk);
-    expect(wal.write(entryAt(3, 5, 4))).toBe(toLsn(3));
-    expect(readRecords(disk).map(({ record }) => record.lsn)).toEqual([1, 2, 3]);
+    expect(wal.write(entryAt(3, 5, 4))).toBe(toLsn(4));
+    expect(readRecords(disk).map(({ record }) => record.lsn)).toEqual([1, 2, 3, 4]);
     expect(recoverWal(disk, DIR).runs).toEqual([
       { first: 1, term: 1 },
       { first: 3, term: 4 },
@@ -401,9 +417,9 @@ test('what recovery returns is on the disk, also after a sync that had failed an
   expect(() => first.sync()).toThrow('fdatasync failed');
   // The process restarts; the machine does not. Its kernel shows pages that it will never write again.
   const again = recoverWal(disk, DIR);
-  expect(again.lastLsn).toBe(5);
+  expect(again.lastIndex).toBe(5);
   disk.crash({ keep: 'none' });
-  expect(recoverWal(disk, DIR).lastLsn).toBe(5);
+  expect(recoverWal(disk, DIR).lastIndex).toBe(5);
 });
 
 test('waypoints stand at the first entry, about every quarter megabyte, and never behind a revert', () => {
@@ -413,7 +429,7 @@ test('waypoints stand at the first entry, about every quarter megabyte, and neve
   wal.write({ ...entryAt(20, 10, 2), revertFrom: toIndex(20) });
   const { places } = recoverWal(disk, DIR);
   const at = new Map(readRecords(disk).map(({ record, start }) => [start, record]));
-  expect(places[0]).toEqual({ index: 1, lsn: 1, segment: 1, offset: 0 });
+  expect(places[0]).toEqual({ index: 1, lsn: 2, segment: 1, offset: readRecords(disk)[0]?.end });
   expect(places.length).toBeGreaterThan(2);
   expect(places.length).toBeLessThan(8);
   expect(places.at(-1)?.index).toBe(20);

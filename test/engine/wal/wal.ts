@@ -13,6 +13,7 @@ import { segmentName } from '../../../src/engine/wal/format.ts';
 import { decodeRecord, encodePersist, type WalRecord } from '../../../src/engine/wal/payload.ts';
 import { listSegments, type Recovered, recoverWal } from '../../../src/engine/wal/recovery.ts';
 import { SegmentScanner } from '../../../src/engine/wal/scanner.ts';
+import { Spares } from '../../../src/engine/wal/spares.ts';
 import { Syncer } from '../../../src/engine/wal/syncer.ts';
 import { below, randomBytes } from '../../core/base/seeded.ts';
 
@@ -78,8 +79,11 @@ export class LogModel {
   }
 }
 
+let salts = 0;
+
 export interface WalOptions {
   readonly segmentBytes?: number;
+  readonly spares?: number;
   /** Runs when a sync has read what is logged and has not begun: what a committer may do meanwhile. */
   readonly duringSync?: (wal: Wal) => void;
 }
@@ -89,17 +93,23 @@ export class Wal {
   readonly recovered: Recovered;
   readonly committer: Committer;
   readonly syncer: Syncer;
+  readonly spares: Spares;
   file: DiskFile | undefined;
 
   /** Opens what is there. */
   constructor(disk: Disk, options: WalOptions = {}) {
     this.disk = disk;
     this.recovered = recoverWal(disk, DIR);
+    const segmentBytes = options.segmentBytes ?? 64 * 1024 * 1024;
+    this.spares = new Spares({ disk, dir: DIR, segmentBytes, max: options.spares ?? 0 });
     this.committer = new Committer(
       {
         disk,
         dir: DIR,
-        segmentBytes: options.segmentBytes ?? 64 * 1024 * 1024,
+        segmentBytes,
+        // Any numbers that differ.
+        salt: () => Math.imul(++salts, 0x9e3779b1),
+        spares: this.spares,
         synced: () => this.syncer.synced,
         onSegment: (file) => {
           this.file = file;

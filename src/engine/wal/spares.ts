@@ -1,0 +1,154 @@
+/**
+ * Spares: files of segments that are gone, filled with zeros, to begin new segments in.
+ *
+ * A sync of a file whose blocks are there already costs about half of one that has to make them. The price is to write
+ * the zeros, so that is done in small steps, when nobody waits for the disk, and each step is synced by itself so that
+ * no heap of them is ever in the way of a commit.
+ *
+ *   000007.wal ──retire──> spare-000007.wal, old bytes ──step…──> zeros ──take──> (the committer: base, 000012.wal)
+ *
+ * The order of things in a crash:
+ *  - the new name is durable before a byte is overwritten (the committer syncs the directory after `retire`), so no
+ *    segment loses its bytes while it has its name;
+ *  - a spare is no segment by its name, and becomes one only by the committer's rename, with its base written and
+ *    synced: half-filled ones are never read as a log;
+ *  - bytes of the old life that survive all the same carry the old segment's number and salt: they are no chunks.
+ * What is found at a start may be in any of these states: it is looked at, and is a spare if it is zeros to its end.
+ *
+ * Invariant: a file that `take` gives holds nothing but zeros, on the disk too, over its whole length.
+ */
+import type { Disk, DiskFile } from '../../core/base/env.ts';
+import { isSpareName, spareName, zeroedEnd } from './format.ts';
+
+export interface SparesOptions {
+  readonly disk: Disk;
+  readonly dir: string;
+  readonly segmentBytes: number;
+  /** How many are kept, filled or not; 0: segments are removed. */
+  readonly max: number;
+}
+
+/** A file on its way to be a spare. */
+interface Raw {
+  readonly path: string;
+  /** Found at the start: it may be zeros already. */
+  readonly wasFound: boolean;
+  file: DiskFile | undefined;
+  at: number;
+}
+
+const STEP_BYTES = 256 * 1024;
+const ZEROS = new Uint8Array(STEP_BYTES);
+
+export class Spares {
+  readonly #options: SparesOptions;
+  /** Length of every spare. */
+  readonly #bytes: number;
+  #ready: string[] = [];
+  #raw: Raw[] = [];
+
+  constructor(options: SparesOptions) {
+    const { disk, dir, segmentBytes } = options;
+    this.#options = options;
+    this.#bytes = zeroedEnd(segmentBytes);
+    disk.mkdir(dir);
+    for (const name of disk.list(dir)) {
+      if (isSpareName(name)) this.#keep(`${dir}/${name}`, true);
+    }
+  }
+
+  get ready(): number {
+    return this.#ready.length;
+  }
+
+  /** Makes a spare of a segment, or removes it when there are enough. The caller syncs the directory, then `step`s. */
+  retire(path: string, segment: number): void {
+    const { disk, dir } = this.#options;
+    const spare = `${dir}/${spareName(segment)}`;
+    if (this.#ready.length + this.#raw.length >= this.#options.max) disk.remove(path);
+    else {
+      disk.rename(path, spare);
+      this.#keep(spare, false);
+    }
+  }
+
+  /** A file to begin `segment` in, by its present name, and how many zeros it holds: an empty one when none is ready. */
+  take(segment: number): { readonly path: string; readonly bytes: number } {
+    const ready = this.#ready.shift();
+    if (ready !== undefined) return { path: ready, bytes: this.#bytes };
+    const { disk, dir } = this.#options;
+    const path = `${dir}/${spareName(segment)}`;
+    // A start that failed here has left it.
+    this.#raw = this.#raw.filter((raw) => raw.path !== path);
+    if (disk.exists(path)) disk.remove(path);
+    disk.open(path, 'create').close();
+    return { path, bytes: 0 };
+  }
+
+  /** Does a little of what is to be done, and waits for the disk to have it. False when nothing is to be done. */
+  step(): boolean {
+    const raw = this.#raw[0];
+    if (raw === undefined) return false;
+    try {
+      raw.file ??= this.#open(raw);
+      if (raw.wasFound) this.#check(raw, raw.file);
+      else this.#fill(raw, raw.file);
+    } catch {
+      // A spare is a help and no need. A disk that fails will say so to the log itself.
+      this.#forget(raw);
+    }
+    return true;
+  }
+
+  close(): void {
+    for (const raw of this.#raw) raw.file?.close();
+    this.#raw = [];
+  }
+
+  #keep(path: string, wasFound: boolean): void {
+    const { disk, max } = this.#options;
+    if (this.#ready.length + this.#raw.length >= max) disk.remove(path);
+    else this.#raw.push({ path, wasFound, file: undefined, at: 0 });
+  }
+
+  #open(raw: Raw): DiskFile {
+    const file = this.#options.disk.open(raw.path, 'write');
+    if (!raw.wasFound && file.size() > this.#bytes) file.truncate(this.#bytes);
+    return file;
+  }
+
+  #fill(raw: Raw, file: DiskFile): void {
+    const bytes = Math.min(STEP_BYTES, this.#bytes - raw.at);
+    file.write(ZEROS.subarray(0, bytes), raw.at);
+    file.fdatasync();
+    raw.at += bytes;
+    if (raw.at === this.#bytes) this.#finish(raw);
+  }
+
+  #check(raw: Raw, file: DiskFile): void {
+    const bytes = new Uint8Array(STEP_BYTES);
+    const have = file.size() === this.#bytes ? file.read(bytes, 0, bytes.length, raw.at) : 0;
+    raw.at += have;
+    if (have === 0 || bytes.some((byte) => byte !== 0)) this.#discard(raw);
+    else if (raw.at === this.#bytes) {
+      // The process before may have written them and not waited for the disk.
+      file.fdatasync();
+      this.#finish(raw);
+    }
+  }
+
+  #finish(raw: Raw): void {
+    this.#forget(raw);
+    this.#ready.push(raw.path);
+  }
+
+  #discard(raw: Raw): void {
+    this.#forget(raw);
+    this.#options.disk.remove(raw.path);
+  }
+
+  #forget(raw: Raw): void {
+    raw.file?.close();
+    this.#raw.shift();
+  }
+}
