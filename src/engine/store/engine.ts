@@ -114,7 +114,8 @@ export async function openEngine(dir: string, options: EngineOptions = {}): Prom
       await engine.recover();
       return engine;
     } catch (error) {
-      await wal.close();
+      // What began to work behind it ends with it.
+      await (engine ?? wal).close();
       throw error;
     }
   } catch (error) {
@@ -175,7 +176,9 @@ export class Engine {
       floor: () => this.#reader.visible,
       expiredBeforeMs: () => this.timeMs(),
       durable: async (revision) => {
-        if (this.#wal.durableIndex < revision) await this.#wal.flush();
+        // A frozen memtable may end in the middle of a batch that is not visible yet: its rows are in the table too.
+        const written = Math.max(revision, this.#writer.written);
+        if (this.#wal.durableIndex < written) await this.#wal.flush();
       },
       reserveBytes: options.reserveBytes ?? (disk === nodeDisk ? 16 * MIB : 0),
       later: (delayMs, work) => {
@@ -215,16 +218,19 @@ export class Engine {
         this.#writer.publish(index);
       }
     };
-    for (let at = Math.max(from, wal.firstIndex); at <= wal.lastIndex; ) {
+    const { firstIndex, lastIndex } = wal;
+    const { flushedRevision } = this.#keeper;
+    const refuse = (what: string): StoreError =>
+      new StoreError('WAL_CORRUPT', `the log in ${this.dir}/wal ${what}, and the tables end at ${flushedRevision}`, {
+        data: { file: `${this.dir}/wal`, offset: 0, firstIndex, lastIndex, flushedRevision },
+      });
+    if (firstIndex > from) throw refuse(`begins at ${firstIndex}`);
+    if (lastIndex < flushedRevision) throw refuse(`ends at ${lastIndex}`);
+    for (let at = from; at <= lastIndex; ) {
       const entries = wal.read(toIndex(at));
       for (const { index, data } of entries) todo.push({ index, bytes: data });
       at = must(entries.at(-1), 'a log gives what it has').index + 1;
       await apply();
-    }
-    if (wal.lastIndex < this.#keeper.flushedRevision) {
-      throw new StoreError('WAL_CORRUPT', `the log in ${this.dir}/wal ends at ${wal.lastIndex}, and tables hold more`, {
-        data: { lastIndex: wal.lastIndex, flushedRevision: this.#keeper.flushedRevision },
-      });
     }
     this.#keeper.poke();
   }
