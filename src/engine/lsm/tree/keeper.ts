@@ -280,7 +280,12 @@ export class Keeper {
       const revision = this.#generations.lastRevision(generation);
       const job: FlushJob = { kind: 'flush', generation, rows, revision, ...this.#jobBase(1) };
       const result = await this.#world.runner.run(job);
-      await this.#world.durable?.(revision);
+      try {
+        await this.#world.durable?.(revision);
+      } catch (error) {
+        this.#discard(result.added);
+        throw error;
+      }
       this.#apply({ added: result.added.map((table) => ({ level: 0, table })), removed: [] }, { generation, revision });
       this.stats.flushes++;
       this.stats.flushedBytes += result.writtenBytes;
@@ -422,7 +427,14 @@ export class Keeper {
       newFiles: edit.added.map(({ level, table }) => ({ level, file: table })),
       ...(flushed === undefined ? {} : { lastSequence: flushed.revision }),
     };
-    this.#manifest.append(record);
+    const stays = new Set(edit.added.map(({ table }) => table.number));
+    try {
+      this.#manifest.append(record);
+    } catch (error) {
+      const had = new Set(edit.removed.map(({ number }) => number));
+      this.#discard(edit.added.map(({ table }) => table).filter(({ number }) => !had.has(number)));
+      throw error;
+    }
     this.#version = version;
     const goneIn = this.#number + 1;
     if (flushed !== undefined) {
@@ -430,7 +442,6 @@ export class Keeper {
       this.#flushedGeneration = flushed.generation;
       this.#generations.setGoneIn(flushed.generation, goneIn);
     }
-    const stays = new Set(edit.added.map(({ table }) => table.number));
     for (const { number } of edit.removed) if (!stays.has(number)) this.#leaving.push({ number, goneIn });
     this.#publish();
     if (this.#isFull) this.#isFull = !this.#reserve.make();
@@ -448,13 +459,28 @@ export class Keeper {
   #removeLeaving(): void {
     if (this.#leaving.length === 0) return;
     const oldest = this.#pins.oldest() ?? Number.POSITIVE_INFINITY;
-    const { disk, dir } = this.#world;
     this.#leaving = this.#leaving.filter(({ number, goneIn }) => {
       if (oldest < goneIn) return true;
-      disk.remove(`${dir}/${tableName(number)}`);
+      this.#remove(number);
       return false;
     });
     if (this.#leaving.length > 0) this.#pokeLater(RETRY_HELD_MS);
+  }
+
+  /** Removes tables that no version came to name. Those of an edit that the manifest may hold all the same stay. */
+  #discard(tables: readonly TableRef[]): void {
+    if (this.#manifest.failure !== undefined) return;
+    for (const { number } of tables) this.#remove(number);
+  }
+
+  #remove(number: number): void {
+    const { disk, dir, log } = this.#world;
+    try {
+      disk.remove(`${dir}/${tableName(number)}`);
+    } catch (cause) {
+      // It stays for the next start, which removes what no version names.
+      log?.('warn', 'table.not-removed', { number, message: cause instanceof Error ? cause.message : String(cause) });
+    }
   }
 
   #tellStall(): void {
