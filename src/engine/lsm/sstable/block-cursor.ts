@@ -4,7 +4,9 @@
  * A key is put together in a buffer of the cursor's own, as most of it may stand in entries before; a value stays
  * where it is, and is told by its bounds. A cursor is made once and given block after block: no step allocates.
  *
- * A seek compares whole keys at the restarts, where they stand, and only then walks: at most one interval.
+ * A seek compares keys at the restarts, where they stand whole, and only then walks: at most one interval. Sorted
+ * keys have long beginnings in common, with each other and with the target, and these are compared once: the search
+ * knows them from its two bounds, the walk from what a key shares with the one before.
  *
  * Blocks come from a disk. Each length and offset is compared with what is there before it is used, and each step
  * goes on by three bytes at least; so whatever a block holds, a cursor ends, with what it holds or with
@@ -18,7 +20,7 @@ import { assert } from '../../../core/base/assert.ts';
 import { EMPTY } from '../../../core/base/bytes.ts';
 import type { StoreError } from '../../../core/base/errors.ts';
 import { loadU32, tableCorrupt } from './format.ts';
-import { compareInternal, compareInternalAt, TRAILER_BYTES } from './keys.ts';
+import { compareNumbers, TRAILER_BYTES } from './keys.ts';
 
 const LOOP_BYTES_MAX = 24;
 
@@ -43,6 +45,9 @@ export class BlockCursor {
   #valueBytes = 0;
   /** Where its key bytes begin. */
   #suffix = 0;
+
+  /** Of the keys compared last: the bytes with which both begin. */
+  #same = 0;
 
   /** `keys`: 'internal' for data and index blocks; 'names' for the others, which cannot be sought in. */
   constructor(keys: 'internal' | 'names' = 'internal') {
@@ -111,18 +116,34 @@ export class BlockCursor {
     assert(targetLength >= TRAILER_BYTES && this.#keyBytesMin > 0, 'internal keys are sought among internal keys');
     if (this.#entriesEnd === 0) return;
     const block = this.#block;
-    // The last restart whose key is before the target; or the first.
+    // The last restart whose key is before the target; or the first. Keys between two others begin as both do.
     let low = 0;
     let high = this.#restarts - 1;
+    let sameLow = 0;
+    let sameHigh = 0;
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
       this.#readWhole(this.#restartAt(middle));
-      if (compareInternalAt(block, this.#suffix, this.#unshared, target, targetLength) < 0) low = middle;
-      else high = middle - 1;
+      const known = sameLow < sameHigh ? sameLow : sameHigh;
+      if (this.#order(block, this.#suffix, this.#unshared, target, targetLength, known) < 0) {
+        low = middle;
+        sameLow = this.#same;
+      } else {
+        high = middle - 1;
+        sameHigh = this.#same;
+      }
     }
     this.#toRestart(low);
-    while (this.#entry < this.#entriesEnd && compareInternal(this.#key, this.#keyLength, target, targetLength) < 0) {
-      this.next();
+    let known = sameLow;
+    while (this.#order(this.#key, 0, this.#keyLength, target, targetLength, known) < 0) {
+      // While keys go on like this one past the byte that sets it apart from the target, they are before it too.
+      const apart = this.#same;
+      const isApart = apart < this.#keyLength - TRAILER_BYTES && apart < targetLength - TRAILER_BYTES;
+      do {
+        this.next();
+        if (this.#entry === this.#entriesEnd) return;
+      } while (isApart && this.#shared > apart);
+      known = this.#shared < apart ? this.#shared : apart;
     }
   }
 
@@ -178,6 +199,29 @@ export class BlockCursor {
     if (this.#entriesEnd !== 0 && restart !== this.#restarts) {
       throw this.#bad(this.#entriesEnd + restart * 4, 'a restart is no entry');
     }
+  }
+
+  /**
+   * Order of the key `bytes[start, start + length)` and the target, whose user keys begin with `known` equal bytes;
+   * leaves in #same with how many they do.
+   */
+  #order(
+    bytes: Uint8Array,
+    start: number,
+    length: number,
+    target: Uint8Array,
+    targetLength: number,
+    known: number,
+  ): number {
+    const user = length - TRAILER_BYTES;
+    const targetUser = targetLength - TRAILER_BYTES;
+    const shorter = user < targetUser ? user : targetUser;
+    let same = known;
+    while (same < shorter && bytes[start + same] === target[same]) same++;
+    this.#same = same;
+    if (same < shorter) return (bytes[start + same] as number) - (target[same] as number);
+    if (user !== targetUser) return user - targetUser;
+    return compareNumbers(bytes, start + user, target, targetUser);
   }
 
   #end(): void {

@@ -71,28 +71,20 @@ export function revisionOf(key: Uint8Array, length: number): number {
 
 /** Order of two internal keys: negative, 0 or positive. */
 export function compareInternal(a: Uint8Array, aLength: number, b: Uint8Array, bLength: number): number {
-  return compareInternalAt(a, 0, aLength, b, bLength);
-}
-
-/** The same, with the first key at `aStart` of its buffer: in the middle of a block, say. */
-export function compareInternalAt(
-  a: Uint8Array,
-  aStart: number,
-  aLength: number,
-  b: Uint8Array,
-  bLength: number,
-): number {
   const aUser = aLength - TRAILER_BYTES;
   const bUser = bLength - TRAILER_BYTES;
   const shared = aUser < bUser ? aUser : bUser;
   for (let i = 0; i < shared; i++) {
-    const difference = (a[aStart + i] as number) - (b[i] as number);
+    const difference = (a[i] as number) - (b[i] as number);
     if (difference !== 0) return difference;
   }
-  if (aUser !== bUser) return aUser - bUser;
-  // The number, most significant byte first; the larger one stands first.
+  return aUser === bUser ? compareNumbers(a, aUser, b, bUser) : aUser - bUser;
+}
+
+/** Order of the numbers at `aAt` and `bAt`, behind equal user keys: the larger one stands first. */
+export function compareNumbers(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): number {
   for (let i = TRAILER_BYTES - 1; i >= 0; i--) {
-    const difference = (b[bUser + i] as number) - (a[aStart + aUser + i] as number);
+    const difference = (b[bAt + i] as number) - (a[aAt + i] as number);
     if (difference !== 0) return difference;
   }
   return 0;

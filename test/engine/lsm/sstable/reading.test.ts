@@ -78,6 +78,23 @@ test('opening reads the footer; index and filter come with the first read, and s
   expect([cache.hits, cache.misses]).toEqual([5, 4]);
 });
 
+test('a cursor that stays in its block does not ask for it again', () => {
+  const entries = manyEntries(500, 20);
+  const { bytes: content } = build(entries, TABLE_DEFAULTS);
+  const cache = new MapCache();
+  const cursor = openBytes(content, cache).cursor();
+  cursor.first();
+  const asked = cache.hits + cache.misses;
+  for (const { key } of entries.slice(0, 20)) {
+    cursor.seek(key, key.length);
+    expect(show(here(cursor)).startsWith(show({ key, value: bytes('') }))).toBe(true);
+  }
+  cursor.first();
+  expect(cache.hits + cache.misses).toBe(asked);
+  cursor.last();
+  expect(cache.hits + cache.misses).toBe(asked + 1);
+});
+
 test('a key that the filter does not know costs no block', () => {
   const entries = manyEntries(300, 20);
   const { bytes: content } = build(entries);
