@@ -5,10 +5,12 @@
  * so a step costs two comparisons. A merge goes in one direction, chosen when it is placed: `seek`/`first` then
  * `next`, or `seekBefore`/`last` then `prev`.
  *
- * Equal internal keys (the same key at the same revision) can only come from a batch that was written twice, by a
- * replay; the source that stands first in the list wins the tie and callers pass over the rest.
+ * One key at one revision in two sources comes from one batch, that goes on in a second memtable or is written again
+ * by a replay. Put or tombstone, the source that stands first in the list is the newer one, and so it is treated:
+ * forward it comes first, and callers pass over the rest; backward it comes last, and callers let it win. Hence the
+ * order here is that of internal keys without their type.
  */
-import { compareInternal } from '../sstable/keys.ts';
+import { TRAILER_BYTES } from '../sstable/keys.ts';
 
 /** A sorted run of internal keys. After it ran off either end it is not valid until it is placed again. */
 export interface InternalCursor {
@@ -143,8 +145,26 @@ export class MergeCursor implements InternalCursor {
   }
 
   #isBefore(a: InternalCursor, b: InternalCursor): boolean {
-    const order = compareInternal(a.key, a.keyLength, b.key, b.keyLength);
-    if (order !== 0) return this.#isForward ? order < 0 : order > 0;
-    return (this.#rank.get(a) as number) < (this.#rank.get(b) as number);
+    const order =
+      compareVersions(a.key, a.keyLength, b.key, b.keyLength) ||
+      (this.#rank.get(a) as number) - (this.#rank.get(b) as number);
+    return this.#isForward ? order < 0 : order > 0;
   }
+}
+
+/** User key up, then revision down; the type, which is the trailer's first byte, does not count. */
+function compareVersions(a: Uint8Array, aLength: number, b: Uint8Array, bLength: number): number {
+  const aUser = aLength - TRAILER_BYTES;
+  const bUser = bLength - TRAILER_BYTES;
+  const shared = aUser < bUser ? aUser : bUser;
+  for (let i = 0; i < shared; i++) {
+    const difference = (a[i] as number) - (b[i] as number);
+    if (difference !== 0) return difference;
+  }
+  if (aUser !== bUser) return aUser - bUser;
+  for (let i = TRAILER_BYTES - 1; i > 0; i--) {
+    const difference = (b[bUser + i] as number) - (a[aUser + i] as number);
+    if (difference !== 0) return difference;
+  }
+  return 0;
 }
