@@ -24,11 +24,11 @@ import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
 import { parseConfig } from './config/index.ts';
 import { KeyEncoder, prefixEnd } from './core/base/bytes.ts';
 import { StoreError } from './core/base/errors.ts';
-import type { Revision } from './core/base/position.ts';
 import { VERSION } from './core/base/version.ts';
 import { claimDir } from './engine/disk/identity.ts';
 import { type DirLock, lockDir } from './engine/disk/lock.ts';
-import { Memtable } from './engine/lsm/memtable.ts';
+import { type TreeOptions, treeOptions } from './engine/lsm/tree/options.ts';
+import { StateReader } from './engine/state/state-reader.ts';
 import { ClientDoor } from './net/client-door.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
@@ -56,6 +56,10 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
 }
 
 const SWEEP_EVERY_MS = 25;
+/** What one entry of the log may take of a memtable: a txn of 4 MiB, its ledger record, and what expires with it. */
+const ENTRY_BYTES_MAX = 16 * 1024 * 1024;
+/** Three threads read: index and filter blocks of each. */
+const TABLE_CACHE_BYTES = 8 * 1024 * 1024;
 /** Committed entries not yet applied above which a node is not ready to serve. */
 const READY_BACKLOG_MAX = 10_000;
 const SUBSCRIPTIONS_MAX = 10_000;
@@ -97,10 +101,9 @@ class Node implements RunningNode {
   readonly #logger: Logger;
   readonly #startedMs = performance.now();
   readonly #plumbing: ReturnType<typeof createPlumbing>;
-  readonly #memtable: Memtable;
+  readonly #state: StateReader;
   readonly #supervisor: Supervisor;
   readonly #gateway: Gateway;
-  readonly #applied: () => number;
   readonly #keys = new KeyEncoder();
   readonly #client: StoreClient;
   #doors: { close(): Promise<void> }[] = [];
@@ -123,10 +126,11 @@ class Node implements RunningNode {
     });
     const own = config.nodes[id] as ClusterConfig['nodes'][string];
     const boot = randomBytes(6).readUIntLE(0, 6) + 1;
-    this.#plumbing = createPlumbing(config.memtableBytes);
+    const tree = treeOptionsOf(config);
+    this.#plumbing = createPlumbing(tree);
     const { shared, rings } = this.#plumbing;
-    this.#memtable = new Memtable(this.#plumbing.memtable);
-    this.#applied = shared.reader('applied');
+    const treeDir = `${own.dataDir}/tree`;
+    this.#state = new StateReader({ memory: this.#plumbing.tree, dir: treeDir, options: tree });
     const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
     const peers = Object.fromEntries(Object.entries(config.nodes).map(([name, node]) => [name, node.peer]));
     const walDir = `${own.dataDir}/wal`;
@@ -146,7 +150,11 @@ class Node implements RunningNode {
       },
       walDir,
       walSegmentBytes: config.walSegmentBytes,
+      treeDir,
+      tree,
       ledgerBytes: config.ledgerBytes,
+      ledgerMs: config.ledgerMs,
+      historyMs: config.historyMs,
       subscriptionsMax: SUBSCRIPTIONS_MAX,
       cluster: config.cluster,
       node: id,
@@ -154,16 +162,17 @@ class Node implements RunningNode {
       log,
     });
     const port = this.#supervisor.shipperPort;
+    const storeFull = shared.reader('storeFull');
     this.#gateway = new Gateway({
       shared,
-      memtable: this.#memtable,
+      state: this.#state,
+      isFull: () => storeFull() !== 0,
       outbox: new RingWriter(rings.inbox),
       fromReplication: new RingReader(rings.toGateway),
       answers: new RingReader(rings.answers),
       toShipper: (message: ToShipper) => port.postMessage(message),
       node: id,
       cluster: config.cluster,
-      nodes: this.#nodes.length,
       origin: boot,
       monotonicMs: () => performance.now(),
       leader: () => this.#leader(),
@@ -247,6 +256,7 @@ class Node implements RunningNode {
     this.#gateway.close();
     for (const door of this.#doors.reverse()) await door.close();
     await this.#stopLoops?.();
+    this.#state.close();
     await this.#supervisor.stop();
     await this.#lock.release();
     this.#logger.info('node.stopped');
@@ -281,21 +291,25 @@ class Node implements RunningNode {
 
   getSync(key: Bytes): Entry | undefined {
     const bytes = (typeof key === 'string' ? this.#keys.encode(key) : undefined) ?? toBytes(key);
-    const stored = this.#memtable.get(bytes, this.#applied() as Revision);
+    const stored = this.#state.get(bytes);
     return stored === undefined ? undefined : new LocalEntry(key, stored.value, stored.revision, stored.expiryMs);
   }
 
   rangeSync(options: { readonly prefix?: Bytes; readonly limit?: number } = {}): Entry[] {
     const from = toBytes(options.prefix ?? '');
-    const cursor = this.#memtable.scan({ from, to: prefixEnd(from), reverse: false }, this.#applied() as Revision);
-    const entries: Entry[] = [];
-    const limit = options.limit ?? Number.POSITIVE_INFINITY;
-    while (entries.length < limit) {
-      const entry = cursor.next();
-      if (entry === undefined) break;
-      entries.push(new ClientEntry(entry.key, entry.value, entry.revision, entry.expiryMs));
+    const cursor = this.#state.scan({ from, to: prefixEnd(from), reverse: false });
+    try {
+      const entries: Entry[] = [];
+      const limit = options.limit ?? Number.POSITIVE_INFINITY;
+      while (entries.length < limit) {
+        const entry = cursor.next();
+        if (entry === undefined) break;
+        entries.push(new ClientEntry(entry.key, entry.value, entry.revision, entry.expiryMs));
+      }
+      return entries;
+    } finally {
+      cursor.close();
     }
-    return entries;
   }
 
   put: Client['put'] = (key, value, options) => this.#client.put(key, value, options);
@@ -325,9 +339,11 @@ class Node implements RunningNode {
       applied: shared.get('applied'),
       lastIndex: shared.get('lastIndex'),
       lagMs: timeMs === 0 ? null : Math.max(0, Date.now() - timeMs),
-      keys: shared.get('keys'),
-      memtableBytes: this.#memtable.usedBytes,
-      memtableBytesMax: this.#memtable.capacityBytes,
+      keys: Math.max(0, shared.get('tableKeys') + shared.get('memtableKeys')),
+      memtableBytes: shared.get('memtableBytes'),
+      memtableBytesMax: this.#config.memtableBytes,
+      tableBytes: shared.get('tableBytes'),
+      flushed: shared.get('flushed'),
       version: VERSION,
       uptimeMs: Math.round(performance.now() - this.#startedMs),
     };
@@ -389,4 +405,16 @@ class Node implements RunningNode {
       },
     };
   };
+}
+
+/** The tree of a node: tables are cut at keyspaces, and a memtable has room for the largest entry behind its size. */
+function treeOptionsOf(config: ClusterConfig): TreeOptions {
+  return treeOptions({
+    memtableBytes: config.memtableBytes,
+    batchBytesMax: ENTRY_BYTES_MAX,
+    cacheBytes: config.cacheBytes,
+    tableCacheBytes: TABLE_CACHE_BYTES,
+    compactionBytesPerSecond: config.compactionBytesPerSecond,
+    cutPrefixBytes: 1,
+  });
 }

@@ -8,13 +8,14 @@ import { Bell, BELL_WORDS } from './runtime/bell.ts';
 import { Lock } from './runtime/lock.ts';
 
 /** Who has a bell. The order is the layout. */
-export type ActorName = 'gateway' | 'replication' | 'wal-committer' | 'syncer' | 'memtable' | 'shipper';
+export type ActorName = 'gateway' | 'replication' | 'wal-committer' | 'syncer' | 'memtable' | 'compactor' | 'shipper';
 export const ACTORS: readonly ActorName[] = [
   'gateway',
   'replication',
   'wal-committer',
   'syncer',
   'memtable',
+  'compactor',
   'shipper',
 ];
 
@@ -61,8 +62,11 @@ const MARKS = [
   'timeMs',
   'nextExpiryMs',
   'memtableBytes',
-  'keys',
+  'memtableKeys',
   'sessions',
+  /** The oldest revision of the ledger that is kept · of the state that can be read. */
+  'ledgerFrom',
+  'historyFrom',
   // shipper
   'ledgerFirst',
   'ledgerLast',
@@ -70,6 +74,14 @@ const MARKS = [
   // compactor
   /** What entries up to here did is in synced tables that the manifest names. 0: in memory only, as it is without one. */
   'flushed',
+  /** 1 while the disk is full: puts are refused. */
+  'storeFull',
+  'tables',
+  'tableBytes',
+  'tableKeys',
+  'flushes',
+  'compactions',
+  'compactedBytes',
 ] as const;
 
 export type Mark = (typeof MARKS)[number];

@@ -2,7 +2,9 @@
  * shipper: the thread that keeps the ledger's newest part and feeds it on. Commands and parts go through a port
  * (a few per second and subscription, bytes transferred, never cloned); records come in a ring.
  */
-import { Memtable } from '../engine/lsm/memtable.ts';
+import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
+import type { TreeOptions } from '../engine/lsm/tree/options.ts';
+import { StateReader } from '../engine/state/state-reader.ts';
 import { listen } from './runtime/bell.ts';
 import { RingReader } from './runtime/ring.ts';
 import type { StartActor } from './runtime/thread.ts';
@@ -12,15 +14,18 @@ import { type FromShipper, Shipper, type ToShipper } from './shipper.ts';
 
 export interface ShipperArgs {
   readonly shared: SharedArrayBuffer;
-  readonly memtable: SharedArrayBuffer;
+  readonly tree: TreeMemory;
+  readonly dir: string;
+  readonly options: TreeOptions;
   readonly ledger: SharedArrayBuffer;
   readonly cluster: string;
   readonly node: string;
-  readonly windowBytes: number;
   readonly subscriptionsMax: number;
 }
 
 const IDLE_TURN_MS = 1_000;
+/** Ledger records in memory; older ones are read from the tree. */
+const WINDOW_BYTES = 16 * 1024 * 1024;
 
 export const url: string = import.meta.url;
 
@@ -28,13 +33,15 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
   const shared = new Shared(args.shared);
   const ledger = new RingReader(args.ledger);
   const port = must(context.ports['gateway'], 'the shipper has a port to the gateway');
+  const state = new StateReader({ memory: args.tree, dir: args.dir, options: args.options });
   const shipper = new Shipper({
-    memtable: new Memtable(args.memtable),
+    state,
     applied: shared.reader('applied'),
     timeMs: shared.reader('timeMs'),
     cluster: args.cluster,
     node: args.node,
-    windowBytes: args.windowBytes,
+    windowBytes: WINDOW_BYTES,
+    ledgerFrom: shared.reader('ledgerFrom'),
     subscriptionsMax: args.subscriptionsMax,
     post: (message: FromShipper) => {
       if (message.kind === 'part') port.postMessage(message, [message.frame.buffer as ArrayBuffer]);
@@ -51,7 +58,7 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
       isNew = true;
     }
     if (!isNew) return;
-    shared.set('ledgerFirst', shipper.window.first);
+    shared.set('ledgerFirst', Math.max(1, shared.get('ledgerFrom')));
     shared.set('ledgerLast', shipper.window.last);
     // The memtable may have waited for room.
     shared.bell('memtable').ring();
@@ -75,6 +82,8 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
       clearInterval(idle);
       await loop.stop();
       port.close();
+      shipper.close();
+      state.close();
     },
     inspect: () => ({ subscriptions: shipper.subscriptions, windowBytes: shipper.window.bytes }),
   });

@@ -10,12 +10,12 @@
  * On the put path: stop 9 of 9. From memtable; to the doors and, over them, to reflectors.
  */
 import { ByteWriter, compareBytes } from '../core/base/bytes.ts';
-import { StoreError } from '../core/base/errors.ts';
+import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.ts';
 import { LedgerWindow } from '../core/model/window.ts';
 import { encodeEntry, FRAME, PART } from '../core/wire/client.ts';
-import type { Memtable, MemtableCursor } from '../engine/lsm/memtable.ts';
+import type { StateCursor, StateReader } from '../engine/state/state-reader.ts';
 
 export interface Subscribe {
   readonly kind: 'subscribe';
@@ -48,12 +48,14 @@ export interface EndReason {
 }
 
 export interface ShipperWorld {
-  readonly memtable: Memtable;
+  readonly state: Pick<StateReader, 'scan' | 'readLedger'>;
   readonly applied: () => number;
   readonly timeMs: () => number;
   readonly cluster: string;
   readonly node: string;
   readonly windowBytes: number;
+  /** The oldest revision of the ledger that is kept, in the window or behind it. */
+  readonly ledgerFrom: () => number;
   readonly subscriptionsMax: number;
   readonly post: (message: FromShipper) => void;
 }
@@ -69,7 +71,7 @@ interface Subscription {
   next: Revision;
   credit: number;
   toldProgress: Revision;
-  snapshot: { readonly cursor: MemtableCursor; readonly revision: Revision } | undefined;
+  snapshot: { readonly cursor: StateCursor; readonly revision: Revision } | undefined;
 }
 
 export class Shipper {
@@ -98,7 +100,7 @@ export class Shipper {
     }
     const sub = this.#subs.get(message.sub);
     if (sub === undefined) return;
-    if (message.kind === 'cancel') this.#subs.delete(message.sub);
+    if (message.kind === 'cancel') this.#remove(message.sub);
     else {
       sub.credit += message.bytes;
       this.#pump(sub);
@@ -144,14 +146,14 @@ export class Shipper {
         continue;
       }
       if (sub.next > this.window.last && sub.next > this.#world.applied()) return;
-      const records = this.window.read(sub.next, Math.min(PART_BYTES, Math.max(sub.credit, 1)));
+      const records = this.#read(sub.next, Math.min(PART_BYTES, Math.max(sub.credit, 1)));
       if (records === undefined) {
         if (!this.#isCompacted(sub)) return;
         if (sub.options.mode === 'watch') {
           this.#endCompacted(sub);
           return;
         }
-        this.#beginSnapshot(sub);
+        if (!this.#beginSnapshot(sub)) return;
         continue;
       }
       if (sub.options.mode === 'ledger') {
@@ -161,9 +163,19 @@ export class Shipper {
     }
   }
 
-  /** Has the window moved past what is wanted? (Not when nothing is in it yet, after a restart.) */
+  /** From the window, or from the tree, which keeps what has left it. */
+  #read(from: Revision, bytesMax: number): { readonly bytes: Uint8Array; readonly last: Revision } | undefined {
+    const records = this.window.read(from, bytesMax);
+    if (records !== undefined) return records;
+    // What is behind the window's end is on its way to it.
+    const hasLeft = this.window.last === 0 || from < this.window.first;
+    if (!hasLeft || from < this.#world.ledgerFrom() || from > this.#world.applied()) return undefined;
+    return this.#world.state.readLedger(from);
+  }
+
+  /** Is what is wanted no longer kept? */
   #isCompacted(sub: Subscription): boolean {
-    return this.window.last > 0 && sub.next < this.window.first;
+    return sub.next < this.#world.ledgerFrom();
   }
 
   // ── watches ──
@@ -186,21 +198,30 @@ export class Shipper {
   }
 
   #endCompacted(sub: Subscription): void {
-    const oldestRevision = this.window.first;
-    this.#subs.delete(sub.options.sub);
+    const oldestRevision = this.#world.ledgerFrom();
+    this.#remove(sub.options.sub);
     const message = `revision ${sub.next} is no longer kept; the oldest is ${oldestRevision}`;
     this.#end(sub.options.sub, new StoreError('COMPACTED', message, { data: { oldestRevision } }));
   }
 
   // ── snapshots ──
 
-  #beginSnapshot(sub: Subscription): void {
+  /** False: there are too many at once; the reader is told to come again. */
+  #beginSnapshot(sub: Subscription): boolean {
     // Time first: it is then at most the revision's, and a copy can only look older than it is.
     const timeMs = this.#world.timeMs();
-    const revision = toIndex(this.#world.applied());
-    const cursor = this.#world.memtable.scan({ from: new Uint8Array(0), to: undefined, reverse: false }, revision);
+    let cursor: StateCursor;
+    try {
+      cursor = this.#world.state.scan({ from: new Uint8Array(0), to: undefined, reverse: false });
+    } catch (error) {
+      if (!isStoreError(error, 'OVERLOADED')) throw error;
+      this.#end(sub.options.sub, error);
+      return false;
+    }
+    const { revision } = cursor;
     sub.snapshot = { cursor, revision };
     this.#post(sub, (writer) => writer.u8(PART.snapshotBegin).u64(revision).f64(timeMs));
+    return true;
   }
 
   #sendSnapshotPart(sub: Subscription): void {
@@ -219,6 +240,7 @@ export class Shipper {
     }
     if (writer.length > empty) this.#send(sub, writer);
     if (!isDone) return;
+    snapshot.cursor.close();
     sub.snapshot = undefined;
     sub.next = plus(snapshot.revision, 1);
     this.#post(sub, (part) => part.u8(PART.snapshotEnd).u64(snapshot.revision));
@@ -240,8 +262,18 @@ export class Shipper {
     this.#world.post({ kind: 'part', sub: sub.options.sub, frame });
   }
 
-  #end(sub: number, error: StoreError): void {
+  /** Lets go of all cursors. */
+  close(): void {
+    for (const sub of [...this.#subs.keys()]) this.#remove(sub);
+  }
+
+  #remove(sub: number): void {
+    this.#subs.get(sub)?.snapshot?.cursor.close();
     this.#subs.delete(sub);
+  }
+
+  #end(sub: number, error: StoreError): void {
+    this.#remove(sub);
     const { code, message, data } = error;
     this.#world.post({ kind: 'end', sub, error: { code, message, data } });
   }

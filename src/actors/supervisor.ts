@@ -1,14 +1,16 @@
 /**
  * Supervisor: the threads of a node, from the first to the last and back.
  *
- * Starts them in the order in which they need each other, watches them, and stops them in reverse. In first
- * light the answer to a dead actor is simple and safe: the node stops (nothing unsynced was ever promised), and
- * whoever runs the node starts it again; it rebuilds its state from the log.
+ * Starts them in the order in which they need each other, watches them, and stops them in reverse. The answer to a
+ * dead actor is simple and safe: the node stops (nothing unsynced was ever promised), and whoever runs the node starts
+ * it again; it goes on from its tables and the log behind them.
  */
 import { StoreError } from '../core/base/errors.ts';
 import * as committer from './wal-committer.thread.ts';
+import * as compactor from './compactor.thread.ts';
 import * as memtable from './memtable.thread.ts';
 import { type LogFunction, type MessagePort, portPair, Thread } from './runtime/thread.ts';
+import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import type { ActorName } from './shared.ts';
 import * as shipper from './shipper.thread.ts';
 import * as syncer from './syncer.thread.ts';
@@ -26,7 +28,11 @@ export interface SupervisorOptions {
   readonly replication: { readonly module: string; readonly args: Readonly<Record<string, unknown>> };
   readonly walDir: string;
   readonly walSegmentBytes: number;
+  readonly treeDir: string;
+  readonly tree: TreeOptions;
   readonly ledgerBytes: number;
+  readonly ledgerMs: number;
+  readonly historyMs: number;
   readonly subscriptionsMax: number;
   readonly cluster: string;
   readonly node: string;
@@ -65,14 +71,20 @@ export class Supervisor {
 
   /** Starts everything; on a failure stops what had started, newest first, and throws it. */
   async start(): Promise<void> {
-    const { plumbing, replication, walDir, walSegmentBytes, ledgerBytes, subscriptionsMax, cluster, node, origin } =
-      this.#options;
-    const { rings, memtable: table } = plumbing;
+    const { plumbing, replication, walDir, walSegmentBytes, subscriptionsMax, cluster, node, origin } = this.#options;
+    const { rings, tree } = plumbing;
     const shared = plumbing.shared.buffer;
+    const state = { shared, tree, dir: this.#options.treeDir, options: this.#options.tree };
+    const [memtablePort, compactorPort] = portPair();
     try {
+      // The tables first: the log is applied from where they end.
+      const { flushed } = (await this.#spawn('compactor', compactor.url, state satisfies compactor.CompactorArgs, {
+        memtable: compactorPort,
+      })) as compactor.CompactorStarted;
       const log = (await this.#spawn('replication', replication.module, {
         ...replication.args,
         shared,
+        appliedIndex: flushed,
         inbox: rings.inbox,
         toGateway: rings.toGateway,
         records: rings.records,
@@ -90,24 +102,25 @@ export class Supervisor {
       await this.#spawn('wal-committer', committer.url, committerArgs);
       await this.#spawn('syncer', syncer.url, { shared, lastLsn: log.end.lastLsn } satisfies syncer.SyncerArgs);
       const shipperArgs: shipper.ShipperArgs = {
-        shared,
-        memtable: table,
+        ...state,
         ledger: rings.ledger,
         cluster,
         node,
-        windowBytes: ledgerBytes,
         subscriptionsMax,
       };
       await this.#spawn('shipper', shipper.url, shipperArgs, { gateway: this.#shipperFarPort });
+      const { ledgerBytes, ledgerMs, historyMs } = this.#options;
       const memtableArgs: memtable.MemtableArgs = {
-        shared,
-        memtable: table,
+        ...state,
         committed: rings.committed,
         answers: rings.answers,
         ledger: rings.ledger,
         origin,
+        ledgerBytes,
+        ledgerMs,
+        historyMs,
       };
-      await this.#spawn('memtable', memtable.url, memtableArgs);
+      await this.#spawn('memtable', memtable.url, memtableArgs, { compactor: memtablePort });
     } catch (error) {
       await this.stop();
       throw error;
@@ -118,7 +131,7 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.#isStopping = true;
     // Nothing new enters; then the syncer leaves the file to the committer, which seals it; readers last.
-    const order: readonly ActorName[] = ['replication', 'syncer', 'wal-committer', 'memtable', 'shipper'];
+    const order: readonly ActorName[] = ['replication', 'syncer', 'wal-committer', 'memtable', 'compactor', 'shipper'];
     for (const name of order) {
       const thread = this.#threads.find((candidate) => candidate.name === name);
       await thread?.stop(STOP_DEADLINE_MS);

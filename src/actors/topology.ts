@@ -5,11 +5,17 @@
  *      ▲  ▲                 │  ▲   ▲───────────────(synced)──────────────────────┘
  *      │  └──refusals───────┘  └──places── wal-committer
  *      │                    └──committed──▶ memtable ──ledger──▶ shipper
+ *      │                                     │  ▲                  │
+ *      │                                frozen  versions           │
+ *      │                                     ▼  │                  │
+ *      │                                    compactor ─▶ a pool     │
  *      └──────────answers───────────────────────┘                  │
  *      └──────────parts (port)─────────────────────────────────────┘
  *
  * Every ring has one writer and one reader. Sizes: a ring holds any frame that its writer may make, twice.
  */
+import { createTreeMemory, type TreeMemory } from '../engine/lsm/tree/memory.ts';
+import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { createRing } from './runtime/ring.ts';
 import { Shared } from './shared.ts';
 
@@ -33,12 +39,13 @@ export const RING_BYTES: Readonly<
 export interface Plumbing {
   readonly shared: Shared;
   readonly rings: Readonly<Record<keyof typeof RING_BYTES, SharedArrayBuffer>>;
-  readonly memtable: SharedArrayBuffer;
+  /** Memtables, block cache and versions: what every reader of the state attaches to. */
+  readonly tree: TreeMemory;
 }
 
-export function createPlumbing(memtableBytes: number): Plumbing {
+export function createPlumbing(options: TreeOptions): Plumbing {
   const rings = Object.fromEntries(
     Object.entries(RING_BYTES).map(([name, bytes]) => [name, createRing(bytes)]),
   ) as Plumbing['rings'];
-  return { shared: new Shared(), rings, memtable: new SharedArrayBuffer(memtableBytes) };
+  return { shared: new Shared(), rings, tree: createTreeMemory(options) };
 }

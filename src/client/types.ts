@@ -120,9 +120,14 @@ export interface NodeStatus {
   readonly lastIndex: number;
   /** Age of the newest log time it has applied, in ms; null before the first. */
   readonly lagMs: number | null;
+  /** An estimate once there are tables: a key that was overwritten counts twice until its versions are merged. */
   readonly keys: number;
+  /** Of the memtable that is written now, and the size at which it becomes a table. */
   readonly memtableBytes: number;
   readonly memtableBytesMax: number;
+  readonly tableBytes: number;
+  /** Everything up to this revision is in tables; a restart applies the log from there. */
+  readonly flushed: number;
   readonly version: string;
   readonly uptimeMs: number;
 }

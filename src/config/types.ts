@@ -26,8 +26,12 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' |
 /** What each option means, its default and why: `OPTIONS` in options.ts. */
 export interface TuningConfig {
   readonly memtableBytes: number;
+  readonly cacheBytes: number;
+  readonly compactionBytesPerSecond: number;
   readonly walSegmentBytes: number;
   readonly ledgerBytes: number;
+  readonly ledgerMs: number;
+  readonly historyMs: number;
   readonly connectionsMax: number;
   readonly inFlightMax: number;
   /** Web pages that may connect, by their origin ('https://ops.example'); default none. SDKs send no origin. */

@@ -1,31 +1,49 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { url as compactorUrl } from '../../src/actors/compactor.thread.ts';
 import { url } from '../../src/actors/memtable.thread.ts';
 import { RING_BYTES } from '../../src/actors/topology.ts';
 import { createRing, RingReader, RingWriter } from '../../src/actors/runtime/ring.ts';
 import { Shared } from '../../src/actors/shared.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
-import { encodeTxn } from '../../src/core/model/commands.ts';
+import { encodeTxn, stampTime } from '../../src/core/model/commands.ts';
 import { decodeRecords } from '../../src/core/model/ledger.ts';
-import { Memtable } from '../../src/engine/lsm/memtable.ts';
-import { command, putCommand, spawnActor, until } from './support.ts';
+import { portPair } from '../../src/actors/runtime/thread.ts';
+import { createTreeMemory } from '../../src/engine/lsm/tree/memory.ts';
+import { type TreeOptions, treeOptions } from '../../src/engine/lsm/tree/options.ts';
+import { StateReader } from '../../src/engine/state/state-reader.ts';
+import { command, putCommand, spawnActor, temporaryDir, until } from './support.ts';
 
 const MIB = 1024 * 1024;
 const ORIGIN = 7;
 
-async function startMemtable(memtableBytes: number) {
+/** A memtable and its compactor, in `dir`; everything that is applied counts as synced. */
+async function startMemtable(options: { readonly dir?: string; readonly tree?: Partial<TreeOptions> } = {}) {
   const shared = new Shared();
+  shared.set('stable', Number.MAX_SAFE_INTEGER);
+  const tree = treeOptions({ batchBytesMax: 16 * MIB, cutPrefixBytes: 1, ...options.tree });
+  const state = {
+    shared: shared.buffer,
+    tree: createTreeMemory(tree),
+    dir: options.dir ?? temporaryDir(),
+    options: tree,
+  };
+  const [memtablePort, compactorPort] = portPair();
+  const compactor = spawnActor(shared, 'compactor', compactorUrl, state, { memtable: compactorPort });
+  await compactor.thread.start();
   const buffers = {
-    memtable: new SharedArrayBuffer(memtableBytes),
     committed: createRing(RING_BYTES.committed),
     answers: createRing(RING_BYTES.answers),
     ledger: createRing(RING_BYTES.ledger),
   };
-  const { thread } = spawnActor(shared, 'memtable', url, { shared: shared.buffer, ...buffers, origin: ORIGIN });
+  const args = { ...state, ...buffers, origin: ORIGIN, ledgerBytes: 64 * MIB, ledgerMs: 1e9, historyMs: 0 };
+  const { thread } = spawnActor(shared, 'memtable', url, args, { compactor: memtablePort });
   await thread.start();
+  const reader = new StateReader({ memory: state.tree, dir: state.dir, options: tree });
+  onTestFinished(() => reader.close());
   const committed = new RingWriter(buffers.committed);
   const answers = new RingReader(buffers.answers);
   const ledger = new RingReader(buffers.ledger);
-  let index = 0;
+  let index = shared.get('applied');
   /** One frame of committed entries. */
   const commit = (commands: readonly Uint8Array[]): void => {
     const frame = new ByteWriter(1024);
@@ -52,11 +70,15 @@ async function startMemtable(memtableBytes: number) {
       ledger.pop();
     }
   };
-  return { shared, thread, table: new Memtable(buffers.memtable), commit, drain, tokens, revisions };
+  const stop = async (): Promise<void> => {
+    await thread.stop(2_000);
+    await compactor.thread.stop(5_000);
+  };
+  return { shared, thread, reader, dir: state.dir, stop, commit, drain, tokens, revisions };
 }
 
 test('entries of a frame are applied in order; each makes one record, and an answer where it was asked for', async () => {
-  const { shared, table, commit, drain, tokens, revisions } = await startMemtable(MIB);
+  const { shared, reader, commit, drain, tokens, revisions } = await startMemtable();
   commit([
     putCommand('a', '1', { origin: ORIGIN, token: 11 }),
     putCommand('a', '2', { origin: ORIGIN + 1, token: 12 }),
@@ -70,12 +92,12 @@ test('entries of a frame are applied in order; each makes one record, and an ans
   });
   expect(tokens).toEqual([11, 13]);
   expect(revisions).toEqual([1, 2, 3, 4]);
-  expect(table.get(utf8('a'), 4 as never)?.value).toEqual(utf8('2'));
-  expect(shared.get('keys')).toBe(2);
+  expect(reader.get(utf8('a'))?.value).toEqual(utf8('2'));
+  expect(shared.get('memtableKeys')).toBe(2);
 });
 
 test('transactions that each read four mebibytes, in one frame, are answered and do not end the thread', async () => {
-  const { shared, thread, commit, drain, tokens } = await startMemtable(32 * MIB);
+  const { shared, thread, commit, drain, tokens } = await startMemtable();
   const keys = ['k1', 'k2', 'k3', 'k4'].map(utf8);
   const value = new Uint8Array(MIB - 64).fill(9);
   for (const key of ['k1', 'k2', 'k3', 'k4']) commit([putCommand(key, value)]);
@@ -101,4 +123,75 @@ test('transactions that each read four mebibytes, in one frame, are answered and
   expect(reason).toBeUndefined();
   expect(tokens).toEqual(asked);
   expect(shared.get('applied')).toBe(4 + asked.length);
+});
+
+test('memtables become tables while entries are applied, and a restart begins where they end', async () => {
+  const tree = { memtableBytes: MIB };
+  const first = await startMemtable({ tree });
+  const value = 'x'.repeat(1000);
+  const COUNT = 6_000;
+  for (let i = 0; i < COUNT; i += 100) {
+    const commands = Array.from({ length: 100 }, (_, j) => putCommand(`key-${i + j}`, `${value}${i + j}`));
+    commands.push(command('openSession', (writer) => writer.varint(60_000)));
+    first.commit(commands);
+    await until('it is applied', () => {
+      first.drain();
+      return first.shared.get('applied') === ((i + 100) / 100) * 101;
+    });
+  }
+  const applied = first.shared.get('applied');
+  await until('memtables became tables', () => first.shared.get('flushed') > applied / 2);
+  const sessions = first.shared.get('sessions');
+  expect(sessions).toBe(COUNT / 100);
+  await first.stop();
+
+  const second = await startMemtable({ tree, dir: first.dir });
+  const from = second.shared.get('applied');
+  expect(from).toBe(second.shared.get('flushed'));
+  expect(from).toBeGreaterThan(applied / 2);
+  expect(second.shared.get('sessions')).toBe(Math.floor(from / 101));
+  for (const i of [0, 1, 500, Math.floor(from / 102)]) {
+    expect(second.reader.get(utf8(`key-${i}`))?.value, `key-${i}`).toEqual(utf8(`${value}${i}`));
+  }
+  // The ledger is kept too, in chunks that begin and end anywhere.
+  let next = 1;
+  while (next <= from) {
+    const chunk = second.reader.readLedger(next as never);
+    if (chunk === undefined) throw new Error(`no ledger from ${next} on`);
+    for (const { revision } of decodeRecords(chunk.bytes)) expect(revision).toBe(next++);
+    expect(chunk.last).toBe(next - 1);
+  }
+  expect(next - 1).toBe(from);
+  await second.stop();
+});
+
+test('expiries survive a restart', async () => {
+  const tree = { memtableBytes: MIB };
+  const first = await startMemtable({ tree });
+  const at = (data: Uint8Array, timeMs: number): Uint8Array => {
+    stampTime(data, timeMs);
+    return data;
+  };
+  const put = (key: string, ttlMs: number): Uint8Array =>
+    command('put', (writer) => writer.varint(ttlMs).blob(utf8(key)).blob(utf8('v')));
+  first.commit([at(put('soon', 1_000), 1_000), at(put('late', 100_000), 1_000), at(put('kept', 0), 1_000)]);
+  // More than a memtable: the expiries are in a table now.
+  first.commit(Array.from({ length: 3 }, (_, i) => at(putCommand(`big-${i}`, new Uint8Array(MIB - 100)), 1_000)));
+  await until('it is in a table', () => first.shared.get('flushed') >= 3);
+  await first.stop();
+
+  const second = await startMemtable({ tree, dir: first.dir });
+  expect(second.shared.get('nextExpiryMs')).toBe(2_000);
+  const clock = command('clock', (writer) => writer);
+  second.commit([at(clock, 5_000)]);
+  const { revisions, drain } = second;
+  await until('it is applied', () => {
+    drain();
+    return revisions.length > 0;
+  });
+  expect(second.reader.get(utf8('soon'))).toBeUndefined();
+  expect(second.reader.get(utf8('late'))?.expiryMs).toBe(101_000);
+  expect(second.reader.get(utf8('kept'))?.value).toEqual(utf8('v'));
+  expect(second.shared.get('nextExpiryMs')).toBe(101_000);
+  await second.stop();
 });

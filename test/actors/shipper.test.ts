@@ -2,9 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { type FromShipper, Shipper, type Subscribe } from '../../src/actors/shipper.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
 import { toIndex } from '../../src/core/base/position.ts';
+import { LedgerWindow } from '../../src/core/model/window.ts';
 import { type Change, decodeRecords, encodeRecord } from '../../src/core/model/ledger.ts';
 import { decodeEntry, FRAME, PART } from '../../src/core/wire/client.ts';
-import { Memtable } from '../../src/engine/lsm/memtable.ts';
+import { PlainState } from '../support/plain-state.ts';
 
 const MIB = 1024 * 1024;
 
@@ -20,15 +21,23 @@ interface Part {
 
 /** A shipper, and the memtable's side of it played by the test. */
 class World {
-  readonly memtable = new Memtable(new SharedArrayBuffer(32 * MIB));
+  readonly memtable = new PlainState(new SharedArrayBuffer(32 * MIB));
   readonly shipper: Shipper;
   readonly posted: FromShipper[] = [];
+  /** The ledger as the tree keeps it, behind the window. */
+  kept: LedgerWindow | undefined;
+  /** The oldest revision kept; default: the window's. */
+  ledgerFrom: number | undefined;
   applied = 0;
   timeMs = 0;
 
   constructor(options: { readonly windowBytes?: number; readonly subscriptionsMax?: number } = {}) {
     this.shipper = new Shipper({
-      memtable: this.memtable,
+      state: {
+        scan: (bounds) => this.memtable.scan(bounds, toIndex(this.applied)),
+        readLedger: (from) => this.kept?.read(from, MIB),
+      },
+      ledgerFrom: () => this.ledgerFrom ?? (this.shipper.window.last > 0 ? this.shipper.window.first : 1),
       applied: () => this.applied,
       timeMs: () => this.timeMs,
       cluster: 'c',

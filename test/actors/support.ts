@@ -57,11 +57,13 @@ export function spawnActor(
   name: ActorName,
   module: string,
   args: unknown,
+  ports: ThreadOptions['ports'] = {},
 ): { thread: Thread<unknown>; lines: LogLine[] } {
   return spawn({
     name,
     module,
     args,
+    ports,
     control: { begin: () => shared.beginControl(name), end: () => shared.endControl(name) },
   });
 }

@@ -62,7 +62,7 @@ async function victims(turn: number, at: TestCluster): Promise<string[]> {
 test('kill -9 in a loop under load: nothing acknowledged is lost, nothing happens twice, every revision is seen once', {
   timeout: (60 + KILLS * 8) * SECOND_MS,
 }, async () => {
-  cluster = await TestCluster.start({ config: { ledgerBytes: 1024 * 1024 * 1024, memtableBytes: 1024 * 1024 * 1024 } });
+  cluster = await TestCluster.start({ config: { ledgerBytes: 1024 * 1024 * 1024, memtableBytes: 2 * 1024 * 1024 } });
   const at = cluster;
   const watcher = new Watcher(await at.client());
   const work = new Workload(at);

@@ -116,7 +116,7 @@ describe('a disk that fails', () => {
     expect(reason).toBeInstanceOf(StoreError);
     expect(reason).toMatchObject({ code: 'DISK_FAILED' });
     // What was not synced was never shown.
-    expect(node.getSync('after0')).toBeUndefined();
+    expect(() => node.getSync('after0')).toThrow('the store is closed');
     expect(node.status().applied).toBeLessThanOrEqual(before + 1);
     await node.stop();
 
@@ -173,6 +173,7 @@ test('calls of every kind go through the node’s own gateway', async () => {
   for await (const entry of node.range({ prefix: 'w' })) keys.push(entry.keyText());
   expect(keys).toEqual(['w2']);
   expect(Object.keys(await node.inspect()).sort()).toEqual([
+    'compactor',
     'memtable',
     'replication',
     'shipper',

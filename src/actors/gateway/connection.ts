@@ -8,7 +8,7 @@ import { ByteWriter } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { StoredValue } from '../../core/model/store.ts';
 import * as wire from '../../core/wire/client.ts';
-import type { MemtableCursor } from '../../engine/lsm/memtable.ts';
+import type { StateCursor } from '../../engine/state/state-reader.ts';
 
 /** A client's socket, or an embedding application. */
 export interface Door {
@@ -21,7 +21,7 @@ export interface Door {
 }
 
 export interface RangeStream {
-  readonly cursor: MemtableCursor;
+  readonly cursor: StateCursor;
   readonly revision: number;
   left: number;
   credit: number;
@@ -161,7 +161,13 @@ export class Connection {
   }
 
   cancelRange(request: number): void {
+    this.#ranges.get(request)?.cursor.close();
     this.#ranges.delete(request);
+  }
+
+  /** Nobody reads on: cursors keep old versions from being forgotten. */
+  cancelRanges(): void {
+    for (const request of [...this.#ranges.keys()]) this.cancelRange(request);
   }
 
   endStream(request: number, error: StoreError | undefined, revision = 0): void {
@@ -190,7 +196,7 @@ export class Connection {
         this.door.send(writer.take());
       }
       if (!isDone) continue;
-      this.#ranges.delete(request);
+      this.cancelRange(request);
       this.endStream(request, undefined, stream.revision);
       return;
     }

@@ -15,7 +15,7 @@
 import { ByteReader } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import * as wire from '../../core/wire/client.ts';
-import type { Memtable } from '../../engine/lsm/memtable.ts';
+import type { StateReader } from '../../engine/state/state-reader.ts';
 import { TO_GATEWAY } from '../messages.ts';
 import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import type { Shared } from '../shared.ts';
@@ -26,7 +26,9 @@ import { Writes } from './writes.ts';
 
 export interface GatewayWorld {
   readonly shared: Shared;
-  readonly memtable: Memtable;
+  readonly state: Pick<StateReader, 'get' | 'scan'>;
+  /** The disk is full: puts are refused. */
+  readonly isFull: () => boolean;
   /** To replication. */
   readonly outbox: RingWriter;
   readonly fromReplication: RingReader;
@@ -34,7 +36,6 @@ export interface GatewayWorld {
   readonly toShipper: (message: ToShipper) => void;
   readonly node: string;
   readonly cluster: string;
-  readonly nodes: number;
   /** This boot's number in commands. */
   readonly origin: number;
   readonly monotonicMs: () => number;
@@ -96,6 +97,7 @@ export class Gateway {
   closed(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
     connection.isClosed = true;
+    connection.cancelRanges();
     this.#reads.closed(connection);
   }
 

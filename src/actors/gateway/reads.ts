@@ -12,7 +12,7 @@ import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
 import { checkKey } from '../../core/model/limits.ts';
 import * as wire from '../../core/wire/client.ts';
-import type { Memtable } from '../../engine/lsm/memtable.ts';
+import type { StateCursor, StateReader } from '../../engine/state/state-reader.ts';
 import { TO_REPLICATION } from '../messages.ts';
 import type { Bell } from '../runtime/bell.ts';
 import type { RingWriter } from '../runtime/ring.ts';
@@ -21,7 +21,7 @@ import type { Connection } from './connection.ts';
 import { ReadBarrier, type Waiter } from './read-barrier.ts';
 
 export interface ReadsWorld {
-  readonly memtable: Memtable;
+  readonly state: Pick<StateReader, 'get' | 'scan'>;
   readonly applied: () => number;
   /** Says whether somebody waits for entries to be applied, so that the memtable rings for them. */
   readonly tellWaits: (waits: boolean) => void;
@@ -226,25 +226,36 @@ export class Reads {
 
   #answer(read: PendingRead): void {
     const { connection, request, get, range, watch } = read;
-    const revision = this.#world.applied() as Revision;
     if (get !== undefined) {
       const refusal = connection.refusesValue();
       if (refusal !== undefined) return connection.fail(request, refusal);
-      const stored = this.#world.memtable.get(get.key, revision);
+      const stored = this.#world.state.get(get.key);
       if (stored === undefined) connection.ok(request, 0, NONE);
       else connection.okValue(request, stored);
     } else if (range !== undefined) {
-      const at = range.revision === 0 ? revision : (range.revision as Revision);
-      const bounds = { from: range.from, to: range.to.length === 0 ? undefined : range.to, reverse: range.reverse };
+      const cursor = this.#scan(connection, request, range);
+      if (cursor === undefined) return;
       connection.startRange(request, {
-        cursor: this.#world.memtable.scan(bounds, at),
-        revision: at,
+        cursor,
+        revision: cursor.revision,
         left: range.limit === 0 ? Number.POSITIVE_INFINITY : range.limit,
         credit: range.creditBytes,
       });
     } else if (watch !== undefined) {
-      const fromRevision = Math.max(read.needs, revision) + 1;
+      const fromRevision = Math.max(read.needs, this.#world.applied()) + 1;
       this.#subscribe(connection, request, 'watch', { ...watch, fromRevision });
+    }
+  }
+
+  /** Undefined: the client was told why not (COMPACTED, or too many at once). */
+  #scan(connection: Connection, request: number, range: wire.RangeRequest): StateCursor | undefined {
+    const bounds = { from: range.from, to: range.to.length === 0 ? undefined : range.to, reverse: range.reverse };
+    try {
+      return this.#world.state.scan(bounds, range.revision === 0 ? undefined : (range.revision as Revision));
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      connection.endStream(request, error);
+      return undefined;
     }
   }
 

@@ -5,26 +5,24 @@
  * sent in the same frame. It is settled exactly once: by the memtable's answer, by a refusal (nothing happened),
  * by its deadline or by a change of leader (it may yet happen: OUTCOME_UNKNOWN).
  *
- * Bounds: bytes of writes under way, and the memtable's room: what is in the log must apply, so what there is no
- * room for is refused before it enters.
+ * Bounds: bytes of writes under way. On a full disk, puts are refused (STORE_FULL) and deletes are taken: they are
+ * what makes room.
  */
 import { ByteReader, ByteWriter } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { checkBody, commandKind, encodeCommandHeader } from '../../core/model/commands.ts';
 import { errorOfResult } from '../../core/model/machine.ts';
-import type { Memtable } from '../../engine/lsm/memtable.ts';
 import { TO_REPLICATION } from '../messages.ts';
 import type { Bell } from '../runtime/bell.ts';
 import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import type { Connection } from './connection.ts';
 
 export interface WritesWorld {
-  readonly memtable: Memtable;
+  /** The disk is full: puts are refused. */
+  readonly isFull: () => boolean;
   readonly outbox: RingWriter;
   readonly answers: RingReader;
   readonly replication: Bell;
-  /** How many nodes admit writes beside this one. */
-  readonly nodes: number;
   readonly origin: number;
 }
 
@@ -39,8 +37,6 @@ interface PendingWrite {
 
 const WRITE_BYTES_MAX = 64 * 1024 * 1024;
 const PROPOSE_FRAME_BYTES = 1024 * 1024;
-/** Share of the memtable kept for deletes, expiries and what is on its way. */
-const RESERVE = 0.1;
 
 export class Writes {
   readonly #world: WritesWorld;
@@ -191,15 +187,8 @@ export class Writes {
         data: { limit: WRITE_BYTES_MAX },
       });
     }
-    if (!addsData) return;
-    const { memtable, nodes } = this.#world;
-    // Other gateways admit too; each counts as if all took what this one takes.
-    const used = memtable.usedBytes + (this.#bytes + bytes) * 2 * nodes;
-    const limit = Math.floor(memtable.capacityBytes * (1 - RESERVE));
-    if (used > limit) {
-      throw new StoreError('STORE_FULL', `the memtable holds ${used} of ${limit} bytes; deletes are still taken`, {
-        data: { limit, size: used },
-      });
+    if (addsData && this.#world.isFull()) {
+      throw new StoreError('STORE_FULL', 'the disk of this node is full; deletes are still taken');
     }
   }
 

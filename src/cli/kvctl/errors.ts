@@ -21,7 +21,7 @@ const BY_RETRY: Readonly<Record<Retry, string>> = {
 const BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   UNAVAILABLE: 'is the cluster up? see kvctl status and --endpoints',
   DEADLINE_EXCEEDED: 'try again, or allow more time with --deadline',
-  STORE_FULL: 'delete something, or raise memtableBytes in the config',
+  STORE_FULL: 'free room on the disk of the node, or delete keys: deletes are still taken',
   CANCELLED: 'stopped as asked',
   KEY_INVALID: 'choose another key',
   VALUE_TOO_LARGE: 'split the value',

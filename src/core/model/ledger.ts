@@ -74,3 +74,28 @@ export function decodeRecords(bytes: Uint8Array): LedgerRecord[] {
   }
   return records;
 }
+
+/** Where in `chunk`, which holds whole records, the one of `revision` or the next after it begins. */
+export function firstRecordFrom(chunk: Uint8Array, revision: number): number {
+  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  let at = 0;
+  while (at < chunk.length && revisionAt(view, at) < revision) at += recordBytesAt(view, at);
+  return at;
+}
+
+/** The revision of the last record in `chunk`, which holds whole records; 0 when it holds none. */
+export function lastRevisionIn(chunk: Uint8Array): number {
+  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  let last = 0;
+  for (let at = 0; at < chunk.length; at += recordBytesAt(view, at)) last = revisionAt(view, at);
+  return last;
+}
+
+/** The revision of the first record in `chunk`. */
+export const firstRevisionIn = (chunk: Uint8Array): number =>
+  revisionAt(new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength), 0);
+
+const revisionAt = (view: DataView, at: number): number =>
+  view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
+const recordBytesAt = (view: DataView, at: number): number =>
+  RECORD_HEADER_BYTES + view.getUint32(at + RECORD_HEADER_BYTES - 4, true);

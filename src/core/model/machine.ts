@@ -68,6 +68,25 @@ export class Machine {
     return this.#expiry.nextMs;
   }
 
+  /** What is beside the store's rows: log time and sessions. With the rows of the same moment, the whole state. */
+  save(writer: ByteWriter): void {
+    writer.varint(this.applied).f64(this.timeMs);
+    this.sessions.encode(writer);
+  }
+
+  /** Begins where `save` was called. The expiries that the store remembers are told with `remember`. */
+  restore(reader: ByteReader): void {
+    assert(this.applied === 0, 'a machine is restored before it applies');
+    this.applied = toIndex(reader.varint());
+    this.timeMs = reader.f64();
+    this.sessions.decode(reader);
+  }
+
+  /** The store remembers this expiry. `key` is kept. */
+  remember(key: Uint8Array, expiryMs: number, revision: Revision): void {
+    this.#expiry.push({ expiryMs, revision, key });
+  }
+
   /** Applies the entry at `index`. Empty data is a no-op that still makes its (empty) ledger record. */
   apply(index: Index, data: Uint8Array): void {
     assert(index === this.applied + 1, 'entries are applied in order, each once');
@@ -207,7 +226,10 @@ export class Machine {
     const expiryMs = ttlMs === 0 ? 0 : Math.floor(this.timeMs) + ttlMs;
     this.#store.put(key, value, index, expiryMs);
     // The queue outlives the entry's bytes, which are only lent.
-    if (expiryMs !== 0) this.#expiry.push({ expiryMs, revision: index, key: key.slice() });
+    if (expiryMs !== 0) {
+      this.#expiry.push({ expiryMs, revision: index, key: key.slice() });
+      this.#store.expect(key, expiryMs, index);
+    }
     this.#change({ kind: 'put', key, value, expiryMs });
   }
 
@@ -223,6 +245,7 @@ export class Machine {
     for (let count = 0; count < EXPIRED_PER_ENTRY_MAX; ) {
       const due = this.#expiry.popDue(this.timeMs);
       if (due === undefined) return;
+      this.#store.expected(due.key, due.expiryMs, due.revision, index);
       if (this.#store.newestRevision(due.key) !== due.revision) continue;
       this.#store.remove(due.key, index);
       this.#changes.push({ kind: 'delete', key: due.key, value: NONE, expiryMs: 0 });

@@ -9,7 +9,8 @@
  * Invariant: a session holds at most RESULTS_MAX answers, all with seq > acked, and begins none past
  * RESULT_BYTES_MAX of them.
  */
-import type { Revision } from '../base/position.ts';
+import type { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { type Revision, toIndex } from '../base/position.ts';
 
 /** A stored answer: of a put just its revision, of the rest the encoded answer too. */
 export interface StoredResult {
@@ -64,6 +65,9 @@ export class Session {
   }
 }
 
+const NO_EXTRA = 0;
+const HAS_EXTRA = 1;
+
 export class Sessions {
   readonly #byId = new Map<number, Session>();
   #sweptMs = 0;
@@ -93,6 +97,43 @@ export class Sessions {
     this.#sweptMs = nowMs;
     for (const [id, session] of this.#byId) {
       if (session.lastActiveMs + session.ttlMs < nowMs) this.#byId.delete(id);
+    }
+  }
+
+  /**
+   * All of it, the time of the last look too: it decides at which entry a session is forgotten.
+   *   sessions = swept f64 | count varint | session*
+   *   session  = id varint | ttl varint | last active f64 | acked varint | results varint | result*
+   *   result   = seq varint | code u8 | revision varint | 0 u8, or 1 u8 and the answer blob
+   */
+  encode(writer: ByteWriter): void {
+    writer.f64(this.#sweptMs).varint(this.#byId.size);
+    for (const [id, session] of this.#byId) {
+      writer.varint(id).varint(session.ttlMs).f64(session.lastActiveMs).varint(session.acked);
+      writer.varint(session.results.size);
+      for (const [seq, { code, revision, extra }] of session.results) {
+        writer.varint(seq).u8(code).varint(revision);
+        if (extra === undefined) writer.u8(NO_EXTRA);
+        else writer.u8(HAS_EXTRA).blob(extra);
+      }
+    }
+  }
+
+  /** Takes in what `encode` wrote; the bytes are only lent. */
+  decode(reader: ByteReader): void {
+    this.#sweptMs = reader.f64();
+    for (let left = reader.varint(); left > 0; left--) {
+      const id = reader.varint();
+      const session = new Session(reader.varint(), reader.f64());
+      session.ack(reader.varint());
+      for (let results = reader.varint(); results > 0; results--) {
+        const seq = reader.varint();
+        const code = reader.u8();
+        const revision = toIndex(reader.varint());
+        const extra = reader.u8() === HAS_EXTRA ? reader.blob().slice() : undefined;
+        session.keep(seq, { code, revision, extra });
+      }
+      this.#byId.set(id, session);
     }
   }
 }

@@ -12,10 +12,14 @@ export interface StoredValue {
 }
 
 export interface Store {
-  /** Makes `value` the key's newest version. Returns whether the key was there before. */
-  put(key: Uint8Array, value: Uint8Array, revision: Revision, expiryMs: number): boolean;
-  /** Makes the key absent from `revision` on. Returns whether it was there before. */
-  remove(key: Uint8Array, revision: Revision): boolean;
+  /** Makes `value` the key's newest version. */
+  put(key: Uint8Array, value: Uint8Array, revision: Revision, expiryMs: number): void;
+  /** Makes the key absent from `revision` on. */
+  remove(key: Uint8Array, revision: Revision): void;
+  /** Remembers that what `revision` wrote to `key` expires then, over a restart. */
+  expect(key: Uint8Array, expiryMs: number, revision: Revision): void;
+  /** The expiry of what `written` wrote to `key` has been dealt with, at `revision`. */
+  expected(key: Uint8Array, expiryMs: number, written: Revision, revision: Revision): void;
   newest(key: Uint8Array): StoredValue | undefined;
   /** Revision of the newest version, or 0 when the key is absent. */
   newestRevision(key: Uint8Array): Revision;

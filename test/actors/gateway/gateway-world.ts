@@ -9,10 +9,10 @@ import { Shared } from '../../../src/actors/shared.ts';
 import type { ToShipper } from '../../../src/actors/shipper.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../../src/core/base/bytes.ts';
 import type { ErrorCode, StoreError } from '../../../src/core/base/errors.ts';
-import { toIndex } from '../../../src/core/base/position.ts';
+import { type Revision, toIndex } from '../../../src/core/base/position.ts';
 import { Machine, resultCode } from '../../../src/core/model/machine.ts';
 import * as wire from '../../../src/core/wire/client.ts';
-import { Memtable } from '../../../src/engine/lsm/memtable.ts';
+import { PlainState } from '../../support/plain-state.ts';
 
 const MIB = 1024 * 1024;
 export const ORIGIN = 9_000_000_000;
@@ -218,11 +218,13 @@ export const ask = {
 
 export class GatewayWorld {
   readonly shared: Shared = new Shared();
-  readonly memtable: Memtable;
+  readonly memtable: PlainState;
   readonly machine: Machine;
   readonly gateway: Gateway;
   readonly shipped: ToShipper[] = [];
   nowMs = 10_000;
+  /** The disk is full. */
+  isFull = false;
   leader: { name: string; url: string } = { name: '', url: '' };
   readonly #inbox: RingReader;
   readonly #toGateway: RingWriter;
@@ -232,12 +234,11 @@ export class GatewayWorld {
     options: {
       readonly memtableBytes?: number;
       readonly inFlightMax?: number;
-      readonly nodes?: number;
       readonly inboxBytes?: number;
     } = {},
   ) {
     const buffer = new SharedArrayBuffer(options.memtableBytes ?? 16 * MIB);
-    this.memtable = new Memtable(buffer);
+    this.memtable = new PlainState(buffer);
     this.machine = new Machine(this.memtable, ORIGIN);
     const inbox = createRing(options.inboxBytes ?? 16 * MIB);
     const toGateway = createRing(MIB);
@@ -247,20 +248,28 @@ export class GatewayWorld {
     this.#answers = new RingWriter(answers);
     this.gateway = new Gateway({
       shared: this.shared,
-      memtable: this.memtable,
+      state: {
+        get: (key) => this.memtable.get(key, this.#at()),
+        scan: (bounds, revision) => this.memtable.scan(bounds, revision ?? this.#at()),
+      },
+      isFull: () => this.isFull,
       outbox: new RingWriter(inbox),
       fromReplication: new RingReader(toGateway),
       answers: new RingReader(answers),
       toShipper: (message) => this.shipped.push(message),
       node: 'n1',
       cluster: 'test',
-      nodes: options.nodes ?? 1,
       origin: ORIGIN,
       monotonicMs: () => this.nowMs,
       leader: () => this.leader,
       status: () => ({ node: 'n1', role: 'leader' }),
       inFlightMax: options.inFlightMax ?? 10_000,
     });
+  }
+
+  /** What is applied, as the gateway is told it. */
+  #at(): Revision {
+    return toIndex(this.shared.get('applied'));
   }
 
   peer(isGreeted = true): Peer {

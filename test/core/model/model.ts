@@ -15,7 +15,7 @@ import {
 } from '../../../src/core/model/commands.ts';
 import { decodeRecords, type LedgerRecord } from '../../../src/core/model/ledger.ts';
 import { Machine } from '../../../src/core/model/machine.ts';
-import { Memtable } from '../../../src/engine/lsm/memtable.ts';
+import { PlainState } from '../../support/plain-state.ts';
 
 export const ORIGIN = 77;
 
@@ -97,12 +97,12 @@ export interface Answer {
 
 /** A machine over a real memtable, applied entry by entry. */
 export class Bench {
-  readonly table: Memtable;
+  readonly table: PlainState;
   readonly machine: Machine;
 
   constructor(options: { readonly origin?: number; readonly arenaBytes?: number } = {}) {
     const { origin = ORIGIN, arenaBytes = 4 * 1024 * 1024 } = options;
-    this.table = new Memtable(new SharedArrayBuffer(arenaBytes));
+    this.table = new PlainState(new SharedArrayBuffer(arenaBytes));
     this.machine = new Machine(this.table, origin);
   }
 

@@ -1,15 +1,15 @@
 import { expect, test } from 'vitest';
 import { compareBytes, prefixEnd } from '../../../src/core/base/bytes.ts';
 import { type Revision, toIndex } from '../../../src/core/base/position.ts';
-import { Memtable, type MemtableEntry, NEWEST, type ScanBounds } from '../../../src/engine/lsm/memtable.ts';
+import { PlainState, type PlainEntry, NEWEST, type ScanBounds } from '../../support/plain-state.ts';
 import { below, forSeeds, pick, randomBytes } from '../../core/base/seeded.ts';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-const table = (bytes = 1024 * 1024): Memtable => new Memtable(new SharedArrayBuffer(bytes));
+const table = (bytes = 1024 * 1024): PlainState => new PlainState(new SharedArrayBuffer(bytes));
 
-function all(memtable: Memtable, bounds: Partial<ScanBounds>, revision: Revision): MemtableEntry[] {
+function all(memtable: PlainState, bounds: Partial<ScanBounds>, revision: Revision): PlainEntry[] {
   const cursor = memtable.scan({ from: new Uint8Array(0), to: undefined, reverse: false, ...bounds }, revision);
-  const entries: MemtableEntry[] = [];
+  const entries: PlainEntry[] = [];
   for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) entries.push(entry);
   expect(cursor.next(), 'an end stays an end').toBeUndefined();
   return entries;
@@ -38,7 +38,7 @@ class Model {
     return this.versions.get(hex(key))?.versions.findLast((version) => version.revision <= revision);
   }
 
-  scan(bounds: ScanBounds, revision: number): MemtableEntry[] {
+  scan(bounds: ScanBounds, revision: number): PlainEntry[] {
     const entries = [...this.versions.values()]
       .filter(({ key }) => compareBytes(key, bounds.from) >= 0)
       .filter(({ key }) => bounds.to === undefined || compareBytes(key, bounds.to) < 0)
@@ -163,7 +163,7 @@ test('a cursor shows the state of its revision, whatever is written while it sta
         reverse: random() < 0.5,
       };
       const at = toIndex(below(random, revision + 1));
-      return { bounds, at, cursor: memtable.scan(bounds, at), found: [] as MemtableEntry[], isDone: false };
+      return { bounds, at, cursor: memtable.scan(bounds, at), found: [] as PlainEntry[], isDone: false };
     });
     while (cursors.some(({ isDone }) => !isDone)) {
       write();
@@ -189,7 +189,7 @@ test("what was read is the reader's own", () => {
 
 test('a reset memtable holds nothing, and is written and read again', () => {
   const memtable = table();
-  const reader = new Memtable(memtable.buffer);
+  const reader = new PlainState(memtable.buffer);
   const free = memtable.freeBytes;
   memtable.put(Uint8Array.of(1), Uint8Array.of(2), toIndex(9), 0);
   expect(reader.freeBytes).toBeLessThan(free);

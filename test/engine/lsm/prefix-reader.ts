@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { toIndex } from '../../../src/core/base/position.ts';
-import { Memtable } from '../../../src/engine/lsm/memtable.ts';
+import { PlainState } from '../../support/plain-state.ts';
 
 export interface PrefixArgs {
   readonly arena: SharedArrayBuffer;
@@ -28,7 +28,7 @@ export function keyOf(prefix: number, group: number): Uint8Array {
 }
 
 function run(args: PrefixArgs): PrefixSeen {
-  const memtable = new Memtable(args.arena);
+  const memtable = new PlainState(args.arena);
   const shared = new Int32Array(args.shared);
   const faults: string[] = [];
   const fault = (text: string): void => void (faults.length < 5 && faults.push(text));

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { toIndex } from '../../../src/core/base/position.ts';
-import { Memtable } from '../../../src/engine/lsm/memtable.ts';
+import { PlainState } from '../../support/plain-state.ts';
 import { keyOf, PREFIXES, type PrefixArgs, type PrefixSeen } from './prefix-reader.ts';
 
 const GROUPS = 50;
@@ -13,7 +13,7 @@ test('readers on other threads see all ten keys of a published batch or none, ov
   const arena = new SharedArrayBuffer(128 * 1024 * 1024);
   const shared = new SharedArrayBuffer(64);
   const words = new Int32Array(shared);
-  const memtable = new Memtable(arena);
+  const memtable = new PlainState(arena);
   const args: PrefixArgs = { arena, shared, groups: GROUPS, readsMin: 600_000 };
   const workers = Array.from(
     { length: READERS },

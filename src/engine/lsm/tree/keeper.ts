@@ -176,6 +176,10 @@ export class Keeper {
     return this.#manifest.state.lastSequence;
   }
 
+  get flushedGeneration(): number {
+    return this.#flushedGeneration;
+  }
+
   get version(): Version {
     return this.#version;
   }

@@ -82,6 +82,7 @@ export class TreeReader {
   readonly #held = new Map<number, { readonly snapshot: Snapshot; count: number }>();
   readonly #inUse = new Set<TreeCursor>();
   #isDeferred = false;
+  #isClosed = false;
 
   constructor(memory: TreeMemory, world: ReaderWorld) {
     this.#world = world;
@@ -306,6 +307,7 @@ export class TreeReader {
 
   /** Pins the current version. `#slot.leave()` ends it. */
   #enter(): Attached {
+    if (this.#isClosed) throw new StoreError('CLOSED', 'the store is closed');
     const number = this.#slot.enter();
     const attached = this.#attached;
     if (attached !== undefined && attached.number === number) return attached;
@@ -350,6 +352,7 @@ export class TreeReader {
   }
 
   #holdNewest(): { readonly snapshot: Snapshot; readonly entry: { count: number } } {
+    if (this.#isClosed) throw new StoreError('CLOSED', 'the store is closed');
     const snapshot = this.#snapshots.take();
     const held = this.#held.get(snapshot.revision);
     if (held !== undefined) {
@@ -375,6 +378,8 @@ export class TreeReader {
   }
 
   #letGo(revision: number): void {
+    // All was let go of at once.
+    if (this.#isClosed) return;
     const held = must(this.#held.get(revision), 'what is let go was held');
     if (--held.count > 0) return;
     this.#held.delete(revision);
@@ -385,7 +390,10 @@ export class TreeReader {
     return { openTables: this.#tables.size, snapshots: this.#held.size, cursors: this.#inUse.size };
   }
 
+  /** May be called twice; reads and cursors say CLOSED from then on. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.suspendCursors();
     for (const { snapshot } of this.#held.values()) snapshot.release();
     this.#held.clear();

@@ -69,10 +69,11 @@ export class TreeWriter {
     return this.#active.freeBytes >= bytes;
   }
 
-  put(key: Uint8Array, value: Uint8Array, revision: number, expiryMs: number): void {
+  /** Says whether the memtable had the key already (tables are not asked). */
+  put(key: Uint8Array, value: Uint8Array, revision: number, expiryMs: number): boolean {
     assert(revision >= this.#written, 'revisions never go back');
     this.#written = revision;
-    this.#active.insert(key, revision, KIND_PUT, value, expiryMs);
+    return this.#active.insert(key, revision, KIND_PUT, value, expiryMs);
   }
 
   remove(key: Uint8Array, revision: number): void {

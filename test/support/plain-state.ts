@@ -1,21 +1,17 @@
 /**
- * Memtable: the newest state of every key, readable by any thread at any revision still in memory.
- *
- * The writing side is what `core/model` applies commands to (its `Store`); the reading side is `at(revision)`:
- * point reads and ranges that see exactly the state of that revision, whatever is written meanwhile, because
- * versions are only ever added. First light keeps all of them: data and its history must fit in memory until
- * the engine flushes to SSTables.
+ * PlainState: a node's state in one skiplist, for tests of what stands above it (the model, the gateway, the shipper).
+ * The same calls as the state of a node (engine/state), without files.
  */
-import { compareBytes } from '../../core/base/bytes.ts';
-import type { Store, StoredValue } from '../../core/model/store.ts';
-import { type Revision, toIndex } from '../../core/base/position.ts';
-import { KIND_PUT, KIND_TOMBSTONE, type NodeRef, Skiplist } from './skiplist.ts';
+import { compareBytes } from '../../src/core/base/bytes.ts';
+import type { Store, StoredValue } from '../../src/core/model/store.ts';
+import { type Revision, toIndex } from '../../src/core/base/position.ts';
+import { KIND_PUT, KIND_TOMBSTONE, type NodeRef, Skiplist } from '../../src/engine/lsm/skiplist.ts';
 
 const NO_VALUE = new Uint8Array(0);
 /** Above every revision. */
 export const NEWEST: Revision = toIndex(Number.MAX_SAFE_INTEGER);
 
-export interface MemtableEntry {
+export interface PlainEntry {
   /** Copies, in memory of their own. */
   readonly key: Uint8Array;
   readonly value: Uint8Array;
@@ -31,8 +27,10 @@ export interface ScanBounds {
   readonly reverse: boolean;
 }
 
-export class Memtable implements Store {
+export class PlainState implements Store {
   readonly #list: Skiplist;
+  /** What is read when no revision is named. */
+  #written: Revision = NEWEST;
 
   constructor(buffer: SharedArrayBuffer) {
     this.#list = new Skiplist(buffer);
@@ -65,6 +63,11 @@ export class Memtable implements Store {
     this.#list.reset();
   }
 
+  /** Reads that name no revision see this one. */
+  publish(revision: Revision): void {
+    this.#written = revision;
+  }
+
   put(key: Uint8Array, value: Uint8Array, revision: Revision, expiryMs: number): boolean {
     return this.#list.insert(key, revision, KIND_PUT, value, expiryMs);
   }
@@ -72,6 +75,10 @@ export class Memtable implements Store {
   remove(key: Uint8Array, revision: Revision): boolean {
     return this.#list.insert(key, revision, KIND_TOMBSTONE, NO_VALUE, 0);
   }
+
+  expect(): void {}
+
+  expected(): void {}
 
   newest(key: Uint8Array): StoredValue | undefined {
     return this.get(key, NEWEST);
@@ -85,7 +92,7 @@ export class Memtable implements Store {
   // ── reading: any thread ──
 
   /** The key's value at `revision`, copied out; undefined when it had none. */
-  get(key: Uint8Array, revision: Revision): StoredValue | undefined {
+  get(key: Uint8Array, revision: Revision = this.#written): StoredValue | undefined {
     const list = this.#list;
     const version = list.find(key, revision);
     if (version === 0 || list.kind(version) !== KIND_PUT) return undefined;
@@ -97,19 +104,21 @@ export class Memtable implements Store {
   }
 
   /** A cursor over live entries at `revision`; goes on at the turn of the caller, for as long as it likes. */
-  scan(bounds: ScanBounds, revision: Revision): MemtableCursor {
+  scan(bounds: ScanBounds, revision: Revision = this.#written): PlainCursor {
     return bounds.reverse
       ? new ReverseCursor(this.#list, bounds, revision)
       : new ForwardCursor(this.#list, bounds, revision);
   }
 }
 
-export interface MemtableCursor {
-  next(): MemtableEntry | undefined;
+export interface PlainCursor {
+  readonly revision: Revision;
+  close(): void;
+  next(): PlainEntry | undefined;
 }
 
 /** What the key at `node` held at `revision`, or undefined when it was absent then. */
-function entryAt(list: Skiplist, node: NodeRef, revision: Revision): MemtableEntry | undefined {
+function entryAt(list: Skiplist, node: NodeRef, revision: Revision): PlainEntry | undefined {
   const version = list.versionAt(node, revision);
   if (version === 0 || list.kind(version) !== KIND_PUT) return undefined;
   return {
@@ -120,27 +129,29 @@ function entryAt(list: Skiplist, node: NodeRef, revision: Revision): MemtableEnt
   };
 }
 
-class ForwardCursor implements MemtableCursor {
+class ForwardCursor implements PlainCursor {
   readonly #list: Skiplist;
-  readonly #revision: Revision;
+  readonly revision: Revision;
   readonly #to: Uint8Array | undefined;
   /** The next key to look at; 0: at the end. */
   #node: NodeRef;
 
   constructor(list: Skiplist, bounds: ScanBounds, revision: Revision) {
     this.#list = list;
-    this.#revision = revision;
+    this.revision = revision;
     this.#to = bounds.to;
     this.#node = list.seek(bounds.from);
   }
 
-  next(): MemtableEntry | undefined {
+  close(): void {}
+
+  next(): PlainEntry | undefined {
     const list = this.#list;
     while (this.#node !== 0) {
       const node = this.#node;
       if (this.#to !== undefined && compareBytes(list.keyView(node), this.#to) >= 0) break;
       this.#node = list.next(node);
-      const entry = entryAt(list, node, this.#revision);
+      const entry = entryAt(list, node, this.revision);
       if (entry !== undefined) return entry;
     }
     this.#node = 0;
@@ -148,28 +159,30 @@ class ForwardCursor implements MemtableCursor {
   }
 }
 
-class ReverseCursor implements MemtableCursor {
+class ReverseCursor implements PlainCursor {
   readonly #list: Skiplist;
-  readonly #revision: Revision;
+  readonly revision: Revision;
   readonly #from: Uint8Array;
   /** The next key to look at; 0: at the end. */
   #node: NodeRef;
 
   constructor(list: Skiplist, bounds: ScanBounds, revision: Revision) {
     this.#list = list;
-    this.#revision = revision;
+    this.revision = revision;
     this.#from = bounds.from;
     this.#node = list.seekBefore(bounds.to);
   }
 
-  next(): MemtableEntry | undefined {
+  close(): void {}
+
+  next(): PlainEntry | undefined {
     const list = this.#list;
     while (this.#node !== 0) {
       const node = this.#node;
       const key = list.keyView(node);
       if (compareBytes(key, this.#from) < 0) break;
       this.#node = list.seekBefore(key);
-      const entry = entryAt(list, node, this.#revision);
+      const entry = entryAt(list, node, this.revision);
       if (entry !== undefined) return entry;
     }
     this.#node = 0;

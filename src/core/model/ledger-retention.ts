@@ -1,0 +1,77 @@
+/**
+ * LedgerRetention: how far back the ledger is kept, by size and by age.
+ *
+ * It counts what is added in stretches of about a mebibyte, and forgets stretches, oldest first, that are past either
+ * bound. Pure and local: nodes may differ in it, and nothing but how far back a reader can resume depends on it.
+ *
+ *   saved   = from varint | stretches varint | (last revision varint | bytes varint | timeMs f64)*
+ */
+import type { ByteReader, ByteWriter } from '../base/bytes.ts';
+
+interface Stretch {
+  /** The last revision in it. */
+  last: number;
+  bytes: number;
+  /** Log time of its last record. */
+  timeMs: number;
+}
+
+const STRETCH_BYTES = 1024 * 1024;
+/** A quiet ledger still ages. */
+const STRETCH_MS = 60_000;
+
+export class LedgerRetention {
+  readonly #bytesMax: number;
+  readonly #ageMsMax: number;
+  #stretches: Stretch[] = [];
+  #bytes = 0;
+  #beganMs = 0;
+  /** The oldest revision that is kept. */
+  from = 1;
+
+  constructor(bytesMax: number, ageMsMax: number) {
+    this.#bytesMax = bytesMax;
+    this.#ageMsMax = ageMsMax;
+  }
+
+  /** Records up to `last` were added, of `bytes`. */
+  add(last: number, bytes: number, timeMs: number): void {
+    const open = this.#stretches.at(-1);
+    if (open === undefined || open.bytes >= STRETCH_BYTES || timeMs - this.#beganMs >= STRETCH_MS) {
+      this.#stretches.push({ last, bytes, timeMs });
+      this.#beganMs = timeMs;
+    } else {
+      open.last = last;
+      open.bytes += bytes;
+      open.timeMs = timeMs;
+    }
+    this.#bytes += bytes;
+    this.#forget(timeMs);
+  }
+
+  #forget(nowMs: number): void {
+    let count = 0;
+    for (const { last, bytes, timeMs } of this.#stretches.slice(0, -1)) {
+      if (this.#bytes <= this.#bytesMax && nowMs - timeMs <= this.#ageMsMax) break;
+      this.#bytes -= bytes;
+      this.from = last + 1;
+      count++;
+    }
+    if (count > 0) this.#stretches = this.#stretches.slice(count);
+  }
+
+  save(writer: ByteWriter): void {
+    writer.varint(this.from).varint(this.#stretches.length);
+    for (const { last, bytes, timeMs } of this.#stretches) writer.varint(last).varint(bytes).f64(timeMs);
+  }
+
+  restore(reader: ByteReader): void {
+    this.from = reader.varint();
+    for (let left = reader.varint(); left > 0; left--) {
+      const stretch = { last: reader.varint(), bytes: reader.varint(), timeMs: reader.f64() };
+      this.#stretches.push(stretch);
+      this.#bytes += stretch.bytes;
+      this.#beganMs = stretch.timeMs;
+    }
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * Keyspaces: what a node keeps in its tree beside the users' keys. The first byte of a key says which.
+ *
+ *   'e'  expiry u64 BE | revision u64 BE | user key   →  nothing              which key expires when
+ *   'l'  first revision u64 BE                        →  ledger records       a chunk of whole records
+ *   'm'                                               →  the machine's state  sessions, log time; one row per flush
+ *   'u'  user key                                     →  the value
+ *
+ * Letters, so that a dump can be read. Numbers are big-endian, so that they sort. Tables are cut where the first byte
+ * changes: a compaction of users' keys then never copies the ledger, and a ledger table goes as a whole.
+ */
+export const KEYSPACE: Readonly<Record<'expiry' | 'ledger' | 'machine' | 'user', number>> = {
+  expiry: 0x65,
+  ledger: 0x6c,
+  machine: 0x6d,
+  user: 0x75,
+};
+
+export const MACHINE_KEY: Uint8Array = new Uint8Array([KEYSPACE.machine as number]);
+export const LEDGER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.ledger as number]);
+export const USER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.user as number]);
+/** The first key behind a keyspace. */
+export const keyspaceEnd = (first: number): Uint8Array => new Uint8Array([first + 1]);
+
+export const LEDGER_KEY_BYTES = 9;
+
+export function ledgerKey(revision: number): Uint8Array {
+  const key = new Uint8Array(LEDGER_KEY_BYTES);
+  key[0] = KEYSPACE.ledger as number;
+  storeU64(key, 1, revision);
+  return key;
+}
+
+export const EXPIRY_HEAD_BYTES = 17;
+
+export function expiryKey(expiryMs: number, revision: number, userKey: Uint8Array): Uint8Array {
+  const key = new Uint8Array(EXPIRY_HEAD_BYTES + userKey.length);
+  key[0] = KEYSPACE.expiry as number;
+  storeU64(key, 1, expiryMs);
+  storeU64(key, 9, revision);
+  key.set(userKey, EXPIRY_HEAD_BYTES);
+  return key;
+}
+
+/** The number at `at`, big-endian. */
+export function loadU64(bytes: Uint8Array, at: number): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return view.getUint32(at) * 0x1_0000_0000 + view.getUint32(at + 4);
+}
+
+function storeU64(bytes: Uint8Array, at: number, value: number): void {
+  const view = new DataView(bytes.buffer);
+  view.setUint32(at, Math.floor(value / 0x1_0000_0000));
+  view.setUint32(at + 4, value >>> 0);
+}
+
+/**
+ * Puts a keyspace's byte before users' keys, in a buffer of its own that is used again: what it returns is valid
+ * until the next call.
+ */
+export class KeyTagger {
+  #buffer: Uint8Array = new Uint8Array(1024);
+
+  constructor() {
+    this.#buffer[0] = KEYSPACE.user as number;
+  }
+
+  user(key: Uint8Array): Uint8Array {
+    const length = key.length + 1;
+    if (length > this.#buffer.length) {
+      this.#buffer = new Uint8Array(length * 2);
+      this.#buffer[0] = KEYSPACE.user as number;
+    }
+    const buffer = this.#buffer;
+    if (key.length > 32) buffer.set(key, 1);
+    else for (let i = 0; i < key.length; i++) buffer[i + 1] = key[i] as number;
+    return buffer.subarray(0, length);
+  }
+}
