@@ -29,6 +29,7 @@ import { bytesFor, TreeWriter } from '../lsm/tree/writer.ts';
 import { PoolRunner } from '../pool/pool.ts';
 import { openWal, type Wal } from '../wal/wal.ts';
 import { Batch, BatchReader, batchTimeMs, OP } from './batch.ts';
+import { openFailure } from './failures.ts';
 import { Stall, type StallStats } from './stall.ts';
 
 export interface EngineOptions extends Partial<TreeOptions> {
@@ -89,7 +90,7 @@ interface Pending {
 const MIB = 1024 * 1024;
 const CONSUMER = 'tree';
 
-/** Opens the store in `dir`, or makes one. DIR_LOCKED, WAL_CORRUPT, TABLE_CORRUPT, STORE_FULL, CONFIG_INVALID. */
+/** Opens the store in `dir`, or makes one. DIR_LOCKED, WAL_CORRUPT, TABLE_CORRUPT, STORE_FULL, DISK_FAILED, CONFIG_INVALID. */
 export async function openEngine(dir: string, options: EngineOptions = {}): Promise<Engine> {
   const disk = options.disk ?? nodeDisk;
   const tree = treeOptions(pickTreeOptions(options));
@@ -114,14 +115,14 @@ export async function openEngine(dir: string, options: EngineOptions = {}): Prom
       await engine.recover();
       return engine;
     } catch (error) {
-      // What began to work behind it ends with it.
-      await (engine ?? wal).close();
+      // What began to work behind it ends with it; how that ends is not the news.
+      await (engine ?? wal).close().catch(() => undefined);
       throw error;
     }
   } catch (error) {
     await runner.close();
     await lock?.release();
-    throw error;
+    throw openFailure(dir, error);
   }
 }
 
