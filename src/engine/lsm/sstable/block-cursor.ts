@@ -136,9 +136,9 @@ export class BlockCursor {
     this.#toRestart(low);
     let known = sameLow;
     while (this.#order(this.#key, 0, this.#keyLength, target, targetLength, known) < 0) {
-      // While keys go on like this one past the byte that sets it apart from the target, they are before it too.
+      // A byte of the user key may set this key apart from the target; those that have it too are before it as well.
       const apart = this.#same;
-      const isApart = apart < this.#keyLength - TRAILER_BYTES && apart < targetLength - TRAILER_BYTES;
+      const isApart = apart < this.#keyLength - TRAILER_BYTES;
       do {
         this.next();
         if (this.#entry === this.#entriesEnd) return;

@@ -23,7 +23,7 @@ const someRevision = (random: () => number, entries: readonly Entry[]): number =
 };
 
 test('any entries under any options read, in every way, as a sorted array would', () => {
-  forSeeds(120, (random) => {
+  forSeeds(80, (random) => {
     const entries = someEntries(random, 1 + below(random, 300));
     const { disk, info } = build(entries, someOptions(random));
     const table = openOn(disk, random() < 0.5 ? NO_CACHE : new MapCache());
