@@ -264,7 +264,7 @@ test('no thread ever gets a torn or a wrong block, while the ring goes round and
   const memory = createBlockCache(64 * KIB);
   const args: CacheArgs = { memory, keys: 150 };
   const crew = await startCrew(new URL('./cache-worker.ts', import.meta.url), 3, args);
-  while (crew.least() < 1_000_000) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (!crew.isDone(1_000_000, true)) await new Promise((resolve) => setTimeout(resolve, 10));
   const reports = await crew.finish();
   expect(reports.flatMap(({ faults }) => faults)).toEqual([]);
   const cache = new BlockCache(memory);

@@ -23,10 +23,14 @@ const COUNTS = 2;
 
 const START_MS = 20_000;
 const INT32_MAX = 0x7fff_ffff;
+const FAULT = -1;
 
 export interface Crew {
-  /** Rounds that the slowest of them has done. */
-  least(): number;
+  /**
+   * Whether each of them has done so many rounds and the test itself is far enough, however slow the machine is; and
+   * at once when one has met a fault.
+   */
+  isDone(rounds: number, isEnough: boolean): boolean;
   /** Ends them and gives what they report. */
   finish(): Promise<Report[]>;
 }
@@ -61,12 +65,16 @@ export async function startCrew(url: URL, count: number, args: unknown): Promise
     await Promise.all(workers.map((worker) => worker.terminate()));
     throw new Error('the crew did not come', { cause: failure });
   }
-  const least = (): number => {
-    let rounds = Number.MAX_SAFE_INTEGER;
-    for (let seat = 0; seat < count; seat++) rounds = Math.min(rounds, Atomics.load(words, COUNTS + seat));
-    return rounds;
+  const isDone = (rounds: number, isEnough: boolean): boolean => {
+    let least = INT32_MAX;
+    for (let seat = 0; seat < count; seat++) {
+      const done = Atomics.load(words, COUNTS + seat);
+      if (done === FAULT) return true;
+      least = Math.min(least, done);
+    }
+    return isEnough && least >= rounds;
   };
-  return { least, finish };
+  return { isDone, finish };
 }
 
 /** What a worker's file calls: `round` again and again until the crew is stopped; it returns a fault or nothing. */
@@ -85,8 +93,7 @@ export function work(begin: (args: unknown, seat: number) => (round: number) => 
     } catch (error) {
       fault = String(error);
     }
-    // Whoever waits for rounds waits no longer for a thread that has met a fault.
-    Atomics.store(words, COUNTS + seat, fault === undefined ? rounds | 0 : INT32_MAX);
+    Atomics.store(words, COUNTS + seat, fault === undefined ? Math.min(rounds, INT32_MAX) : FAULT);
   }
   parentPort?.postMessage({ rounds, faults: fault === undefined ? [] : [fault] } satisfies Report);
 }

@@ -64,7 +64,7 @@ test('no thread ever reads a torn record or an older one, while records change, 
   owner.publish(number, recordOf(number, bytesMaxAt(steps, number)));
   const args: BoardArgs = { board: owner.memory, steps };
   const crew = await startCrew(new URL('./board-reader.ts', import.meta.url), 2, args);
-  while (number < 120_000 || crew.least() < 50_000) {
+  while (!crew.isDone(50_000, number > 120_000)) {
     number++;
     owner.publish(number, recordOf(number, bytesMaxAt(steps, number)));
     // Pauses of all lengths: readers must also get through, and meet the owner at each place.
