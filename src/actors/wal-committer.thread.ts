@@ -7,7 +7,8 @@
 import { randomInt } from 'node:crypto';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { Committer } from '../engine/wal/committer.ts';
-import { PLACE_EVERY_BYTES, type Place, type WalEnd } from '../engine/wal/recovery.ts';
+import { PLACE_EVERY_BYTES, type Place } from '../engine/wal/log-state.ts';
+import type { WalEnd } from '../engine/wal/recovery.ts';
 import { Spares } from '../engine/wal/spares.ts';
 import { ByteWriter } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';

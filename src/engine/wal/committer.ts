@@ -27,7 +27,8 @@ import { StoreError } from '../../core/base/errors.ts';
 import { type Index, type Lsn, plus, type Term, toLsn } from '../../core/base/position.ts';
 import { framedBytes, frameRecord, segmentName, zeroedEnd } from './format.ts';
 import { encodeBase, encodeMark, foldEncoded, setLsn } from './payload.ts';
-import type { SegmentBase, WalEnd } from './recovery.ts';
+import type { SegmentBase } from './log-state.ts';
+import type { WalEnd } from './recovery.ts';
 import type { Spares } from './spares.ts';
 import { Standing } from './standing.ts';
 

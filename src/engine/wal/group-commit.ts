@@ -82,7 +82,7 @@ export class GroupCommit {
   appended(wantsSync: boolean): void {
     if (wantsSync) this.#wantsSync = true;
     if (this.#options.committer.groupBytes >= GROUP_BYTES_MAX) this.write();
-    else this.#plan();
+    this.#plan();
   }
 
   /** Resolves once everything appended so far is on disk. */

@@ -1,4 +1,6 @@
 /** The write-ahead log on its own. */
+export { openWalReadOnly, type ReadOnlyWal, type WalEnding, type WalRecordInfo } from './read-only.ts';
+export type { WalChange } from './lsn-reader.ts';
 export {
   openWal,
   Wal,
@@ -8,4 +10,3 @@ export {
   type WalEntry,
   type WalOptions,
 } from './wal.ts';
-export type { WalChange } from './lsn-reader.ts';

@@ -8,7 +8,7 @@ import type { Disk } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Index, Lsn } from '../../core/base/position.ts';
 import { decodeRecord } from './payload.ts';
-import type { Place } from './recovery.ts';
+import type { Place } from './log-state.ts';
 import { type RecordPlace, RecordWalker } from './walker.ts';
 
 /** What one record did: took entries out of the log, then put some in. */

@@ -8,14 +8,15 @@
  * It only ever reads what is written, so a stop in the middle is damage, or a segment that was removed meanwhile: its
  * owner may be another thread. Then the read goes on in the first segment that is left; what is needed is there.
  */
-import { must } from '../../core/base/assert.ts';
+import { assert, must } from '../../core/base/assert.ts';
 import type { Disk } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { type Index, plus, type Term, toIndex } from '../../core/base/position.ts';
 import { ENTRY_OVERHEAD_BYTES } from '../../core/raft/log.ts';
 import type { Entry } from '../../core/raft/types.ts';
+import { segmentNumber } from './format.ts';
 import { decodeRecord } from './payload.ts';
-import { listSegments, type Place } from './recovery.ts';
+import type { Place } from './log-state.ts';
 import { type RecordPlace, RecordWalker } from './walker.ts';
 
 /** Where a read left off, so that the next one goes on instead of searching. */
@@ -189,7 +190,9 @@ export class WalReader {
 /** Where the log begins now, as its directory says; whoever removes segments may do so meanwhile. */
 function findStart(disk: Disk, dir: string): LogStart {
   for (;;) {
-    const firstSegment = must(listSegments(disk, dir)[0], 'a log has a segment');
+    const numbers = disk.list(dir).map(segmentNumber);
+    const firstSegment = Math.min(...numbers.filter((number) => number !== undefined));
+    assert(Number.isFinite(firstSegment), 'a log has a segment');
     const walker = new RecordWalker(disk, dir, { segment: firstSegment, offset: 0 });
     try {
       const record = walker.next();

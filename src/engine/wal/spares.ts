@@ -18,6 +18,7 @@
  * Invariant: a file that `take` gives holds nothing but zeros, on the disk too, over its whole length.
  */
 import type { Disk, DiskFile } from '../../core/base/env.ts';
+import { StoreError } from '../../core/base/errors.ts';
 import { isSpareName, spareName, zeroedEnd } from './format.ts';
 
 export interface SparesOptions {
@@ -90,12 +91,23 @@ export class Spares {
     const raw = this.#raw[0];
     if (raw === undefined) return false;
     try {
-      raw.file ??= this.#open(raw);
-      if (raw.wasFound) this.#check(raw, raw.file);
-      else this.#fill(raw, raw.file);
+      this.#work(raw).fdatasync();
+      this.#advance(raw);
     } catch {
-      // A spare is a help and no need. A disk that fails will say so to the log itself.
-      this.#forget(raw);
+      this.#giveUp(raw);
+    }
+    return true;
+  }
+
+  /** The same with a sync beside the caller's thread. One at a time; none may be under way at `close`. */
+  async stepBeside(sync: (file: DiskFile) => Promise<void>): Promise<boolean> {
+    const raw = this.#raw[0];
+    if (raw === undefined) return false;
+    try {
+      await sync(this.#work(raw));
+      this.#advance(raw);
+    } catch {
+      this.#giveUp(raw);
     }
     return true;
   }
@@ -111,44 +123,46 @@ export class Spares {
     else this.#raw.push({ path, wasFound, file: undefined, at: 0 });
   }
 
-  #open(raw: Raw): DiskFile {
-    const file = this.#options.disk.open(raw.path, 'write');
-    if (!raw.wasFound && file.size() > this.#bytes) file.truncate(this.#bytes);
+  /** Fills the next part with zeros, or looks whether it is zeros. Throws when the file is of no use. */
+  #work(raw: Raw): DiskFile {
+    const { disk } = this.#options;
+    const file = (raw.file ??= disk.open(raw.path, 'write'));
+    const bytes = Math.min(STEP_BYTES, this.#bytes - raw.at);
+    if (raw.wasFound) this.#check(raw, file, bytes);
+    else {
+      if (raw.at === 0 && file.size() > this.#bytes) file.truncate(this.#bytes);
+      file.write(ZEROS.subarray(0, bytes), raw.at);
+    }
+    raw.at += bytes;
     return file;
   }
 
-  #fill(raw: Raw, file: DiskFile): void {
-    const bytes = Math.min(STEP_BYTES, this.#bytes - raw.at);
-    file.write(ZEROS.subarray(0, bytes), raw.at);
-    file.fdatasync();
-    raw.at += bytes;
-    if (raw.at === this.#bytes) this.#finish(raw);
-  }
-
-  #check(raw: Raw, file: DiskFile): void {
-    const bytes = new Uint8Array(STEP_BYTES);
-    const have = file.size() === this.#bytes ? file.read(bytes, 0, bytes.length, raw.at) : 0;
-    raw.at += have;
-    if (have === 0 || bytes.some((byte) => byte !== 0)) this.#discard(raw);
-    else if (raw.at === this.#bytes) {
-      // The process before may have written them and not waited for the disk.
-      file.fdatasync();
-      this.#finish(raw);
+  #check(raw: Raw, file: DiskFile, bytes: number): void {
+    const found = new Uint8Array(bytes);
+    const isWhole = file.size() === this.#bytes && file.read(found, 0, bytes, raw.at) === bytes;
+    if (!isWhole || found.some((byte) => byte !== 0)) {
+      throw new StoreError('WAL_CORRUPT', `${raw.path} is not whole zeros`);
     }
   }
 
-  #finish(raw: Raw): void {
+  #advance(raw: Raw): void {
+    if (raw.at < this.#bytes) return;
     this.#forget(raw);
     this.#ready.push(raw.path);
   }
 
-  #discard(raw: Raw): void {
+  /** A spare is a help and no need: one that is not zeros, or cannot be written, goes. A bad disk tells the log itself. */
+  #giveUp(raw: Raw): void {
     this.#forget(raw);
-    this.#options.disk.remove(raw.path);
+    try {
+      this.#options.disk.remove(raw.path);
+    } catch {
+      // The next start finds it.
+    }
   }
 
   #forget(raw: Raw): void {
     raw.file?.close();
-    this.#raw.shift();
+    this.#raw = this.#raw.filter((other) => other !== raw);
   }
 }

@@ -28,7 +28,8 @@ import { GroupCommit } from './group-commit.ts';
 import { LsnReader, type WalChange } from './lsn-reader.ts';
 import { encodeEntries, encodeEntry, encodeRevert } from './payload.ts';
 import { WalReader } from './reader.ts';
-import { PLACE_EVERY_BYTES, type Recovered, recoverWal } from './recovery.ts';
+import { PLACE_EVERY_BYTES } from './log-state.ts';
+import { type Recovered, recoverWal } from './recovery.ts';
 import { Spares } from './spares.ts';
 import { type Followed, type TailCursor, tailChanges, tailEntries } from './tail.ts';
 
@@ -98,6 +99,8 @@ export class Wal {
   readonly #lsnReader: LsnReader;
   readonly #gate: TruncationGate;
   readonly #spares: Spares;
+  readonly #sync: (file: DiskFile) => Promise<void>;
+  #filling: Promise<void> | undefined;
   readonly #tails = new Set<TailCursor>();
   readonly #encode = new ByteWriter(64 * 1024);
   #term: Term;
@@ -113,7 +116,7 @@ export class Wal {
     const segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
     this.#spares = new Spares({ disk, dir, segmentBytes, max: options.spares ?? SPARES });
     this.#term = toTerm(Math.max(1, recovered.hardState.term));
-    const sync = options.sync ?? (disk === nodeDisk ? syncBeside : syncHere);
+    this.#sync = options.sync ?? (disk === nodeDisk ? syncBeside : syncHere);
     let file: DiskFile | undefined;
     this.#committer = new Committer(
       {
@@ -132,7 +135,7 @@ export class Wal {
     this.#group = new GroupCommit(
       {
         committer: this.#committer,
-        sync: () => sync(must(file, 'a committer has a segment')),
+        sync: () => this.#sync(must(file, 'a committer has a segment')),
       },
       recovered.lastLsn,
       recovered.lastIndex,
@@ -140,6 +143,8 @@ export class Wal {
     this.#reader = new WalReader(disk, dir, recovered, (index) => this.#committer.termOf(index));
     const { firstLsn, firstSegment } = this.#committer;
     this.#lsnReader = new LsnReader(disk, dir, recovered.places, firstLsn, firstSegment);
+    // What an earlier process left may be whole.
+    void this.#fillSpares();
   }
 
   /** The first entry that is still there; past `lastIndex` when none is. */
@@ -301,6 +306,7 @@ export class Wal {
         await this.#group.close();
       } finally {
         this.#reader.close();
+        await this.#filling;
         this.#spares.close();
         await this.#lock?.release();
       }
@@ -320,10 +326,15 @@ export class Wal {
   }
 
   /** Little by little, so that what the caller's thread has to do goes in between. */
-  async #fillSpares(): Promise<void> {
-    while (this.#closing === undefined && this.#group.failure === undefined && this.#spares.step()) {
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+  #fillSpares(): Promise<void> {
+    this.#filling ??= (async () => {
+      while (this.#closing === undefined && this.#group.failure === undefined) {
+        if (!(await this.#spares.stepBeside(this.#sync))) break;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      this.#filling = undefined;
+    })();
+    return this.#filling;
   }
 
   /** Gives the encoded record to the committer; `first` is its first entry. */

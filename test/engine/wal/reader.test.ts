@@ -5,7 +5,7 @@ import { ENTRY_OVERHEAD_BYTES } from '../../../src/core/raft/log.ts';
 import type { Entry } from '../../../src/core/raft/types.ts';
 import { MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
 import { BLOCK_BYTES } from '../../../src/engine/wal/format.ts';
-import type { Place } from '../../../src/engine/wal/recovery.ts';
+import type { Place } from '../../../src/engine/wal/log-state.ts';
 import { WalReader } from '../../../src/engine/wal/reader.ts';
 import { below, forSeeds, pick } from '../../core/base/seeded.ts';
 import { DIR, encode, entryAt, LogModel, pathOf, readRecords, type Said, Wal } from './wal.ts';
