@@ -6,6 +6,11 @@
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { embeddedPut } from './embedded-put.ts';
+import { durablePut } from './engine/durable-put.ts';
+import { load } from './engine/load.ts';
+import { fill, overwrite, readMissing, readRandom, scan } from './engine/local.ts';
+import { restart } from './engine/restart.ts';
+import { ycsb } from './engine/ycsb.ts';
 import { getSync } from './get-sync.ts';
 import { ldbGet } from './ldb-get.ts';
 import { ldbLag } from './ldb-lag.ts';
@@ -16,7 +21,22 @@ import { machine, makeDataDir } from './support/machine.ts';
 import { Report } from './support/report.ts';
 import { type Bench, BenchError, type BenchOptions, type Scenario } from './support/scenario.ts';
 
-const SCENARIOS: readonly Scenario[] = [quorumPut, embeddedPut, getSync, ldbGet, ldbLag];
+const SCENARIOS: readonly Scenario[] = [
+  quorumPut,
+  embeddedPut,
+  getSync,
+  ldbGet,
+  ldbLag,
+  fill,
+  overwrite,
+  readRandom,
+  readMissing,
+  scan,
+  durablePut,
+  ycsb,
+  restart,
+  load,
+];
 
 const SECONDS_DEFAULT = 5;
 
