@@ -26,6 +26,8 @@ export interface ReplicationArgs {
   readonly committed: SharedArrayBuffer;
   readonly places: SharedArrayBuffer;
   readonly dir: string;
+  /** Everything up to here is in tables: it is not applied again. */
+  readonly appliedIndex: number;
   readonly cluster: string;
   readonly node: string;
   readonly boot: number;
@@ -75,6 +77,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     baseTerm: recovered.baseTerm,
     lastIndex: recovered.lastIndex,
     runs: recovered.runs,
+    appliedIndex: toIndex(args.appliedIndex),
     source: { read: (lo, hi, bytesMax) => reader.read(lo, hi, bytesMax) },
     cacheBytesMax: 8 * MIB,
     appendBytesMax: MIB,
@@ -122,6 +125,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   });
   const replication = new Replication({
     raft,
+    log: context.log,
     shared,
     nodes,
     clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
