@@ -1,7 +1,7 @@
 /**
  * Layers: which part of src may import which. Imports point one way:
  *
- *   cli → node.ts → net → actors → engine → core        client → core        config → core
+ *   cli → node.ts → net → actors → engine → core        client → core        config → core        level → engine/store
  *
  * Everything below is a table of what is allowed, turned into rules; what is not in it is forbidden. A new arrow is a
  * line here with its reason, in the same commit as the import. Type-only imports count: a type is knowledge too.
@@ -19,6 +19,8 @@ const layers = {
   // net → engine: net/replication.thread.ts puts that thread together: the mesh's sockets and the WAL meet there.
   net: ['actors', 'engine', 'core'],
   client: ['core'],
+  // The embedded engine in the level world's dress; it has nothing to do with a node.
+  level: ['engine/store', 'core'],
   // config is parsed once, at the top; the parts below get the few values that concern them.
   config: ['core'],
   // The assembly names every part once: config → engine → actors → net, and back down in reverse.
@@ -54,6 +56,7 @@ const homes = [
   { thing: 'node:fs', of: builtin('fs'), in: ['engine/disk', 'config', 'cli', 'node'] },
   { thing: 'node:worker_threads', of: builtin('worker_threads'), in: ['actors/runtime'] },
   { thing: 'comlink', of: npm('comlink'), in: ['actors/runtime'] },
+  { thing: 'abstract-level', of: npm('abstract-level'), in: ['level'] },
   { thing: 'lmdb', of: npm('lmdb'), in: ['engine/ldb'] },
   { thing: 'snappyjs', of: npm('snappyjs'), in: ['engine/lsm'] },
   // Checksums of what is on a disk; core has its own, slower and without a native part.

@@ -23,6 +23,8 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['layer-net', 'net/a.ts', `import '../config/x.ts';`],
   ['layer-net', 'net/a.ts', `const x = await import('../node.ts');`],
   ['layer-client', 'client/a.ts', `let x: import('../net/x.ts').X;`],
+  ['layer-level', 'level/a.ts', `import { x } from '../engine/lsm/x.ts';`],
+  ['layer-level', 'level/a.ts', `import { x } from '../actors/x.ts';`],
   ['layer-config', 'config/a.ts', `import { x } from '../node.ts';`],
   ['layer-node', 'node.ts', `export type { X } from './cli/x.ts';`],
   ['layer-index', 'index.ts', `export * from './cli/x.ts';`],
@@ -41,6 +43,7 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['home-of-node:fs', 'net/a.ts', `import { readFile } from 'node:fs/promises';`],
   ['home-of-node:worker_threads', 'actors/a.ts', `import { Worker } from 'node:worker_threads';`],
   ['home-of-comlink', 'actors/a.ts', `import * as comlink from 'comlink';`],
+  ['home-of-abstract-level', 'engine/store/a.ts', `import { AbstractLevel } from 'abstract-level';`],
   ['home-of-lmdb', 'engine/lsm/a.ts', `import { open } from 'lmdb';`],
   ['home-of-snappyjs', 'engine/wal/a.ts', `import { compress } from 'snappyjs';`],
   ['home-of-@node-rs/crc32', 'engine/lsm/a.ts', `import { crc32c } from '@node-rs/crc32';`],
@@ -64,6 +67,7 @@ const ALLOWED: readonly (readonly [file: string, source: string])[] = [
   ['engine/disk/a.ts', `import { readSync } from 'node:fs';`],
   ['engine/disk/a.ts', `import { crc32c } from '@node-rs/crc32';`],
   ['engine/lsm/a.ts', `import { compress } from 'snappyjs'; import { x } from '../disk/x.ts';`],
+  ['level/a.ts', `import { AbstractLevel } from 'abstract-level'; import { x } from '../engine/store/x.ts';`],
   ['engine/ldb/a.ts', `import { open } from 'lmdb';`],
   ['actors/runtime/a.ts', `import { Worker } from 'node:worker_threads'; import * as comlink from 'comlink';`],
   ['net/a.ts', `import { x } from '../actors/x.ts'; import { WebSocket } from 'ws';`],
@@ -94,8 +98,8 @@ async function brokenRules(file: string, source: string): Promise<string[]> {
 }
 
 const X = 'export type X = 1; export const x = 1;';
-const PARTS = 'core/base core/raft core/model core/wire engine/disk engine/wal engine/lsm engine/ldb'
-  .concat(' actors actors/runtime net client config cli')
+const PARTS = 'core/base core/raft core/model core/wire engine/disk engine/wal engine/lsm engine/ldb engine/store'
+  .concat(' actors actors/runtime net client config cli level')
   .split(' ');
 
 test.each(FORBIDDEN)('%s stops %s saying %s', async (rule, file, source) => {
