@@ -5,6 +5,7 @@ import { createPins, type Hold, Pins, READER_SLOTS, type ReaderSlot } from '../.
 import { below, forSeeds } from '../../../core/base/seeded.ts';
 import { startCrew } from './crew.ts';
 import type { PinsArgs } from './pins-reader.ts';
+import { WatchedControl } from './watched-control.ts';
 
 function world(): { control: Control; pins: Pins; memory: SharedArrayBuffer } {
   const control = new Control(createControl());
@@ -83,6 +84,21 @@ describe('a slot', () => {
     const empty = new Pins(createPins(), new Control(createControl())).claim();
     expect(() => empty.enter()).toThrow('before the first read');
   });
+});
+
+test('a version that is superseded between the look at it and its pin is not read: the pin moves on first', () => {
+  const { control, memory, pins } = world();
+  const pinned: (number | undefined)[] = [];
+  const watched = new WatchedControl(control.memory, (look) => {
+    pinned.push(pins.oldest());
+    // The owner publishes before the second look and before the third.
+    if (look === 2 || look === 3) control.currentVersion = look;
+  });
+  const slot = new Pins(memory, watched).claim();
+  expect(slot.enter()).toBe(3);
+  expect(pinned, 'each look but the first comes after the pin').toEqual([undefined, 1, 2, 3]);
+  slot.leave();
+  expect(pins.oldest()).toBeUndefined();
 });
 
 test('there is a slot for each reader, and no more', () => {

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { InvariantViolation } from '../../../../src/core/base/assert.ts';
 import { Control, createControl } from '../../../../src/engine/lsm/shared/control.ts';
 import {
@@ -10,6 +10,7 @@ import {
 import { below, forSeeds } from '../../../core/base/seeded.ts';
 import { startCrew } from './crew.ts';
 import type { SnapshotsArgs } from './snapshots-reader.ts';
+import { WatchedControl } from './watched-control.ts';
 
 function world(): { control: Control; snapshots: Snapshots; memory: SharedArrayBuffer } {
   const control = new Control(createControl());
@@ -41,6 +42,38 @@ test('one below the floor is refused with the oldest that can be had, and takes 
   for (const revision of [21, -1, 0.5]) {
     expect(() => snapshots.takeAt(revision)).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
   }
+});
+
+describe('a floor that rises while a snapshot is taken', () => {
+  test('moves one of "now" on to what is visible then, and the owner is told of it all the while', () => {
+    const { control, memory, snapshots } = world();
+    control.visible = 10;
+    const told: number[][] = [];
+    const watched = new WatchedControl(control.memory, (look) => {
+      if (look > 2) return;
+      control.visible = 10 + look * 10;
+      told.push(snapshots.raiseFloor(5 + look * 10));
+    });
+    const snapshot = new Snapshots(memory, watched).take();
+    expect(snapshot.revision).toBe(30);
+    expect(told, 'the slot is written before the floor is looked at').toEqual([[10], [20]]);
+    expect(snapshots.raiseFloor(30)).toEqual([]);
+    snapshot.release();
+  });
+
+  test('refuses one of a revision, and its slot is free again', () => {
+    const { control, memory, snapshots } = world();
+    control.visible = 20;
+    const told: number[][] = [];
+    const watched = new WatchedControl(control.memory, (look) => {
+      if (look === 1) told.push(snapshots.raiseFloor(15));
+    });
+    const late = new Snapshots(memory, watched);
+    const refusal = expect.objectContaining({ code: 'COMPACTED', data: { oldestRevision: 15 } });
+    expect(() => late.takeAt(10)).toThrow(refusal);
+    expect(told, 'the slot is written before the floor is looked at').toEqual([[10]]);
+    expect(snapshots.raiseFloor(15)).toEqual([]);
+  });
 });
 
 test('the floor never falls, and is never above what is visible', () => {
