@@ -115,7 +115,7 @@ export class Keeper {
   #compaction: Promise<void> | undefined;
   #timer: { cancel(): void } | undefined;
   #isFull = false;
-  #isPaused = false;
+  #pauses = 0;
   #isClosed = false;
   #failure: StoreError | undefined;
   readonly failed: Promise<StoreError>;
@@ -210,16 +210,17 @@ export class Keeper {
     this.#removeLeaving();
     this.#startFlush();
     this.#startCompaction();
+    this.#lookForRoom();
     this.#tellStall();
   }
 
-  /** No compaction is begun until `resume`. A running one goes on. */
+  /** No compaction is begun until it is resumed as often as it was paused. A running one goes on. */
   pauseCompaction(): void {
-    this.#isPaused = true;
+    this.#pauses++;
   }
 
   resumeCompaction(): void {
-    this.#isPaused = false;
+    this.#pauses--;
     this.poke();
   }
 
@@ -230,20 +231,23 @@ export class Keeper {
 
   /** Resolves when there is nothing to flush or compact. */
   async settled(): Promise<void> {
-    await this.#until(() => this.isIdle && this.frozen === 0 && (this.#isPaused || this.#pick() === undefined));
+    await this.#until(() => this.isIdle && this.frozen === 0 && (this.#pauses > 0 || this.#pick() === undefined));
   }
 
   /** Merges everything into the last level. */
   async compactAll(): Promise<void> {
     await this.flushed();
-    this.#isPaused = true;
+    this.pauseCompaction();
     try {
-      await this.#until(() => this.#compaction === undefined);
       for (;;) {
+        await this.#until(() => this.#compaction === undefined);
+        // Of two who waited, one is first.
+        if (this.#compaction !== undefined) continue;
         const plan = this.#planAll();
         if (plan === undefined) return;
-        await this.#runCompaction(plan);
-        if (this.#failure !== undefined) throw this.#failure;
+        await this.#beginCompaction(plan);
+        if (this.#isFull) throw storeFull();
+        if (this.#isClosed) throw new StoreError('CLOSED', 'the store is closed');
       }
     } finally {
       this.resumeCompaction();
@@ -282,10 +286,11 @@ export class Keeper {
     if (rows === undefined) return;
     this.#flush = this.#guarded(async () => {
       const revision = this.#generations.lastRevision(generation);
-      const job: FlushJob = { kind: 'flush', generation, rows, revision, ...this.#jobBase(1) };
+      const job: FlushJob = { kind: 'flush', generation, rows, revision, ...this.#jobBase(1, revision) };
       const result = await this.#world.runner.run(job);
       try {
-        await this.#world.durable?.(revision);
+        // A batch that goes on in the next memtable is in the table in part: the log must have all of it.
+        await this.#world.durable?.(Math.max(revision, ...result.added.map((table) => table.largestRevision)));
       } catch (error) {
         this.#discard(result.added);
         throw error;
@@ -303,15 +308,19 @@ export class Keeper {
   // ── compaction ────────────────────────────────────────────────────────────────────────────────────────────
 
   #startCompaction(): void {
-    if (this.#compaction !== undefined || this.#isPaused) return;
+    if (this.#compaction !== undefined || this.#pauses > 0) return;
     if (this.#timer !== undefined && this.#isFull) return;
     const plan = this.#pick();
-    if (plan === undefined) return;
+    if (plan !== undefined) void this.#beginCompaction(plan);
+  }
+
+  #beginCompaction(plan: CompactionPlan): Promise<void> {
     this.#compaction = this.#runCompaction(plan).finally(() => {
       this.#compaction = undefined;
       this.#changed();
       this.poke();
     });
+    return this.#compaction;
   }
 
   #pick(): CompactionPlan | undefined {
@@ -323,7 +332,7 @@ export class Keeper {
       trims: trims(),
       expiredBeforeMs: this.#expiredBeforeMs(),
       // Not above what a reader could still want: a purge must find what it is meant to drop.
-      floor: Math.min(this.#control.floor, oldestSnapshot),
+      floor: Math.min(this.#control.floor, this.flushedRevision, oldestSnapshot),
     });
   }
 
@@ -384,11 +393,18 @@ export class Keeper {
       outputLevel: plan.outputLevel,
       deeper,
       bytesPerSecond: options.compactionBytesPerSecond,
-      ...this.#jobBase(Math.ceil(bytes / options.tableBytes) * 2 + SPARE_NUMBERS),
+      ...this.#jobBase(Math.ceil(bytes / options.tableBytes) * 2 + SPARE_NUMBERS, this.flushedRevision),
     };
   }
 
-  #jobBase(count: number): {
+  /**
+   * `flushedRevision`: what is flushed once the job is done. Above it a table may hold the first part of a batch; what
+   * that part supersedes is still what there is, until the rest is flushed as well.
+   */
+  #jobBase(
+    count: number,
+    flushedRevision: number,
+  ): {
     dir: string;
     shape: TableShape;
     rules: RetentionRules;
@@ -400,7 +416,7 @@ export class Keeper {
     // The floor first: a snapshot taken from now on sees it, and one taken before is in the list.
     const snapshots = this.#raiseFloor();
     const rules: RetentionRules = {
-      floor: this.#control.floor,
+      floor: Math.min(this.#control.floor, flushedRevision),
       snapshots,
       expiredBeforeMs: this.#expiredBeforeMs(),
       trims: trims(),
@@ -509,8 +525,8 @@ export class Keeper {
     } catch (error) {
       if (this.#isClosed && isStoreError(error, 'CLOSED')) return;
       if (isFullDisk(error) && this.#manifest.failure === undefined) {
+        if (!this.#isFull) this.#world.log?.('warn', 'disk.full', { message: (error as Error).message });
         this.#isFull = true;
-        this.#world.log?.('warn', 'disk.full', { message: (error as Error).message });
         // With the room that was kept for it, the next try may do.
         this.#pokeLater(this.#reserve.giveUp() ? 0 : RETRY_FULL_MS);
         return;
@@ -532,13 +548,24 @@ export class Keeper {
     if (this.#timer !== undefined || this.#isClosed) return;
     this.#timer = this.#world.later(delayMs, () => {
       this.#timer = undefined;
-      // The room may have come from elsewhere.
-      if (this.#isFull) {
-        this.#isFull = !this.#reserve.make();
-        this.#changed();
-      }
       this.poke();
     });
+  }
+
+  /**
+   * On a full disk, when there is nothing to do that could tell: the room may have come from elsewhere. (While a job
+   * is tried the reserve stays given up: its room is for the job.)
+   */
+  #lookForRoom(): void {
+    if (!this.#isFull || !this.isIdle || this.#timer !== undefined) return;
+    try {
+      this.#isFull = !this.#reserve.make();
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    if (this.#isFull) this.#pokeLater(RETRY_FULL_MS);
+    else this.#changed();
   }
 
   // ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────

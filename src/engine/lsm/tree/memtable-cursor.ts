@@ -70,12 +70,13 @@ export class MemtableCursor implements InternalCursor {
   }
 
   prev(): void {
-    // The chain is linked to the older side only: walk it from its head.
+    // The chain is linked to the older side only: walk it from its head, to the last that is newer. (Not to this very
+    // version: the writer may have put another of its revision before it.)
     const list = this.#list;
+    const revision = list.revision(this.#version);
     let before: VersionRef = 0;
-    for (let at = list.versionAt(this.#node, Number.MAX_SAFE_INTEGER); at !== this.#version; at = this.#older(at)) {
-      before = at;
-    }
+    let at = list.versionAt(this.#node, Number.MAX_SAFE_INTEGER);
+    for (; at !== 0 && list.revision(at) > revision; at = this.#older(at)) before = at;
     if (before !== 0) this.#set(before);
     else this.#placeLast(list.seekBefore(list.keyView(this.#node)));
   }

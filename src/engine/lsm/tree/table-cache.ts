@@ -51,7 +51,7 @@ export class TableCache {
     }
     const { disk, dir, blocks, openTablesMax } = this.#options;
     if (this.#open.size >= openTablesMax) this.#dropOldest();
-    else if (++this.#opened % TRIM_EVERY === 0) this.#trim();
+    if (++this.#opened % TRIM_EVERY === 0) this.#trim();
     const path = `${dir}/${tableName(ref.number)}`;
     const file = disk.open(path, 'read');
     const table = Table.open(file, { number: ref.number, fileBytes: ref.fileBytes, path }, blocks);
