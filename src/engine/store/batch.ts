@@ -53,6 +53,9 @@ export class Batch {
   /** `expiryMs`: the clock at which it goes; 0: never. */
   put(key: Uint8Array, value: Uint8Array, expiryMs = 0): this {
     checkKey(key);
+    if (!Number.isSafeInteger(expiryMs) || expiryMs < 0) {
+      throw new StoreError('BAD_REQUEST', `an expiry is a time in ms, or 0 for never; this one is ${expiryMs}`);
+    }
     if (value.length > this.#valueBytesMax) {
       const limit = this.#valueBytesMax;
       throw new StoreError('VALUE_TOO_LARGE', `a value may have ${limit} bytes; this one has ${value.length}`, {

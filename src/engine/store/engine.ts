@@ -201,7 +201,8 @@ export class Engine {
     this.#writer = new TreeWriter(memory, tree.memtableBytes);
     this.#stall = new Stall(tree, () => ({
       frozen: this.#keeper.frozen,
-      level0: this.#keeper.version.levels[0]?.length ?? 0,
+      // Where nobody compacts, nobody need be waited for.
+      level0: options.autoCompact === false ? 0 : (this.#keeper.version.levels[0]?.length ?? 0),
       canFreeze: this.#writer.canFreeze,
     }));
     void this.#keeper.failed.then((failure) => this.#fail(failure));
@@ -215,6 +216,7 @@ export class Engine {
     const apply = async (): Promise<void> => {
       for (const { index, bytes } of todo.splice(0)) {
         this.#timeMs = Math.max(this.#timeMs, batchTimeMs(bytes));
+        if (index < from) continue;
         await this.#apply(index, bytes);
         this.#writer.publish(index);
       }
@@ -227,7 +229,8 @@ export class Engine {
       });
     if (firstIndex > from) throw refuse(`begins at ${firstIndex}`);
     if (lastIndex < flushedRevision) throw refuse(`ends at ${lastIndex}`);
-    for (let at = from; at <= lastIndex; ) {
+    // Also when nothing is to be replayed: the time of the last batch is the least that it can be now.
+    for (let at = Math.max(firstIndex, Math.min(from, lastIndex)); at <= lastIndex; ) {
       const entries = wal.read(toIndex(at));
       for (const { index, data } of entries) todo.push({ index, bytes: data });
       at = must(entries.at(-1), 'a log gives what it has').index + 1;
@@ -307,6 +310,8 @@ export class Engine {
       const group = this.#queue;
       this.#queue = [];
       try {
+        // Behind a batch that was applied in part nothing may become visible.
+        this.#checkRunning();
         await this.#logged(group);
         for (const { index, bytes } of group) {
           await this.#apply(index, bytes);
@@ -366,10 +371,13 @@ export class Engine {
   }
 
   async #nextMemtable(): Promise<void> {
-    await this.#stall.stopped(
-      () => this.#keeperChange(),
-      () => this.#checkRunning(),
-    );
+    // A flush that was asked for and a batch may both have waited; one is first.
+    do {
+      await this.#stall.stopped(
+        () => this.#keeperChange(),
+        () => this.#checkRunning(),
+      );
+    } while (!this.#writer.canFreeze);
     this.#writer.freeze();
     this.#keeper.poke();
   }
