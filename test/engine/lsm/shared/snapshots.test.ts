@@ -76,6 +76,18 @@ describe('a floor that rises while a snapshot is taken', () => {
   });
 });
 
+test('the owner can ask whether any snapshot is held, below the floor or not', () => {
+  const { memory, control, snapshots } = world();
+  expect(snapshots.isAnyHeld()).toBe(false);
+  // Of revision 0, and in the last slot as well as in the first.
+  const all = Array.from({ length: SNAPSHOT_SLOTS }, () => new Snapshots(memory, control).take());
+  for (const snapshot of all) {
+    expect(snapshots.isAnyHeld()).toBe(true);
+    snapshot.release();
+  }
+  expect(snapshots.isAnyHeld()).toBe(false);
+});
+
 test('the floor never falls, and is never above what is visible', () => {
   const { control, snapshots } = world();
   control.visible = 20;
