@@ -156,6 +156,8 @@ export class Engine {
   #queueBytes = 0;
   #pumping: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  /** Closing, and nothing waits for its turn any more. */
+  #hasEnded = false;
   #failure: StoreError | undefined;
   #wake: (() => void) | undefined;
 
@@ -384,6 +386,8 @@ export class Engine {
 
   #checkRunning(): void {
     if (this.#failure !== undefined) throw this.#failure;
+    // A store that closes takes what waits to its end, unless that is not in its hands.
+    if (this.#hasEnded || (this.#closing !== undefined && this.#keeper.isFull)) throw closed();
   }
 
   /** Resolves when the keeper has done something, or in a moment: a reader may have let go. */
@@ -534,6 +538,7 @@ export class Engine {
   async #close(): Promise<void> {
     try {
       await this.#pumping;
+      this.#hasEnded = true;
       await this.#keeper.close();
       this.#reader.close();
       await this.#wal.close();
@@ -543,9 +548,11 @@ export class Engine {
   }
 
   #checkOpen(): void {
-    if (this.#closing !== undefined) throw new StoreError('CLOSED', 'the store is closed');
+    if (this.#closing !== undefined) throw closed();
   }
 }
+
+const closed = (): StoreError => new StoreError('CLOSED', 'the store is closed');
 
 const bad = (message: string): StoreError => new StoreError('BAD_REQUEST', message);
 

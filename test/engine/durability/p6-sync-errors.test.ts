@@ -100,8 +100,7 @@ describe('P6: an fsync error is fatal to the WAL and never retried', () => {
         const { failed, refused } = await run(at);
         if (failed === undefined) continue;
         kinds.set(failed, (kinds.get(failed) ?? 0) + 1);
-        if (refused !== undefined)
-          expect(isStoreError(refused, 'DISK_FAILED'), `${failed}: ${String(refused)}`).toBe(true);
+        if (refused !== undefined) expect(isStoreError(refused, 'DISK_FAILED'), failed).toBe(true);
       } catch (cause) {
         throw new Error(`sync ${at}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
       }
