@@ -45,6 +45,16 @@ test('the SDK and a local replica: what the one writes, the other reads', async 
   });
 });
 
+test('the storage engine as a level database: twice, in one directory', async () => {
+  cluster = await TestCluster.prepare(); // For its directory.
+  for (let run = 0; run < 2; run++) {
+    const printed = await output('examples/level.ts', join(cluster.dir, 'level'));
+    expect(printed).toContain('getSync: { rps: 500 }');
+    expect(printed).toContain('then: flags/new-ui { on: true }');
+    expect(printed).toMatch(/^sublevel: \[ \[ 'ann', 'open' \] \]$/m);
+  }
+});
+
 test('an embedded node reads in the same turn what it was told is written', async () => {
   const [port] = await freePorts(1);
   cluster = await TestCluster.prepare(); // For its directory.

@@ -86,6 +86,21 @@ describe('expiry', () => {
   );
 });
 
+test('the empty key is a key: the first', async () => {
+  const db = memoryLevel();
+  await db.batch(['', '\u0000', 'a'].map((key) => ({ type: 'put', key, value: `=${key}` })));
+  await db.flush();
+  await db.put('b', '=b');
+  expect([db.getSync(''), await db.has(''), await db.getMany([''])]).toEqual(['=', true, ['=']]);
+  expect(await db.keys().all()).toEqual(['', '\u0000', 'a', 'b']);
+  expect(await db.keys({ gt: '' }).all()).toEqual(['\u0000', 'a', 'b']);
+  expect(await db.keys({ lte: '', reverse: true }).all()).toEqual(['']);
+  await db.clear({ lt: '' });
+  expect(await db.has('')).toBe(true);
+  await db.clear({ lte: '' });
+  expect(await db.keys().all()).toEqual(['\u0000', 'a', 'b']);
+});
+
 describe('durability', () => {
   test('what was written with sync outlives a power cut; what was not, a crash', async () => {
     for (const keep of ['none', 'all'] as const) {

@@ -4,7 +4,7 @@
  * A checkout cannot show what a package lacks: a file that was not copied, an export that points at source, a
  * declaration that only resolves beside its .ts file.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -14,6 +14,7 @@ const ENTRIES = [
   'src/index.ts',
   'src/client/index.ts',
   'src/engine/ldb/index.ts',
+  'src/level/index.ts',
   'src/cli/cluster.ts',
   'src/cli/kvctl.ts',
 ];
@@ -55,6 +56,7 @@ describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
     ['ctlmesh', ['defineCluster', 'startNode']],
     ['ctlmesh/client', ['connect']],
     ['ctlmesh/ldb', ['openLdb']],
+    ['ctlmesh/level', ['CtlmeshLevel', 'default']],
   ])('%s gives %j', (name, functions) => {
     const types = evaluate(`
       const entry = await import('${name}');
@@ -76,9 +78,16 @@ describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
       `import { defineCluster, startNode } from 'ctlmesh';
        import { connect } from 'ctlmesh/client';
        import { openLdb } from 'ctlmesh/ldb';
+       import { CtlmeshLevel } from 'ctlmesh/level';
        type NotAny<T> = 0 extends 1 & T ? never : T;
        export const all: [NotAny<typeof defineCluster>, NotAny<typeof startNode>, NotAny<typeof connect>, NotAny<typeof openLdb>] =
-         [defineCluster, startNode, connect, openLdb];`,
+         [defineCluster, startNode, connect, openLdb];
+       export const level = async (db: CtlmeshLevel<string, number>): Promise<number | undefined> => {
+         await db.put('a', 1, { ttlMs: 5, sync: true });
+         // @ts-expect-error: the type of a value is known.
+         await db.put('a', '1');
+         return db.get('a');
+       };`,
     );
     // Types of Node are the user's own dependency; ours are at hand.
     const compilerOptions = {
@@ -95,6 +104,26 @@ describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
     const done = outcome(tool('tsc'), ['-p', project], { cwd: project });
     expect(done.stdout).toBe('');
     expect(done.status).toBe(0);
+  });
+
+  test('the storage engine runs: its threads are found, and what they write can be read', () => {
+    const printed = evaluate(`
+      import { CtlmeshLevel } from 'ctlmesh/level';
+      const dir = ${JSON.stringify(join(project, 'level'))};
+      const value = 'compressible '.repeat(100);
+      let db = new CtlmeshLevel(dir);
+      await db.batch(Array.from({ length: 2000 }, (_, i) => ({ type: 'put', key: 'k' + i, value: value + i })));
+      await db.compact(); // In a thread.
+      await db.close();
+      db = new CtlmeshLevel(dir);
+      console.log((await db.get('k1999')) === value + 1999, (await db.keys().all()).length);
+      await db.close();
+    `);
+    expect(printed).toBe('true 2000');
+    const tables = readdirSync(join(project, 'level')).filter((name) => name.endsWith('.ldb'));
+    const bytes = tables.reduce((sum, name) => sum + statSync(join(project, 'level', name)).size, 0);
+    expect(bytes).toBeGreaterThan(0);
+    expect(bytes).toBeLessThan(2000 * 1300 * 0.5); // Compressed.
   });
 
   test('kvctl and cluster.js answer --help', () => {
