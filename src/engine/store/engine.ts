@@ -97,7 +97,11 @@ export async function openEngine(dir: string, options: EngineOptions = {}): Prom
   const exists = disk.exists(`${dir}/CURRENT`);
   if (exists && options.errorIfExists === true) throw bad(`a store exists in ${dir} already`);
   if (!exists && options.createIfMissing === false) throw bad(`a store does not exist in ${dir}`);
-  disk.mkdir(dir);
+  try {
+    disk.mkdir(dir);
+  } catch (error) {
+    throw openFailure(dir, error);
+  }
   const lock = (options.lock ?? disk === nodeDisk) ? await lockDir(dir) : undefined;
   const memory = createTreeMemory(tree);
   const isPooled = (options.jobs ?? (disk === nodeDisk ? 'pool' : 'inline')) === 'pool';
