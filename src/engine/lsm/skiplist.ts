@@ -68,7 +68,7 @@ const KIND_SHIFT = 30;
 const HEIGHT_SEED = 0x9e3779b9;
 
 /** One slot per this many bytes of arena: fuller than three quarters only with many tiny keys. */
-const BYTES_PER_SLOT = 256;
+const BYTES_PER_SLOT = 64;
 
 /**
  * Slots looked at for one key. A key that finds no room in them stays out of the index: keys may be chosen to

@@ -16,7 +16,8 @@
  * tail moves on, a fence, the bytes are overwritten, the slot is set.
  *
  * Reading: slot, entry, is it this file and offset, copy, a fence, and a look whether the tail has passed the
- * position. If it has, the copy may be of other bytes, and counts as a miss. A slot, a tag or an entry may hold
+ * position. If it has, the copy may be of other bytes, and counts as a miss. (`lend` leaves out the copy: the look
+ * at the tail is then the reader's, when it has what it wants.) A slot, a tag or an entry may hold
  * anything meanwhile; lengths are checked before they are used, and nothing else can do harm.
  *
  * (Turned down: frames of fixed size, which lose half of each for blocks that vary; pins on entries, two atomic writes
@@ -120,6 +121,43 @@ export class BlockCache {
     if (this.#uncounted >= COUNTS_MAX) this.#addCounts();
     this.#uncounted++;
     if (this.#ringUnits === 0) return this.#miss();
+    const position = this.#find(fileNumber, offset);
+    if (position < 0) return this.#miss();
+    const at = this.#wordAt(position);
+    const block = this.#slab.copy(this.#doubles, (at * 4 + ENTRY_BYTES) / 8, this.#lentBytes);
+    if (!this.isIntact(position)) return this.#miss();
+    this.#hits++;
+    return block;
+  }
+
+  /**
+   * The block where it stands in shared memory, without a copy: for a short look, which counts only if `isIntact` says
+   * so of its `lease` when all of it has been read. Until then it may be other bytes, or change under the reader.
+   */
+  lend(fileNumber: number, offset: number): Uint8Array | undefined {
+    if (this.#uncounted >= COUNTS_MAX) this.#addCounts();
+    this.#uncounted++;
+    if (this.#ringUnits === 0) return this.#miss();
+    const position = this.#find(fileNumber, offset);
+    if (position < 0) return this.#miss();
+    this.lease = position;
+    this.#hits++;
+    const at = this.#wordAt(position);
+    return new Uint8Array(this.#memory, at * 4 + ENTRY_BYTES, this.#lentBytes);
+  }
+
+  /** Names the block that was lent last. */
+  lease = -1;
+  #lentBytes = 0;
+
+  /** True when nothing of what was lent, or copied, has been overwritten yet. */
+  isIntact(lease: number): boolean {
+    fence();
+    return this.#isLive(lease, Atomics.load(this.#words, TAIL));
+  }
+
+  /** The position of a block's entry, as far as can be seen without a lock; -1: it is not there. */
+  #find(fileNumber: number, offset: number): number {
     const words = this.#words;
     const hash = hashOf(fileNumber, offset);
     const tag = hash & 0xff;
@@ -132,14 +170,11 @@ export class BlockCache {
       if (!this.#isOf(at, position, fileNumber, offset)) continue;
       const bytes = words[at + BYTES] as number;
       if (bytes < 0 || bytes > this.#blockBytesMax) continue;
-      const block = this.#slab.copy(this.#doubles, (at * 4 + ENTRY_BYTES) / 8, bytes);
-      fence();
-      if (!this.#isLive(position, Atomics.load(words, TAIL))) return this.#miss();
       if (this.#touched[slot] === 0) this.#touched[slot] = 1;
-      this.#hits++;
-      return block;
+      this.#lentBytes = bytes;
+      return position;
     }
-    return this.#miss();
+    return -1;
   }
 
   /** Offers a block: it is cached unless it is too large, or another thread is writing. */

@@ -27,6 +27,13 @@ export interface BlockCacheLike {
   get(fileNumber: number, offset: number): Uint8Array | undefined;
   /** The bytes are lent: a cache copies them. */
   put(fileNumber: number, offset: number, bytes: Uint8Array): void;
+  /**
+   * Bytes that may change while they are looked at, for a short look: what was found counts if `isIntact` says so of
+   * the `lease` afterwards. Without it, `get` is used.
+   */
+  lend?(fileNumber: number, offset: number): Uint8Array | undefined;
+  isIntact?(lease: number): boolean;
+  readonly lease?: number;
 }
 
 /** For whoever reads each block once. */
@@ -95,6 +102,19 @@ export class TableBlocks {
     const block = readBlock(this.#file, this.meta, handle);
     this.#cache.put(number, handle.offset, block);
     return block;
+  }
+
+  /** A data block for a short look, if the cache lends one; `lease` then says which. */
+  lent(handle: BlockHandle): Uint8Array | undefined {
+    return this.#cache.lend?.(this.meta.number, handle.offset);
+  }
+
+  get lease(): number {
+    return this.#cache.lease ?? -1;
+  }
+
+  isIntact(lease: number): boolean {
+    return this.#cache.isIntact?.(lease) ?? true;
   }
 
   /** Reads the handle at the entry of the index at which `cursor` stands. */

@@ -11,6 +11,7 @@
 import { EMPTY } from '../../../core/base/bytes.ts';
 import type { DiskFile } from '../../../core/base/env.ts';
 import { BlockCursor } from './block-cursor.ts';
+import { ABSENT, BlockLookup, FOUND } from './block-lookup.ts';
 import type { TableFileMeta } from './block-source.ts';
 import { bloomHash } from './bloom.ts';
 import { TableCursor } from './cursor.ts';
@@ -30,6 +31,8 @@ export class TableResult {
   block: Uint8Array = EMPTY;
   valueStart = 0;
   valueEnd = 0;
+  /** -1: the block is nobody else's. Else it is lent: what was copied out of it counts if this lease is still intact. */
+  lease = -1;
 }
 
 export class Table {
@@ -37,6 +40,8 @@ export class Table {
   readonly #path: string;
   /** For point reads. */
   readonly #index = new BlockCursor();
+  readonly #lookup = new BlockLookup();
+  /** For what the lookup leaves open. */
   readonly #block = new BlockCursor();
   readonly #handle: BlockHandle = { offset: 0, size: 0 };
   #target: Uint8Array = new Uint8Array(256);
@@ -65,15 +70,46 @@ export class Table {
 
   /**
    * Finds the newest version of the key that is not newer than `revision`, be it a put or a tombstone. Says whether
-   * there is one.
+   * there is one. `isLent`: the block may be lent by the cache, and the caller checks `result.lease` once it has copied
+   * what it wants.
    */
-  get(userKey: Uint8Array, revision: number, result: TableResult): boolean {
+  get(userKey: Uint8Array, revision: number, result: TableResult, isLent = false): boolean {
     result.found = false;
     this.#aim(userKey, revision);
     if (!this.#findBlock() || !this.#passesFilter(userKey)) return false;
+    const lent = isLent ? this.#blocks.lent(this.#handle) : undefined;
+    if (lent !== undefined) {
+      const { lease } = this.#blocks;
+      try {
+        result.lease = lease;
+        this.#look(lent, userKey, result);
+        if (this.#blocks.isIntact(lease)) return result.found;
+      } catch (error) {
+        // Bytes that changed under the look may be anything; damage is what stands there when nobody writes.
+        if (this.#blocks.isIntact(lease)) throw error;
+      }
+      result.found = false;
+    }
+    result.lease = -1;
+    return this.#look(this.#blocks.data(this.#handle), userKey, result);
+  }
+
+  #look(block: Uint8Array, userKey: Uint8Array, result: TableResult): boolean {
     const { offset } = this.#handle;
+    const lookup = this.#lookup;
+    const outcome = lookup.find(block, this.#target, this.#targetLength);
+    if (outcome === ABSENT) return false;
+    if (outcome === FOUND && lookup.type <= TYPE_PUT) {
+      result.found = true;
+      result.type = lookup.type;
+      result.revision = lookup.revision;
+      result.block = block;
+      result.valueStart = lookup.valueStart;
+      result.valueEnd = lookup.valueEnd;
+      return true;
+    }
     const cursor = this.#block;
-    cursor.reset(this.#blocks.data(this.#handle), this.#path, offset);
+    cursor.reset(block, this.#path, offset);
     cursor.seek(this.#target, this.#targetLength);
     // A separator is its block's last key or has a user key of its own: the next block cannot have the answer.
     if (!cursor.valid || !isVersionOf(cursor.key, cursor.keyLength, userKey)) return false;

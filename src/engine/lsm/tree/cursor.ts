@@ -203,10 +203,13 @@ export class TreeCursor {
   }
 }
 
+export const unknownEnvelope = (): StoreError =>
+  new StoreError('TABLE_CORRUPT', 'a stored value has flags that this version does not know');
+
 /** Where the value begins in its envelope; throws TABLE_CORRUPT when that cannot be known. */
-export function valueAt(stored: Uint8Array, start: number, end: number): number {
+function valueAt(stored: Uint8Array, start: number, end: number): number {
   const at = envelopeValueStart(stored, start, end);
-  if (at < 0) throw new StoreError('TABLE_CORRUPT', 'a stored value has flags that this version does not know');
+  if (at < 0) throw unknownEnvelope();
   return at;
 }
 

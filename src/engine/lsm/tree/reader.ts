@@ -9,7 +9,7 @@
  *
  * Reading at an older revision needs it to be at or above the floor, or held by a snapshot; else COMPACTED.
  */
-import { assert, must } from '../../../core/base/assert.ts';
+import { assert, InvariantViolation, must } from '../../../core/base/assert.ts';
 import { compareBytes } from '../../../core/base/bytes.ts';
 import type { Disk } from '../../../core/base/env.ts';
 import { StoreError } from '../../../core/base/errors.ts';
@@ -22,10 +22,10 @@ import { Snapshots, type Snapshot } from '../shared/snapshots.ts';
 import { VersionBoard } from '../shared/version-board.ts';
 import { decodeVersion } from '../shared/version-codec.ts';
 import { KIND_PUT, Skiplist } from '../skiplist.ts';
-import { envelopeExpiryMs } from '../sstable/envelope.ts';
+import { envelopeExpiryMs, envelopeValueStart } from '../sstable/envelope.ts';
 import { TYPE_PUT } from '../sstable/keys.ts';
 import { TableResult } from '../sstable/table.ts';
-import { type CursorBounds, TreeCursor, valueAt } from './cursor.ts';
+import { type CursorBounds, TreeCursor, unknownEnvelope } from './cursor.ts';
 import { LevelCursor } from './level-cursor.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
 import type { TreeMemory } from './memory.ts';
@@ -153,7 +153,9 @@ export class TreeReader {
         const found = list.find(key, UNPUBLISHED);
         if (found !== 0) return list.kind(found) === KIND_PUT ? list.revision(found) : 0;
       }
-      return this.#findInTables(version, key, UNPUBLISHED) && this.#hit.type === TYPE_PUT ? this.#hit.revision : 0;
+      return this.#findInTables(version, key, UNPUBLISHED, true) && this.#hit.type === TYPE_PUT
+        ? this.#hit.revision
+        : 0;
     } finally {
       this.#slot.leave();
     }
@@ -169,24 +171,37 @@ export class TreeReader {
       if (expiryMs !== 0 && expiryMs <= nowMs) return undefined;
       return { value: list.valueCopy(found), revision: list.revision(found) as Revision, expiryMs };
     }
-    if (!this.#findInTables(version, key, revision)) return undefined;
-    const { type, block, valueStart, valueEnd, revision: found } = this.#hit;
-    if (type !== TYPE_PUT) return undefined;
-    const expiryMs = envelopeExpiryMs(block, valueStart, valueEnd);
-    if (expiryMs !== 0 && expiryMs <= nowMs) return undefined;
-    const value = block.slice(valueAt(block, valueStart, valueEnd), valueEnd);
-    return { value, revision: found as Revision, expiryMs };
+    if (!this.#findInTables(version, key, revision, true)) return undefined;
+    if (this.#hit.type !== TYPE_PUT) return undefined;
+    let stored = this.#copyHit();
+    // The cache has come round while we looked: once more, with a block of our own.
+    if (stored === undefined) {
+      if (!this.#findInTables(version, key, revision, false)) throw new InvariantViolation('what was found is there');
+      stored = must(this.#copyHit(), 'a block of our own is whole');
+    }
+    return stored.expiryMs !== 0 && stored.expiryMs <= nowMs ? undefined : stored;
   }
 
-  /** Leaves what it finds in #hit. */
-  #findInTables(version: Attached, key: Uint8Array, revision: number): boolean {
+  /** The value of #hit; undefined when its block was overwritten before it was copied. */
+  #copyHit(): StoredValue | undefined {
+    const { block, valueStart, valueEnd, revision, lease } = this.#hit;
+    const expiryMs = envelopeExpiryMs(block, valueStart, valueEnd);
+    const at = envelopeValueStart(block, valueStart, valueEnd);
+    const value = block.slice(at < 0 ? valueEnd : at, valueEnd);
+    if (lease !== -1 && !this.cache.isIntact(lease)) return undefined;
+    if (at < 0) throw unknownEnvelope();
+    return { value, revision: revision as Revision, expiryMs };
+  }
+
+  /** Leaves what it finds in #hit; `isLent`: in a block that is the cache's. */
+  #findInTables(version: Attached, key: Uint8Array, revision: number, isLent: boolean): boolean {
     const { level0, levels } = version;
     let found = false;
     for (const table of level0) {
       // Newest first: what follows can hold nothing newer than what was found.
       if (found && table.largestRevision <= this.#hit.revision) break;
       if (table.smallestRevision > revision || !isWithin(table, key)) continue;
-      if (!this.#tables.get(table).get(key, revision, this.#other)) continue;
+      if (!this.#tables.get(table).get(key, revision, this.#other, isLent)) continue;
       if (found && this.#other.revision <= this.#hit.revision) continue;
       const other = this.#hit;
       this.#hit = this.#other;
@@ -197,7 +212,7 @@ export class TreeReader {
     for (const tables of levels) {
       const table = tables[tableOf(tables, key)];
       if (table === undefined || compareUserPart(table.smallest, key) > 0) continue;
-      if (this.#tables.get(table).get(key, revision, this.#hit)) return true;
+      if (this.#tables.get(table).get(key, revision, this.#hit, isLent)) return true;
     }
     return false;
   }

@@ -95,7 +95,8 @@ export class TreeWriter {
     // Generations are counted from 1; before that every arena is unused.
     if (oldest < 1) return true;
     const goneIn = this.#generations.goneIn(oldest);
-    if (goneIn === 0) return false;
+    // A version that is not published yet is in no slot, and its predecessor may be in one any moment.
+    if (goneIn === 0 || this.#control.currentVersion < goneIn) return false;
     const held = this.#pins.oldest();
     return held === undefined || held >= goneIn;
   }
