@@ -21,7 +21,7 @@ import type { Disk } from '../../../core/base/env.ts';
 import { isStoreError } from '../../../core/base/errors.ts';
 import { renameCurrent, writeManifest } from './current.ts';
 import { failed, synced } from './failures.ts';
-import { CURRENT, highestNumber, LOST, parseFileName, tableName } from './file-names.ts';
+import { CURRENT, highestNumber, LOST, parseFileName, tableName, tmpName } from './file-names.ts';
 import { isDamage, readHistory } from './history.ts';
 import { linkOrCopy } from './links.ts';
 import { EMPTY_STATE } from './state.ts';
@@ -147,27 +147,36 @@ class Repair {
 
   #salvage(name: string, reason: string): void {
     const number = this.#nextFile++;
-    const salvagedTo = tableName(number);
-    const path = `${this.#dir}/${salvagedTo}`;
-    let salvaged: Salvaged = { kept: 0, dropped: 0 };
-    try {
-      salvaged = this.#tools.salvage(`${this.#dir}/${name}`, path);
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-    }
-    const summary = salvaged.kept === 0 ? undefined : this.#tools.openTableInfo(path);
+    // Under another name until it is synced, so that a later repair never takes half of one for a table.
+    const tmp = `${this.#dir}/${tmpName(number)}`;
+    const { kept, dropped } = this.#salvageTo(tmp, `${this.#dir}/${name}`);
+    const summary = kept === 0 ? undefined : this.#tools.openTableInfo(tmp);
     if (summary === undefined) {
-      if (this.#disk.exists(path)) this.#disk.remove(path);
-      this.#damaged.push({ name, reason, kept: 0, dropped: salvaged.dropped, salvagedTo: undefined });
+      if (this.#disk.exists(tmp)) this.#disk.remove(tmp);
+      this.#damaged.push({ name, reason, kept: 0, dropped, salvagedTo: undefined });
       return;
     }
+    const salvagedTo = tableName(number);
+    const path = `${this.#dir}/${salvagedTo}`;
+    this.#disk.rename(tmp, path);
     this.#add(number, path, summary);
-    this.#damaged.push({ name, reason, ...salvaged, salvagedTo });
+    this.#damaged.push({ name, reason, kept, dropped, salvagedTo });
+  }
+
+  #salvageTo(tmp: string, path: string): Salvaged {
+    try {
+      return this.#tools.salvage(path, tmp);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      return { kept: 0, dropped: 0 };
+    }
   }
 
   #add(number: number, path: string, { smallest, largest, maxRevision }: TableSummary): void {
-    const file = this.#disk.open(path, 'read');
+    const file = this.#disk.open(path, 'write');
     try {
+      // Also one whose maker died before it could.
+      synced(() => file.fdatasync());
       this.#files.push({ number, fileBytes: file.size(), smallest, largest });
     } finally {
       file.close();
@@ -179,13 +188,15 @@ class Repair {
   #keepInLost(): string[] {
     const dir = `${this.#dir}/${LOST}`;
     this.#disk.mkdir(dir);
-    const kept = this.#leaving.map((name) => {
-      let free = name;
-      // Of an earlier repair.
-      for (let i = 1; this.#disk.exists(`${dir}/${free}`); i++) free = `${name}.${i}`;
-      linkOrCopy(this.#disk, `${this.#dir}/${name}`, `${dir}/${free}`);
-      return free;
-    });
+    const kept = this.#leaving
+      .toSorted((a, b) => (a < b ? -1 : 1))
+      .map((name) => {
+        let free = name;
+        // Of an earlier repair.
+        for (let i = 1; this.#disk.exists(`${dir}/${free}`); i++) free = `${name}.${i}`;
+        linkOrCopy(this.#disk, `${this.#dir}/${name}`, `${dir}/${free}`);
+        return free;
+      });
     synced(() => this.#disk.syncDir(dir));
     return kept;
   }

@@ -317,6 +317,17 @@ describe('damage', () => {
       .shrink(3000)
       .increment(11 + 8, 1);
     expect(log.damage()).toMatchObject({ offset: 11, before: 1 });
+    // The torn one lost a sector, which must not excuse the one before.
+    log.file.write(new Uint8Array(512), 1024);
+    expect(log.damage()).toMatchObject({ offset: 11, before: 1 });
+  });
+
+  test('a header that no writer makes, though the record lost a sector', () => {
+    const payload = filled(3000).fill(0, 900, 2500);
+    const message = (at: number, byte: number) => new Log().write(text('kept'), payload).set(at, byte).damage().message;
+    expect(message(11 + 6, 2)).toContain('before its block ends');
+    expect(message(11 + 6, 9)).toContain('no fragment type 9');
+    expect(message(11 + 5, 200)).toContain('longer than its block');
   });
 
   test('UnexpectedMiddleType, UnexpectedLastType: a record without its beginning', () => {
