@@ -25,7 +25,7 @@ import { ByteWriter } from '../../core/base/bytes.ts';
 import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { type Index, type Lsn, plus, type Term, toLsn } from '../../core/base/position.ts';
-import { framedBytes, frameRecord, segmentName, zeroedEnd } from './format.ts';
+import { framedBytes, frameRecord, segmentName, ZERO_AHEAD_BYTES } from './format.ts';
 import { encodeBase, encodeMark, foldEncoded, setLsn } from './payload.ts';
 import type { SegmentBase } from './log-state.ts';
 import type { WalEnd } from './recovery.ts';
@@ -37,6 +37,8 @@ export interface CommitterOptions {
   readonly dir: string;
   /** A segment is left for the next one once it holds this much. */
   readonly segmentBytes: number;
+  /** Zeros are written ahead of the data up to a multiple of this. Default 1 MiB. */
+  readonly zeroAheadBytes?: number;
   /** A random number for each segment, which nobody outside may guess. */
   readonly salt: () => number;
   /** Files of removed segments to begin new ones in. */
@@ -333,7 +335,8 @@ export class Committer {
 
   #zeroAhead(file: DiskFile, end: number): void {
     if (end <= this.#zeroedTo) return;
-    const to = zeroedEnd(end);
+    const { zeroAheadBytes = ZERO_AHEAD_BYTES } = this.#options;
+    const to = Math.ceil(end / zeroAheadBytes) * zeroAheadBytes;
     file.write(new Uint8Array(to - this.#zeroedTo), this.#zeroedTo);
     this.#zeroedTo = to;
   }

@@ -34,12 +34,7 @@ export const CHUNK: Readonly<Record<'whole' | 'first' | 'middle' | 'last', Chunk
   last: 12,
 };
 
-const ZERO_AHEAD_BYTES = 1024 * 1024;
-
-/** How far a segment is filled with zeros when its data end at `bytes`. */
-export function zeroedEnd(bytes: number): number {
-  return Math.ceil(bytes / ZERO_AHEAD_BYTES) * ZERO_AHEAD_BYTES;
-}
+export const ZERO_AHEAD_BYTES: number = 1024 * 1024;
 
 assert(BLOCK_BYTES - HEADER_BYTES <= 0xffff, 'a chunk length fits in 16 bits');
 

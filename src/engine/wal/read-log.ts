@@ -137,7 +137,7 @@ function* readSegment(
 
 /** Bytes behind `offset` that are not zero-fill: how much of a torn write there is. */
 function tornBytes(file: DiskFile, offset: number): number {
-  const bytes = new Uint8Array(64 * 1024);
+  const bytes = new Uint8Array(Math.max(1, Math.min(64 * 1024, file.size() - offset)));
   let last = offset;
   for (let at = offset; ; ) {
     const read = file.read(bytes, 0, bytes.length, at);

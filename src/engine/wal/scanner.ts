@@ -5,6 +5,7 @@
  * never decides what a stop means: recovery does (torn tail or damage), the catch-up reader does (not there
  * yet). The salt of the segment it reads from its first record, wherever it begins.
  */
+import { EMPTY } from '../../core/base/bytes.ts';
 import type { DiskFile } from '../../core/base/env.ts';
 import { BLOCK_BYTES, CHUNK, type Chunk, HEADER_BYTES, readChunk } from './format.ts';
 import { saltOf } from './payload.ts';
@@ -26,7 +27,7 @@ export class SegmentScanner {
   readonly #file: DiskFile;
   readonly #segment: number;
   readonly #salt: number;
-  #window: Uint8Array = new Uint8Array(WINDOW_BYTES);
+  #window: Uint8Array = EMPTY;
   #windowStart = 0;
   #windowBytes = 0;
   #at: number;
@@ -107,14 +108,15 @@ export class SegmentScanner {
 
   #load(blockStart: number): void {
     // A fresh buffer each time: payload views of the previous window stay intact for their holder.
-    this.#window = new Uint8Array(WINDOW_BYTES);
+    const bytes = Math.max(0, Math.min(WINDOW_BYTES, this.#file.size() - blockStart));
+    this.#window = new Uint8Array(bytes);
     this.#windowStart = blockStart;
     this.#windowBytes = 0;
-    while (this.#windowBytes < WINDOW_BYTES) {
+    while (this.#windowBytes < bytes) {
       const read = this.#file.read(
         this.#window,
         this.#windowBytes,
-        WINDOW_BYTES - this.#windowBytes,
+        bytes - this.#windowBytes,
         blockStart + this.#windowBytes,
       );
       if (read === 0) break;

@@ -19,12 +19,14 @@
  */
 import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
-import { isSpareName, spareName, zeroedEnd } from './format.ts';
+import { isSpareName, spareName, ZERO_AHEAD_BYTES } from './format.ts';
 
 export interface SparesOptions {
   readonly disk: Disk;
   readonly dir: string;
   readonly segmentBytes: number;
+  /** Their length is a multiple of this, as that of segments is; a step is a quarter. Default 1 MiB. */
+  readonly zeroAheadBytes?: number;
   /** How many are kept, filled or not; 0: segments are removed. */
   readonly max: number;
 }
@@ -38,20 +40,21 @@ interface Raw {
   at: number;
 }
 
-const STEP_BYTES = 256 * 1024;
-const ZEROS = new Uint8Array(STEP_BYTES);
-
 export class Spares {
   readonly #options: SparesOptions;
   /** Length of every spare. */
   readonly #bytes: number;
+  /** As many as are written at once. */
+  readonly #zeros: Uint8Array;
   #ready: string[] = [];
   #raw: Raw[] = [];
 
   constructor(options: SparesOptions) {
     const { disk, dir, segmentBytes } = options;
     this.#options = options;
-    this.#bytes = zeroedEnd(segmentBytes);
+    const { zeroAheadBytes = ZERO_AHEAD_BYTES } = options;
+    this.#bytes = Math.ceil(segmentBytes / zeroAheadBytes) * zeroAheadBytes;
+    this.#zeros = new Uint8Array(Math.ceil(zeroAheadBytes / 4));
     disk.mkdir(dir);
     for (const name of disk.list(dir)) {
       if (isSpareName(name)) this.#keep(`${dir}/${name}`, true);
@@ -127,11 +130,11 @@ export class Spares {
   #work(raw: Raw): DiskFile {
     const { disk } = this.#options;
     const file = (raw.file ??= disk.open(raw.path, 'write'));
-    const bytes = Math.min(STEP_BYTES, this.#bytes - raw.at);
+    const bytes = Math.min(this.#zeros.length, this.#bytes - raw.at);
     if (raw.wasFound) this.#check(raw, file, bytes);
     else {
       if (raw.at === 0 && file.size() > this.#bytes) file.truncate(this.#bytes);
-      file.write(ZEROS.subarray(0, bytes), raw.at);
+      file.write(this.#zeros.subarray(0, bytes), raw.at);
     }
     raw.at += bytes;
     return file;

@@ -85,6 +85,7 @@ let salts = 0;
 export interface WalOptions {
   readonly segmentBytes?: number;
   readonly spares?: number;
+  readonly zeroAheadBytes?: number;
   /** Runs when a sync has read what is logged and has not begun: what a committer may do meanwhile. */
   readonly duringSync?: (wal: Wal) => void;
 }
@@ -102,12 +103,14 @@ export class Wal {
     this.disk = disk;
     this.recovered = recoverWal(disk, DIR);
     const segmentBytes = options.segmentBytes ?? 64 * 1024 * 1024;
-    this.spares = new Spares({ disk, dir: DIR, segmentBytes, max: options.spares ?? 0 });
+    const { zeroAheadBytes = 1024 * 1024 } = options;
+    this.spares = new Spares({ disk, dir: DIR, segmentBytes, zeroAheadBytes, max: options.spares ?? 0 });
     this.committer = new Committer(
       {
         disk,
         dir: DIR,
         segmentBytes,
+        zeroAheadBytes,
         // Any numbers that differ.
         salt: () => Math.imul(++salts, 0x9e3779b1),
         spares: this.spares,
