@@ -14,9 +14,11 @@
  *   - the fragment's header, if it lies in one sector and is there, is one our writer makes, and does not end
  *     before the file does (only a later record could be behind it);
  *   - something is missing: the file ends inside the record, or a sector's share of it is all zeros.
- * Anything else is TABLE_CORRUPT with file and offset. In the last record alone the two can look alike: a bit that
- * rots in a record of which a whole sector was zeros anyway, or in a checksum of a few bytes' share. That costs the
- * last edit, as a tear would; what it named is then missed by the checks on tables and on the log behind it.
+ * Anything else is TABLE_CORRUPT with file and offset. Nothing is skipped.
+ *
+ * In the last record alone rot and a tear can look alike: when a sector's share of it was zeros anyway (say the last
+ * few bytes of a key's revision), or when a length rots upwards and more of the record is bad. Then it costs that one
+ * edit, as the tear would; that its tables or inputs are not as the older state says is for recovery's checks to find.
  *
  * A payload that itself holds a good FULL fragment could make a torn record pass for damage: loud, never silent.
  */

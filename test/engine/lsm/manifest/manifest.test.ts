@@ -216,6 +216,7 @@ describe('a wrong edit of our own is a bug, and nothing of it is written', () =>
     manifest.append(add(3, table(key('a', 4), key('k', 7))));
     manifest.append(add(3, table(key('k', 6), key('z', 1))));
     expect(() => manifest.append(add(4, table(key('k', 6), key('k', 7))))).toThrow('ends before it begins');
+    expect(() => manifest.append(add(3, table(key('z', 1), key('zz', 1))))).toThrow('overlap');
     manifest.append(add(4, table(key('k', 6), key('z', 1))));
     expect(() => manifest.append(add(4, table(key('a', 1), key('k', 6))))).toThrow('overlap');
   });
@@ -259,7 +260,10 @@ describe('ManifestWriteError', () => {
     }
     manifest.append(add(1, makeTable(disk, manifest, 'x', 'z')));
     // After EIO the file is not trusted with another record.
-    expect(manifest.fileNumber === 1).toBe(fault.code === 'ENOSPC');
+    const { fileNumber } = manifest;
+    expect(fileNumber === 1).toBe(fault.code === 'ENOSPC');
+    manifest.append({});
+    expect(manifest.fileNumber).toBe(fileNumber);
     disk.crash({ keep: 'none' });
     expect(gist(recovered(disk).state)).toEqual(gist(manifest.state));
   });
@@ -509,7 +513,8 @@ describe('recovery refuses', () => {
     ['overlapping tables', { newFiles: [{ level: 1, file: table(2, 'b', 'd') }] }, 'tables 1 and 2 overlap'],
     ['a removal of what is not there', { deletedFiles: [{ level: 3, number: 1 }] }, 'is removed from level 3'],
     ['a table twice', { newFiles: [{ level: 5, file: table(1, 'a', 'c') }] }, 'is there already'],
-    ['a sequence that goes back', { lastSequence: 1 }, 'goes back'],
+    ['a sequence that goes back', { lastSequence: 1 }, 'the sequence goes back from 2 to 1'],
+    ['a counter of files that goes back', { nextFile: 8 }, 'the next file goes back from 9 to 8'],
     ['another comparator', { comparator: 'reverse' }, 'its comparator is "reverse"'],
   ])('%s in the manifest', (_, edit, message) => {
     const disk = diskOf([

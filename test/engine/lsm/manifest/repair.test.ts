@@ -130,7 +130,11 @@ describe('repair', () => {
 
   test('CorruptedDescriptor: of a manifest that can be read in part, what it removed stays out', () => {
     const { disk } = store();
-    const manifest = Manifest.recover(disk, DIR)?.manifest ?? expect.fail('a store');
+    const { manifest, state } = Manifest.recover(disk, DIR) ?? expect.fail('a store');
+    // A table that only moves is removed and added; it stays.
+    const [moved] = state.levels[2] ?? [];
+    const file = moved ?? expect.fail('a table');
+    manifest.append({ deletedFiles: [{ level: 2, number: 3 }], newFiles: [{ level: 3, file }] });
     const cleanBytes = readFile(disk, currentPath(disk)).length;
     manifest.append({ lastSequence: 20 });
     manifest.append({ lastSequence: 21 });
@@ -208,6 +212,16 @@ describe('repair', () => {
     empty.mkdir(DIR);
     expect(repair(empty)).toMatchObject({ tables: [], lastSequence: 0 });
     expect(tablesIn(empty).tables).toEqual([]);
+  });
+
+  test('a table whose maker died before its sync is synced when it is taken', () => {
+    const { disk } = store();
+    disk.remove(`${DIR}/MANIFEST-000001`);
+    const file = disk.open(`${DIR}/000040.ldb`, 'create');
+    file.write(bytesOf(['y@4']), 0);
+    file.close();
+    expect(repair(disk).tables).toEqual([2, 3, 4, 5, 40]);
+    expect(tablesIn(disk).entries).toContain('y@4');
   });
 
   test('can be done again, and what an earlier one kept is not written over', () => {
