@@ -17,20 +17,28 @@
  *  - `logged` is told only after the write of everything up to it returned.
  *  - A segment is synced whole before the next one is named.
  *  - A failed write or sync is final: nothing more is written (`append` throws DISK_FAILED).
+ *  - A full disk is met before a record has its LSN (`makeRoom`), where zeros are written ahead; so it fails that record
+ *    alone, and a new segment is begun later. Room for the closing mark is always kept.
  *
  * On the put path: stop 4 of 9. From replication; to syncer.
  */
 import { assert, must } from '../../core/base/assert.ts';
 import { ByteWriter } from '../../core/base/bytes.ts';
 import type { Disk, DiskFile } from '../../core/base/env.ts';
-import { StoreError } from '../../core/base/errors.ts';
+import { isStoreError, StoreError } from '../../core/base/errors.ts';
 import { type Index, type Lsn, plus, type Term, toLsn } from '../../core/base/position.ts';
+import { isOutOfSpace } from '../disk/full-disk.ts';
 import { framedBytes, frameRecord, segmentName, ZERO_AHEAD_BYTES } from './format.ts';
 import { encodeBase, encodeMark, foldEncoded, setLsn } from './payload.ts';
 import type { SegmentBase } from './log-state.ts';
 import type { WalEnd } from './recovery.ts';
 import type { Spares } from './spares.ts';
 import { Standing } from './standing.ts';
+
+/** A mark, with all headers and a block's end that it may need. */
+const MARK_BYTES_MAX = 96;
+/** A new segment for which there was no room is tried again after so much. */
+const ROTATE_AGAIN_BYTES = 64 * 1024;
 
 export interface CommitterOptions {
   readonly disk: Disk;
@@ -69,6 +77,8 @@ export class Committer {
   #offset: number;
   /** The file holds zeros up to here. */
   #zeroedTo: number;
+  /** Where a new segment is begun: at its size, or behind that when there was no room for one. */
+  #rotateAt: number;
   /** Left segments that the syncer may still be syncing, with the LSN that frees them. */
   #left: { file: DiskFile; lastLsn: Lsn }[] = [];
 
@@ -94,6 +104,7 @@ export class Committer {
     this.#salt = salt;
     this.#offset = offset;
     this.#zeroedTo = offset;
+    this.#rotateAt = options.segmentBytes;
     if (offset === 0) this.#begin(segment);
     else {
       this.#file = options.disk.open(this.#path(), 'write');
@@ -153,6 +164,23 @@ export class Committer {
     return this.#groupRecords;
   }
 
+  /** Sees to it that a record of so many bytes can be written; STORE_FULL, and nothing has happened, when it cannot. */
+  makeRoom(payloadBytes: number): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    const end = this.offset + framedBytes(payloadBytes, this.offset) + MARK_BYTES_MAX;
+    if (end <= this.#zeroedTo) return;
+    const file = must(this.#file, 'a committer has a segment');
+    try {
+      this.#zeroAhead(file, end);
+    } catch (cause) {
+      if (!isOutOfSpace(cause)) throw this.#fail('write', cause);
+      // Less than was asked for may be enough; what there is of it are zeros.
+      this.#zeroedTo = Math.max(this.#zeroedTo, file.size());
+      if (end > this.#zeroedTo)
+        throw new StoreError('STORE_FULL', `${this.#path()} has no room on its disk`, { cause });
+    }
+  }
+
   /** Puts a record into the group and gives it its LSN (in place). Written by `commitGroup`. */
   append(payload: Uint8Array): Lsn {
     if (this.#failure !== undefined) throw this.#failure;
@@ -201,10 +229,8 @@ export class Committer {
     this.#failure ??= failure;
   }
 
-  /** Between groups: learns what is synced, and begins a new segment when this one is full. */
-  turn(): void {
-    if (this.#failure !== undefined) throw this.#failure;
-    assert(this.#groupRecords === 0, 'a turn is between groups');
+  /** What is synced now is said by the records from here on. */
+  learn(): void {
     const synced = this.#options.synced();
     let count = 0;
     for (const group of this.#groupEnds) {
@@ -214,7 +240,14 @@ export class Committer {
     }
     if (count > 0) this.#groupEnds = this.#groupEnds.slice(count);
     while (this.#left.length > 0 && must(this.#left[0], 'inside').lastLsn <= synced) this.#left.shift()?.file.close();
-    if (this.#offset >= this.#options.segmentBytes) this.#rotate();
+  }
+
+  /** Between groups: learns what is synced, and begins a new segment when this one is full. */
+  turn(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    assert(this.#groupRecords === 0, 'a turn is between groups');
+    this.learn();
+    if (this.#offset >= this.#rotateAt) this.#rotate();
   }
 
   /** Syncs, then proves it: after a clean close no damage can pass for a torn tail. May be called twice. */
@@ -265,10 +298,13 @@ export class Committer {
     const file = must(this.#file, 'a committer has a segment');
     try {
       this.#seal(file);
-      this.#left.push({ file, lastLsn: this.#logged });
+      const lastLsn = this.#logged;
       this.#begin(this.#segment + 1);
+      this.#left.push({ file, lastLsn });
     } catch (cause) {
-      throw this.#fail('rotate', cause);
+      if (!isStoreError(cause, 'STORE_FULL')) throw this.#fail('rotate', cause);
+      // This one goes on behind its mark.
+      this.#rotateAt = this.#offset + ROTATE_AGAIN_BYTES;
     }
   }
 
@@ -290,46 +326,64 @@ export class Committer {
     else alone(() => file.fdatasync());
   }
 
-  /** Begins a segment in a spare file or a new one. It has its name when its base is on disk. */
+  /** Begins a segment in a spare file or a new one. It has its name when its base is on disk. STORE_FULL: nothing is begun. */
   #begin(segment: number): void {
-    const { disk, dir, spares, onSegment } = this.#options;
-    const making = spares.take(segment);
-    this.#segment = segment;
-    this.#salt = Math.max(1, this.#options.salt() >>> 0);
-    const base = this.#frameBase();
-    const file = disk.open(making.path, 'write');
-    try {
-      file.write(base, 0);
-      file.fdatasync();
-    } finally {
-      file.close();
-    }
-    disk.rename(making.path, this.#path());
+    const { disk, dir, onSegment } = this.#options;
+    const salt = Math.max(1, this.#options.salt() >>> 0);
+    const base = this.#frameBase(segment, salt);
+    const zeroedTo = this.#prepare(segment, base);
     disk.syncDir(dir);
+    this.#segment = segment;
+    this.#salt = salt;
     this.#file = disk.open(this.#path(), 'write');
     this.#bases.push({ segment, lsn: this.#next, prevIndex: this.#standing.lastIndex });
     this.#logged = this.#next;
     this.#next = plus(this.#next, 1);
     this.#offset = base.length;
-    this.#zeroedTo = Math.max(base.length, making.bytes);
+    this.#zeroedTo = zeroedTo;
     this.#syncedOffset = base.length;
+    this.#rotateAt = this.#options.segmentBytes;
     this.#groupEnds = [];
     onSegment(this.#file, segment);
   }
 
-  #frameBase(): Uint8Array {
+  /** Writes the base, syncs it, and gives the file its name. Returns up to where it holds zeros. */
+  #prepare(segment: number, base: Uint8Array): number {
+    const { disk, dir, spares } = this.#options;
+    const path = `${dir}/${segmentName(segment)}`;
+    let isSynced = true;
+    try {
+      const making = spares.take(segment);
+      const file = disk.open(making.path, 'write');
+      try {
+        file.write(base, 0);
+        isSynced = false;
+        file.fdatasync();
+        isSynced = true;
+      } finally {
+        file.close();
+      }
+      disk.rename(making.path, path);
+      return Math.max(base.length, making.bytes);
+    } catch (cause) {
+      if (!isOutOfSpace(cause) || !isSynced || disk.exists(path)) throw cause;
+      throw new StoreError('STORE_FULL', `${path} has no room on its disk`, { cause });
+    }
+  }
+
+  #frameBase(segment: number, salt: number): Uint8Array {
     const { term, vote, commit, lastIndex, lastTerm } = this.#standing;
     const writer = new ByteWriter(128);
     encodeBase(writer, {
       hardState: { term, vote, commit },
       prevIndex: lastIndex,
       prevTerm: must(lastTerm, 'the term of the last entry is known'),
-      salt: this.#salt,
+      salt,
     });
     const payload = writer.view();
     setLsn(payload, this.#next);
     const framed = new Uint8Array(framedBytes(payload.length, 0));
-    frameRecord(framed, 0, 0, payload, { segment: this.#segment, salt: 0, syncedOffset: 0 });
+    frameRecord(framed, 0, 0, payload, { segment, salt: 0, syncedOffset: 0 });
     return framed;
   }
 

@@ -209,6 +209,7 @@ export class GroupCommit {
     if (this.#failure !== undefined) return;
     this.durableLsn = this.#syncingLsn;
     this.durableIndex = this.#syncingIndex;
+    this.#options.committer.learn();
     this.#inSync?.resolve();
     this.#inSync = undefined;
     this.#tellChange();

@@ -11,7 +11,8 @@
  * Promises (docs/formats.md has the words):
  *  - what `durable` resolved for survives a power cut; what was written survives a kill;
  *  - what is found again is a prefix of what was appended, without a hole;
- *  - a failure is final and told to every waiter, now or later; so is the end by `close`.
+ *  - a failure is final and told to every waiter, now or later; so is the end by `close`;
+ *  - a full disk is not: `append` throws STORE_FULL, and nothing has happened.
  *
  * Invariant: everything in the log from `firstIndex` to `lastIndex` can be read.
  */
@@ -169,6 +170,11 @@ export class Wal {
     return this.#group.durableLsn;
   }
 
+  /** Why nothing more can be appended, once nothing can. */
+  get failure(): StoreError | undefined {
+    return this.#group.failure;
+  }
+
   /** Syncs made, for "syncs per append". */
   get syncs(): number {
     return this.#group.syncs;
@@ -176,7 +182,7 @@ export class Wal {
 
   // ── writing ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Appends one entry. Its bytes are copied before this returns. */
+  /** Appends one entry. Its bytes are copied before this returns. STORE_FULL: it is not in the log; there may be room later. */
   append(data: Uint8Array, options: AppendOptions = {}): Appended {
     const index = this.push(data, options);
     return this.#appended(index, options);
@@ -342,6 +348,7 @@ export class Wal {
     const committer = this.#committer;
     const { segment, offset } = committer;
     const record = this.#encode.view();
+    committer.makeRoom(record.length);
     const lsn = committer.append(record);
     this.#bytesSincePlace += record.length;
     if (first === undefined || this.#bytesSincePlace < PLACE_EVERY_BYTES) return;

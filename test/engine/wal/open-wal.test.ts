@@ -198,18 +198,58 @@ test('a failed sync is told to every waiter, those of the next group and those w
   expect(replayed(await openWal(DIR, { disk }))).toEqual(['1:a']);
 });
 
-test('a full disk is STORE_FULL to every waiter, and the log goes on once it is opened again', async () => {
+test('a full disk refuses what has no room before it is in the log, and takes it when there is', async () => {
   const disk = new MemoryDisk();
   const wal = await openWal(DIR, { disk });
   await wal.append(bytes('a')).durable;
   disk.capacityBytes = disk.usedBytes;
-  await expect(wal.append(new Uint8Array(2 * 1024 * 1024)).durable).rejects.toMatchObject({ code: 'STORE_FULL' });
-  expect(() => wal.push(bytes('b'))).toThrow(expect.objectContaining({ code: 'STORE_FULL' }));
-  await wal.close();
+  const full = expect.objectContaining({ code: 'STORE_FULL' });
+  const before = { index: wal.lastIndex, lsn: wal.lastLsn };
+  expect(() => wal.append(new Uint8Array(2 * 1024 * 1024))).toThrow(full);
+  expect(() => wal.push(new Uint8Array(2 * 1024 * 1024))).toThrow(full);
+  expect(() => wal.appendMany([bytes('b'), new Uint8Array(2 * 1024 * 1024)])).toThrow(full);
+  expect({ index: wal.lastIndex, lsn: wal.lastLsn }).toEqual(before);
+  expect(wal.failure).toBe(undefined);
+  // What fits into the zeros written ahead still goes in; those who waited have nothing to fear.
+  await wal.append(bytes('b')).durable;
   disk.capacityBytes = Number.POSITIVE_INFINITY;
-  const again = await openWal(DIR, { disk });
-  await again.append(bytes('b')).durable;
-  expect(replayed(again)).toEqual(['1:a', '2:b']);
+  await wal.append(bytes('c'.repeat(2 * 1024 * 1024))).durable;
+  expect(replayed(wal).map((entry) => entry.slice(0, 3))).toEqual(['1:a', '2:b', '3:c']);
+  disk.crash({ keep: 'none' });
+  expect(replayed(await openWal(DIR, { disk })).map((entry) => entry.slice(0, 3))).toEqual(['1:a', '2:b', '3:c']);
+});
+
+test('a full disk puts off a new segment, and the close of the log ends in order', async () => {
+  const disk = new MemoryDisk();
+  const wal = await openWal(DIR, { disk, segmentBytes: 20_000 });
+  const one = bytes('x'.repeat(1000));
+  disk.capacityBytes = disk.usedBytes + 1024 * 1024;
+  await wal.append(one).durable;
+  disk.capacityBytes = disk.usedBytes;
+  // Past the segment's size, in the zeros ahead; then to the last byte of them.
+  let count = 1;
+  for (; count < 100; count++) await wal.append(one).durable;
+  expect(disk.list(DIR)).not.toContain('000002.wal');
+  for (;;) {
+    try {
+      wal.append(one);
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'STORE_FULL' });
+      break;
+    }
+    count++;
+    await wal.flush();
+  }
+  expect(count).toBeGreaterThan(500);
+  const full = disk.clone();
+  await wal.close();
+  expect(replayed(await openWal(DIR, { disk }))).toHaveLength(count);
+  // With room again, the next segment is begun.
+  full.capacityBytes = Number.POSITIVE_INFINITY;
+  const again = await openWal(DIR, { disk: full, segmentBytes: 20_000 });
+  for (let i = 0; i < 40; i++) await again.append(one).durable;
+  expect(full.list(DIR).length).toBeGreaterThan(1);
+  expect(replayed(again)).toHaveLength(count + 40);
 });
 
 test('close makes everything durable, resolves who waits, and refuses what comes later', async () => {
