@@ -2,7 +2,7 @@
  * CtlmeshLevel against classic-level: random calls to both, equal answers. Ours flushes, compacts, crashes and reopens
  * meanwhile, which nobody must notice.
  */
-import type { AbstractLevel, AbstractSnapshot } from 'abstract-level';
+import type { AbstractSnapshot } from 'abstract-level';
 import { ClassicLevel } from 'classic-level';
 import { expect, test } from 'vitest';
 import type { Random } from '../../src/core/base/env.ts';
@@ -15,8 +15,29 @@ import { closeLater, memoryLevel, tempDir } from './support.ts';
 const SEEDS = 12;
 const STEPS = 150;
 
-/** What both have, by abstract-level's types. */
-type Db = AbstractLevel<string | Uint8Array>;
+interface Reading {
+  readonly snapshot?: AbstractSnapshot | undefined;
+}
+
+/** What is called of both. (Through AbstractLevel, whose types turn in circles, tsc is not always of one mind.) */
+interface Db {
+  put(key: string, value: string): Promise<void>;
+  del(key: string): Promise<void>;
+  batch(operations: Operation[]): Promise<void>;
+  clear(options: Range & { snapshot?: AbstractSnapshot }): Promise<void>;
+  get(key: string, options: Reading): Promise<string | undefined>;
+  getSync(key: string, options: Reading): string | undefined;
+  has(key: string, options: Reading): Promise<boolean>;
+  getMany(keys: string[], options: Reading): Promise<(string | undefined)[]>;
+  hasMany(keys: string[], options: Reading): Promise<boolean[]>;
+  iterator(options?: Range & Reading): { all(): Promise<[string, string][]> };
+  keys(options: Range & Reading): { all(): Promise<string[]> };
+  values(options: Range & Reading): { all(): Promise<string[]> };
+}
+
+type Operation =
+  | { readonly type: 'put'; readonly key: string; readonly value: string }
+  | { readonly type: 'del'; readonly key: string };
 
 interface Range {
   gt?: string;
