@@ -11,7 +11,7 @@
 import { Piscina } from 'piscina';
 import { isStoreError, StoreError } from '../../core/base/errors.ts';
 import { type Job, jobCancelled, type JobResult } from '../lsm/tree/job.ts';
-import type { JobRunner } from '../lsm/tree/keeper.ts';
+import type { JobRunner } from '../lsm/tree/keeper-world.ts';
 import type { Answer, PoolData } from './worker.ts';
 
 const THREADS = 2;

@@ -17,66 +17,21 @@ import { must } from '../../core/base/assert.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { type Index, toIndex } from '../../core/base/position.ts';
 import type { Disk } from '../../core/base/env.ts';
-import { type DirLock, lockDir } from '../disk/lock.ts';
+import type { DirLock } from '../disk/lock.ts';
 import { nodeDisk } from '../disk/node-disk.ts';
-import type { CursorBounds, TreeCursor, TreeEntry } from '../lsm/tree/cursor.ts';
-import { InlineRunner } from '../lsm/tree/inline-runner.ts';
-import { isFullDisk, Keeper, type JobRunner, storeFull } from '../lsm/tree/keeper.ts';
-import { createTreeMemory, type TreeMemory } from '../lsm/tree/memory.ts';
-import { type TreeOptions, treeOptions } from '../lsm/tree/options.ts';
+import type { TreeCursor, TreeEntry } from '../lsm/tree/cursor.ts';
+import { isFullDisk, storeFull } from '../lsm/tree/full-disk.ts';
+import { Keeper } from '../lsm/tree/keeper.ts';
+import type { JobRunner } from '../lsm/tree/keeper-world.ts';
+import type { TreeMemory } from '../lsm/tree/memory.ts';
+import type { TreeOptions } from '../lsm/tree/options.ts';
 import { TreeReader, type TreeSnapshot } from '../lsm/tree/reader.ts';
-import { bytesFor, TreeWriter } from '../lsm/tree/writer.ts';
-import { PoolRunner } from '../pool/pool.ts';
-import { openWal, type Wal } from '../wal/wal.ts';
-import { Batch, BatchReader, batchTimeMs, OP } from './batch.ts';
-import { openFailure } from './failures.ts';
-import { Stall, type StallStats } from './stall.ts';
-
-export interface EngineOptions extends Partial<TreeOptions> {
-  /** Default: the real disk. */
-  readonly disk?: Disk;
-  /** False: a directory without a store is an error (BAD_REQUEST). */
-  readonly createIfMissing?: boolean;
-  /** True: a directory with a store is an error (BAD_REQUEST). */
-  readonly errorIfExists?: boolean;
-  /** False: whoever opens the store has seen to it that nobody else does. */
-  readonly lock?: boolean;
-  readonly walSegmentBytes?: number;
-  /** Batches that wait for their turn, in bytes. */
-  readonly queueBytesMax?: number;
-  /** Room that is kept for a full disk; 0: none. */
-  readonly reserveBytes?: number;
-  /** 'pool': flush and compact in threads. 'inline': here. Default: pool on the real disk. */
-  readonly jobs?: 'pool' | 'inline';
-  /** False: nothing is compacted unless asked to. */
-  readonly autoCompact?: boolean;
-  /** Milliseconds since the epoch, for expiry. It may jump; the store's time never goes back. */
-  readonly nowMs?: () => number;
-  readonly log?: (level: 'debug' | 'info' | 'warn', event: string, fields: Record<string, unknown>) => void;
-}
-
-export interface WriteOptions {
-  /** False: resolve when it is written to the file (it survives the process, not a power cut). Default true. */
-  readonly sync?: boolean;
-}
-
-export interface ReadOptions {
-  readonly snapshot?: TreeSnapshot | undefined;
-}
-
-export interface RangeOptions extends CursorBounds {
-  readonly snapshot?: TreeSnapshot | undefined;
-}
-
-export interface EngineStats {
-  readonly revision: number;
-  readonly flushedRevision: number;
-  readonly memtableBytes: number;
-  readonly tree: Readonly<Record<string, unknown>>;
-  readonly cache: Readonly<Record<string, number>>;
-  readonly stall: StallStats;
-  readonly walSyncs: number;
-}
+import { TreeWriter } from '../lsm/tree/writer.ts';
+import type { Wal } from '../wal/wal.ts';
+import { Applier } from './applier.ts';
+import { Batch, batchTimeMs } from './batch.ts';
+import type { EngineOptions, EngineStats, RangeOptions, ReadOptions, WriteOptions } from './options.ts';
+import { Stall } from './stall.ts';
 
 interface Pending {
   readonly index: Index;
@@ -88,49 +43,11 @@ interface Pending {
 }
 
 const MIB = 1024 * 1024;
-const CONSUMER = 'tree';
+/** Its name among those who hold the log. */
+export const CONSUMER = 'tree';
 
-/** Opens the store in `dir`, or makes one. DIR_LOCKED, WAL_CORRUPT, TABLE_CORRUPT, STORE_FULL, DISK_FAILED, CONFIG_INVALID. */
-export async function openEngine(dir: string, options: EngineOptions = {}): Promise<Engine> {
-  const disk = options.disk ?? nodeDisk;
-  const tree = treeOptions(pickTreeOptions(options));
-  const exists = disk.exists(`${dir}/CURRENT`);
-  if (exists && options.errorIfExists === true) throw bad(`a store exists in ${dir} already`);
-  if (!exists && options.createIfMissing === false) throw bad(`a store does not exist in ${dir}`);
-  try {
-    disk.mkdir(dir);
-  } catch (error) {
-    throw openFailure(dir, error);
-  }
-  const lock = (options.lock ?? disk === nodeDisk) ? await lockDir(dir) : undefined;
-  const memory = createTreeMemory(tree);
-  const isPooled = (options.jobs ?? (disk === nodeDisk ? 'pool' : 'inline')) === 'pool';
-  const runner = isPooled ? new PoolRunner(memory.arenas) : new InlineRunner({ disk, arenas: memory.arenas });
-  let engine: Engine | undefined;
-  try {
-    const wal = await openWal(`${dir}/wal`, {
-      disk,
-      lock: false,
-      consumers: [CONSUMER],
-      ...(options.walSegmentBytes === undefined ? {} : { segmentBytes: options.walSegmentBytes }),
-    });
-    try {
-      engine = new Engine({ dir, disk, tree, memory, runner, wal, lock, options });
-      await engine.recover();
-      return engine;
-    } catch (error) {
-      // What began to work behind it ends with it; how that ends is not the news.
-      await (engine ?? wal).close().catch(() => undefined);
-      throw error;
-    }
-  } catch (error) {
-    await runner.close();
-    await lock?.release();
-    throw openFailure(dir, error);
-  }
-}
-
-interface EngineParts {
+/** What `openEngine` has put together. */
+export interface EngineParts {
   readonly dir: string;
   readonly disk: Disk;
   readonly tree: TreeOptions;
@@ -152,6 +69,7 @@ export class Engine {
   readonly #reader: TreeReader;
   readonly #writer: TreeWriter;
   readonly #stall: Stall;
+  readonly #applier: Applier;
   readonly #nowMs: () => number;
   readonly #queueBytesMax: number;
   /** The store's time: the largest it has seen. */
@@ -163,7 +81,6 @@ export class Engine {
   /** Closing, and nothing waits for its turn any more. */
   #hasEnded = false;
   #failure: StoreError | undefined;
-  #wake: (() => void) | undefined;
 
   /** Use `openEngine`. */
   constructor(parts: EngineParts) {
@@ -211,6 +128,13 @@ export class Engine {
       level0: options.autoCompact === false ? 0 : (this.#keeper.version.levels[0]?.length ?? 0),
       canFreeze: this.#writer.canFreeze,
     }));
+    this.#applier = new Applier({
+      keeper: this.#keeper,
+      reader: this.#reader,
+      writer: this.#writer,
+      stall: this.#stall,
+      check: () => this.#checkRunning(),
+    });
     void this.#keeper.failed.then((failure) => this.#fail(failure));
   }
 
@@ -223,7 +147,7 @@ export class Engine {
       for (const { index, bytes } of todo.splice(0)) {
         this.#timeMs = Math.max(this.#timeMs, batchTimeMs(bytes));
         if (index < from) continue;
-        await this.#apply(index, bytes);
+        await this.#applier.apply(index, bytes);
         this.#writer.publish(index);
       }
     };
@@ -320,7 +244,8 @@ export class Engine {
         this.#checkRunning();
         await this.#logged(group);
         for (const { index, bytes } of group) {
-          await this.#apply(index, bytes);
+          const applied = this.#applier.apply(index, bytes);
+          if (applied !== undefined) await applied;
           this.#writer.publish(index);
         }
         for (const pending of group) pending.resolve(pending.index);
@@ -343,72 +268,14 @@ export class Engine {
       : Promise.all([last.written, lastSynced.written]);
   }
 
-  /** Puts a batch into the memtable; waits where there is no room. Not visible before it is published. */
-  async #apply(index: number, bytes: Uint8Array): Promise<void> {
-    if (this.#writer.isFull) await this.#nextMemtable();
-    else if (this.#stall.isSlow) await this.#stall.slowDown();
-    const ops = new BatchReader(bytes);
-    const writer = this.#writer;
-    while (ops.next()) {
-      if (ops.kind === OP.deleteRange) {
-        await this.#removeRange(ops.key, ops.value, index);
-        continue;
-      }
-      if (!writer.hasRoom(bytesFor(ops.key.length, ops.value.length))) await this.#nextMemtable();
-      if (ops.kind === OP.delete) writer.remove(ops.key, index);
-      else writer.put(ops.key, ops.value, index, ops.expiryMs);
-    }
-  }
-
-  /** A tombstone for each key that is there, also those that this batch has put. */
-  async #removeRange(from: Uint8Array, to: Uint8Array, index: number): Promise<void> {
-    const cursor = this.#reader.cursorNewest({ from: from.slice(), to: to.length === 0 ? undefined : to.slice() });
-    try {
-      for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
-        if (!this.#writer.hasRoom(bytesFor(entry.key.length, 0))) {
-          cursor.suspend();
-          await this.#nextMemtable();
-        }
-        this.#writer.remove(entry.key, index);
-      }
-    } finally {
-      cursor.close();
-    }
-  }
-
-  async #nextMemtable(): Promise<void> {
-    // A flush that was asked for and a batch may both have waited; one is first.
-    do {
-      await this.#stall.stopped(
-        () => this.#keeperChange(),
-        () => this.#checkRunning(),
-      );
-    } while (!this.#writer.canFreeze);
-    this.#writer.freeze();
-    this.#keeper.poke();
-  }
-
   #checkRunning(): void {
     if (this.#failure !== undefined) throw this.#failure;
     // A store that closes takes what waits to its end, unless that is not in its hands.
     if (this.#hasEnded || (this.#closing !== undefined && this.#keeper.isFull)) throw closed();
   }
 
-  /** Resolves when the keeper has done something, or in a moment: a reader may have let go. */
-  #keeperChange(): Promise<void> {
-    this.#keeper.poke();
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, 20);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-
   #changed(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+    this.#applier.wake();
     const { flushedRevision } = this.#keeper;
     if (flushedRevision === 0 || this.#failure !== undefined || this.#closing !== undefined) return;
     this.#wal.watermark(CONSUMER, toIndex(flushedRevision));
@@ -423,7 +290,7 @@ export class Engine {
       error instanceof StoreError
         ? error
         : new StoreError('INTERNAL', `the store stopped: ${cause.message}`, { cause });
-    this.#wake?.();
+    this.#applier.wake();
   }
 
   // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -491,7 +358,7 @@ export class Engine {
     this.#checkOpen();
     await this.#pumping;
     this.#checkRunning();
-    if (this.#writer.usedBytes > 0) await this.#nextMemtable();
+    if (this.#writer.usedBytes > 0) await this.#applier.nextMemtable();
     await this.#keeper.flushed();
   }
 
@@ -557,13 +424,3 @@ export class Engine {
 }
 
 const closed = (): StoreError => new StoreError('CLOSED', 'the store is closed');
-
-const bad = (message: string): StoreError => new StoreError('BAD_REQUEST', message);
-
-const TREE_OPTIONS: readonly (keyof TreeOptions)[] = Object.keys(treeOptions()) as (keyof TreeOptions)[];
-
-function pickTreeOptions(options: EngineOptions): Partial<TreeOptions> {
-  return Object.fromEntries(
-    TREE_OPTIONS.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]),
-  );
-}

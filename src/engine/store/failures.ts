@@ -2,7 +2,7 @@
  * What a failed open says: an error of the house as it is, one of the disk's own by what it means to the caller.
  */
 import { StoreError } from '../../core/base/errors.ts';
-import { isFullDisk } from '../lsm/tree/keeper.ts';
+import { isFullDisk } from '../lsm/tree/full-disk.ts';
 
 export function openFailure(dir: string, cause: unknown): unknown {
   if (cause instanceof StoreError || !(cause instanceof Error)) return cause;

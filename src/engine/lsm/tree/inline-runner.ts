@@ -2,7 +2,7 @@
  * InlineRunner: jobs in the thread that asks for them, one after the other. For tests, for tools, and for disks that
  * other threads cannot see.
  */
-import type { JobRunner } from './keeper.ts';
+import type { JobRunner } from './keeper-world.ts';
 import { type Job, jobCancelled, type JobResult, type JobWorld, runJob } from './job.ts';
 
 export class InlineRunner implements JobRunner {

@@ -30,7 +30,8 @@ export interface TableShape {
   readonly cutPrefixBytes: number;
 }
 
-interface JobBase {
+/** What all jobs are told. */
+export interface JobBase {
   readonly dir: string;
   readonly shape: TableShape;
   readonly rules: RetentionRules;

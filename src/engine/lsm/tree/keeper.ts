@@ -17,81 +17,24 @@
  * up so that deletes and compaction have room to free more (P8). Everything else (damage in an input, a failed sync)
  * ends the keeper: `failed` tells, and nothing is guessed.
  */
-import { assert, must } from '../../../core/base/assert.ts';
-import type { Disk } from '../../../core/base/env.ts';
+import { must } from '../../../core/base/assert.ts';
 import { isStoreError, StoreError } from '../../../core/base/errors.ts';
 import { Manifest } from '../manifest/manifest.ts';
-import { tableName } from '../manifest/file-names.ts';
+import { manifestName, tableName } from '../manifest/file-names.ts';
 import { removeStale } from '../manifest/stale-files.ts';
 import type { VersionEdit as ManifestEdit } from '../manifest/version-edit.ts';
 import { writeCheckpoint } from '../manifest/checkpoint.ts';
 import { Control } from '../shared/control.ts';
-import { Pins } from '../shared/pins.ts';
-import { Snapshots } from '../shared/snapshots.ts';
-import { VersionBoard } from '../shared/version-board.ts';
-import { encodeVersion } from '../shared/version-codec.ts';
-import { Generations } from './generations.ts';
-import type { CompactionJob, FlushJob, Job, JobResult, TableShape } from './job.ts';
+import { isFullDisk, storeFull } from './full-disk.ts';
+import { Horizon } from './horizon.ts';
+import type { CompactionJob, FlushJob, JobBase } from './job.ts';
 import type { TreeMemory } from './memory.ts';
-import type { TreeOptions } from './options.ts';
-import {
-  type CompactionPlan,
-  levelTargets,
-  pickCompaction,
-  planDown,
-  planLevel0,
-  rangeOf,
-  scores,
-  type Trim,
-} from './picker.ts';
+import { type CompactionPlan, debtBytes, pickCompaction, planAll, rangesBelow } from './picker.ts';
+import { type KeeperStats, type KeeperWorld, noStats } from './keeper-world.ts';
+import { Published } from './published.ts';
 import { Reserve } from './reserve.ts';
 import { readTableRefs } from './table-refs.ts';
-import type { RetentionRules } from './retention.ts';
-import type { Row } from './rows-cursor.ts';
-import { BOTTOM, type TableRef, userKey, Version, type VersionEdit } from './version.ts';
-
-/** Runs jobs: in a pool of threads, or here. */
-export interface JobRunner {
-  run(job: Job): Promise<JobResult>;
-  /** Ends the jobs that run (they reject with CLOSED) and takes no more. */
-  close(): Promise<void>;
-}
-
-export interface KeeperWorld {
-  readonly disk: Disk;
-  readonly dir: string;
-  readonly options: TreeOptions;
-  readonly runner: JobRunner;
-  /** Rows to be flushed with a generation; undefined: not known yet. */
-  readonly rowsOf?: (generation: number) => readonly Row[] | undefined;
-  /** The revision up to which superseded versions may go; what is visible when nobody reads the past. */
-  readonly floor: () => number;
-  readonly trims?: () => readonly Trim[];
-  /** Resolves when the log holds everything up to `revision` durably: before a table does without it. */
-  readonly durable?: (revision: number) => Promise<void>;
-  /** Values that expired by then are expired for every reader; 0: the tree purges none. */
-  readonly expiredBeforeMs?: () => number;
-  /** Given up when the disk is full, so that there is room to free some; 0: none is kept. */
-  readonly reserveBytes?: number;
-  /** Calls back in a while; the keeper waits so for a full disk, and for readers to let go. */
-  readonly later: (delayMs: number, work: () => void) => { cancel(): void };
-  readonly onChange?: () => void;
-  readonly log?: (level: 'debug' | 'info' | 'warn', event: string, fields: Record<string, unknown>) => void;
-}
-
-export interface KeeperStats {
-  flushes: number;
-  compactions: number;
-  moves: number;
-  flushedBytes: number;
-  compactedBytes: number;
-  readBytes: number;
-}
-
-interface Leaving {
-  readonly number: number;
-  readonly goneIn: number;
-}
+import { type TableRef, Version, type VersionEdit } from './version.ts';
 
 const RETRY_FULL_MS = 500;
 const RETRY_HELD_MS = 200;
@@ -101,16 +44,10 @@ const SPARE_NUMBERS = 64;
 export class Keeper {
   readonly #world: KeeperWorld;
   readonly #control: Control;
-  readonly #pins: Pins;
-  readonly #snapshots: Snapshots;
-  readonly #board: VersionBoard;
-  readonly #generations: Generations;
+  readonly #horizon: Horizon;
   readonly #manifest: Manifest;
   readonly #reserve: Reserve;
-  #version: Version;
-  #number = 0;
-  #flushedGeneration = 0;
-  #leaving: Leaving[] = [];
+  readonly #published: Published;
   #flush: Promise<void> | undefined;
   #compaction: Promise<void> | undefined;
   #timer: { cancel(): void } | undefined;
@@ -121,25 +58,16 @@ export class Keeper {
   readonly failed: Promise<StoreError>;
   #tellFailed: (failure: StoreError) => void = () => {};
   #waiters: (() => void)[] = [];
-  readonly stats: KeeperStats = {
-    flushes: 0,
-    compactions: 0,
-    moves: 0,
-    flushedBytes: 0,
-    compactedBytes: 0,
-    readBytes: 0,
-  };
+  readonly stats: KeeperStats = noStats();
 
   private constructor(memory: TreeMemory, world: KeeperWorld, manifest: Manifest) {
     this.#world = world;
     this.#control = new Control(memory.control);
-    this.#pins = new Pins(memory.pins, this.#control);
-    this.#snapshots = new Snapshots(memory.snapshots, this.#control);
-    this.#board = new VersionBoard(memory.versions);
-    this.#generations = new Generations(memory.generations);
+    this.#horizon = new Horizon(memory, this.#control, world);
     this.#manifest = manifest;
     this.#reserve = new Reserve(world.disk, world.dir, world.reserveBytes ?? 0);
-    this.#version = new Version(readTableRefs(world.disk, world.dir, manifest.state));
+    const version = new Version(readTableRefs(world.disk, world.dir, manifest.state));
+    this.#published = new Published(memory, this.#control, version);
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
     });
@@ -161,14 +89,14 @@ export class Keeper {
 
   #begin(): void {
     const { disk, dir } = this.#world;
-    const tables = new Set([...this.#version.tables()].map(({ table }) => table.number));
+    const tables = new Set([...this.version.tables()].map(({ table }) => table.number));
     removeStale(disk, dir, { tables, manifest: must(this.#manifest.fileNumber, 'the manifest is open') });
     // What is flushed is what there is; of the time before nobody knows what compactions have dropped.
     this.#control.visible = this.flushedRevision;
-    this.#snapshots.raiseFloor(this.flushedRevision);
+    this.#horizon.begin(this.flushedRevision);
     this.#control.activeGeneration = 1;
     this.#isFull = !this.#reserve.make();
-    this.#publish();
+    this.#published.publish();
   }
 
   /** Everything up to it is in tables, durably. */
@@ -177,11 +105,11 @@ export class Keeper {
   }
 
   get flushedGeneration(): number {
-    return this.#flushedGeneration;
+    return this.#published.flushedGeneration;
   }
 
   get version(): Version {
-    return this.#version;
+    return this.#published.version;
   }
 
   get failure(): StoreError | undefined {
@@ -194,12 +122,12 @@ export class Keeper {
   }
 
   get isIdle(): boolean {
-    return this.#flush === undefined && this.#compaction === undefined;
+    return (this.#flush ?? this.#compaction) === undefined;
   }
 
   /** Frozen memtables that are not in tables yet. */
   get frozen(): number {
-    return this.#control.activeGeneration - 1 - this.#flushedGeneration;
+    return this.#control.activeGeneration - 1 - this.flushedGeneration;
   }
 
   // ── the loop ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -225,13 +153,13 @@ export class Keeper {
   }
 
   /** Resolves when every frozen memtable is in tables; throws what stands against it. */
-  async flushed(): Promise<void> {
-    await this.#until(() => this.frozen === 0);
+  flushed(): Promise<void> {
+    return this.#until(() => this.frozen === 0);
   }
 
   /** Resolves when there is nothing to flush or compact. */
-  async settled(): Promise<void> {
-    await this.#until(() => this.isIdle && this.frozen === 0 && (this.#pauses > 0 || this.#pick() === undefined));
+  settled(): Promise<void> {
+    return this.#until(() => this.isIdle && this.frozen === 0 && (this.#pauses > 0 || this.#pick() === undefined));
   }
 
   /** Merges everything into the last level. */
@@ -243,7 +171,7 @@ export class Keeper {
         await this.#until(() => this.#compaction === undefined);
         // Of two who waited, one is first.
         if (this.#compaction !== undefined) continue;
-        const plan = this.#planAll();
+        const plan = planAll(this.version, this.#world.options);
         if (plan === undefined) return;
         await this.#beginCompaction(plan);
         if (this.#isFull) throw storeFull();
@@ -278,14 +206,13 @@ export class Keeper {
   // ── flush ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   #startFlush(): void {
-    const generation = this.#flushedGeneration + 1;
+    const generation = this.flushedGeneration + 1;
     if (this.#flush !== undefined || generation >= this.#control.activeGeneration) return;
     if (this.#timer !== undefined && this.#isFull) return;
-    const { rowsOf = () => [] } = this.#world;
-    const rows = rowsOf(generation);
+    const rows = this.#world.rowsOf === undefined ? [] : this.#world.rowsOf(generation);
     if (rows === undefined) return;
     this.#flush = this.#guarded(async () => {
-      const revision = this.#generations.lastRevision(generation);
+      const revision = this.#published.generations.lastRevision(generation);
       const job: FlushJob = { kind: 'flush', generation, rows, revision, ...this.#jobBase(1, revision) };
       const result = await this.#world.runner.run(job);
       try {
@@ -325,23 +252,13 @@ export class Keeper {
 
   #pick(): CompactionPlan | undefined {
     const { options, trims = () => [] } = this.#world;
-    const oldestSnapshot = this.#raiseFloor()[0] ?? Number.POSITIVE_INFINITY;
     return pickCompaction({
-      version: this.#version,
+      version: this.version,
       options,
       trims: trims(),
-      expiredBeforeMs: this.#expiredBeforeMs(),
-      // Not above what a reader could still want: a purge must find what it is meant to drop.
-      floor: Math.min(this.#control.floor, this.flushedRevision, oldestSnapshot),
+      expiredBeforeMs: this.#horizon.expiredBeforeMs(),
+      floor: this.#horizon.settledRevision(this.flushedRevision),
     });
-  }
-
-  #planAll(): CompactionPlan | undefined {
-    const { levels } = this.#version;
-    const level = levels.findIndex((tables, at) => at < BOTTOM && tables.length > 0);
-    if (level === -1) return undefined;
-    if (level === 0) return planLevel0(this.#version, levelTargets(this.#version, this.#world.options).base, 'manual');
-    return planDown(this.#version, level, levels[level] as readonly TableRef[], 'manual');
   }
 
   #runCompaction(plan: CompactionPlan): Promise<void> {
@@ -362,15 +279,9 @@ export class Keeper {
       this.stats.compactions++;
       this.stats.readBytes += result.readBytes;
       this.stats.compactedBytes += result.writtenBytes;
-      this.#world.log?.('debug', 'tree.compacted', {
-        reason: plan.reason,
-        level: plan.level,
-        outputLevel: plan.outputLevel,
-        tablesIn: plan.inputs.length,
-        tablesOut: result.added.length,
-        entriesIn: result.entriesIn,
-        entriesOut: result.entriesOut,
-      });
+      const { reason, level, outputLevel } = plan;
+      const { entriesIn, entriesOut } = result;
+      this.#world.log?.('debug', 'tree.compacted', { reason, level, outputLevel, entriesIn, entriesOut });
     });
   }
 
@@ -378,76 +289,37 @@ export class Keeper {
     const { options } = this.#world;
     let bytes = 0;
     for (const { table } of plan.inputs) bytes += table.fileBytes;
-    const [from, to] = rangeOf(plan.inputs.map((input) => input.table));
-    const deeper: CompactionJob['deeper'] = this.#version.levels
-      .slice(plan.outputLevel + 1)
-      .map((_, i) =>
-        this.#version
-          .overlapping(plan.outputLevel + 1 + i, from, to)
-          .map((table) => ({ from: userKey(table.smallest), to: userKey(table.largest) })),
-      )
-      .filter((ranges) => ranges.length > 0);
     return {
       kind: 'compaction',
       inputs: plan.inputs,
       outputLevel: plan.outputLevel,
-      deeper,
+      deeper: rangesBelow(this.version, plan),
       bytesPerSecond: options.compactionBytesPerSecond,
       ...this.#jobBase(Math.ceil(bytes / options.tableBytes) * 2 + SPARE_NUMBERS, this.flushedRevision),
     };
   }
 
-  /**
-   * `flushedRevision`: what is flushed once the job is done. Above it a table may hold the first part of a batch; what
-   * that part supersedes is still what there is, until the rest is flushed as well.
-   */
-  #jobBase(
-    count: number,
-    flushedRevision: number,
-  ): {
-    dir: string;
-    shape: TableShape;
-    rules: RetentionRules;
-    numbers: { first: number; count: number };
-  } {
-    const { dir, options, trims = () => [] } = this.#world;
+  /** `flushedRevision`: what is flushed once the job is done. */
+  #jobBase(count: number, flushedRevision: number): JobBase {
+    const { dir, options } = this.#world;
     const first = this.#manifest.takeFileNumber();
     for (let i = 1; i < count; i++) this.#manifest.takeFileNumber();
-    // The floor first: a snapshot taken from now on sees it, and one taken before is in the list.
-    const snapshots = this.#raiseFloor();
-    const rules: RetentionRules = {
-      floor: Math.min(this.#control.floor, flushedRevision),
-      snapshots,
-      expiredBeforeMs: this.#expiredBeforeMs(),
-      trims: trims(),
-    };
     const { blockBytes, restartInterval, bloomBitsPerKey, compression, tableBytes, cutPrefixBytes } = options;
     const shape = { blockBytes, restartInterval, bloomBitsPerKey, compression, tableBytes, cutPrefixBytes };
-    return { dir, shape, rules, numbers: { first, count } };
-  }
-
-  /** Whoever holds a snapshot may live in the time when he took it; who comes later lives in a later one. */
-  #expiredBeforeMs(): number {
-    if (this.#snapshots.isAnyHeld()) return 0;
-    return this.#world.expiredBeforeMs?.() ?? 0;
-  }
-
-  /** Revisions below the floor that snapshots hold, rising. */
-  #raiseFloor(): number[] {
-    return this.#snapshots.raiseFloor(Math.min(this.#world.floor(), this.#control.visible));
+    return { dir, shape, rules: this.#horizon.rules(flushedRevision), numbers: { first, count } };
   }
 
   // ── versions ──────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Writes the edit, and then lets everybody read by it. */
   #apply(edit: VersionEdit, flushed?: { readonly generation: number; readonly revision: number }): void {
-    const version = this.#version.apply(edit);
+    const version = this.version.apply(edit);
     const record: ManifestEdit = {
       deletedFiles: edit.removed,
       newFiles: edit.added.map(({ level, table }) => ({ level, file: table })),
       ...(flushed === undefined ? {} : { lastSequence: flushed.revision }),
     };
-    const stays = new Set(edit.added.map(({ table }) => table.number));
+    const { fileNumber } = this.#manifest;
     try {
       this.#manifest.append(record);
     } catch (error) {
@@ -455,65 +327,37 @@ export class Keeper {
       this.#discard(edit.added.map(({ table }) => table).filter(({ number }) => !had.has(number)));
       throw error;
     }
-    this.#version = version;
-    const goneIn = this.#number + 1;
-    if (flushed !== undefined) {
-      assert(flushed.generation === this.#flushedGeneration + 1, 'generations are flushed in order');
-      this.#flushedGeneration = flushed.generation;
-      this.#generations.setGoneIn(flushed.generation, goneIn);
-    }
-    for (const { number } of edit.removed) if (!stays.has(number)) this.#leaving.push({ number, goneIn });
-    this.#publish();
+    // Its successor is in force: a CURRENT that rots into the old name must not find it.
+    if (fileNumber !== undefined && fileNumber !== this.#manifest.fileNumber) this.#remove(manifestName(fileNumber));
+    this.#published.replace(version, edit, flushed?.generation);
+    this.#removeLeaving();
     if (this.#isFull) this.#isFull = !this.#reserve.make();
   }
 
-  #publish(): void {
-    const number = ++this.#number;
-    const floor = this.#control.floor;
-    const { levels } = this.#version;
-    this.#board.publish(number, encodeVersion({ number, flushedGeneration: this.#flushedGeneration, floor, levels }));
-    this.#control.currentVersion = number;
-    this.#removeLeaving();
-  }
-
   #removeLeaving(): void {
-    if (this.#leaving.length === 0) return;
-    const oldest = this.#pins.oldest() ?? Number.POSITIVE_INFINITY;
-    this.#leaving = this.#leaving.filter(({ number, goneIn }) => {
-      if (oldest < goneIn) return true;
-      this.#remove(number);
-      return false;
-    });
-    if (this.#leaving.length > 0) this.#pokeLater(RETRY_HELD_MS);
+    if (!this.#published.removeLeaving((table) => this.#remove(tableName(table)))) this.#pokeLater(RETRY_HELD_MS);
   }
 
   /** Removes tables that no version came to name. Those of an edit that the manifest may hold all the same stay. */
   #discard(tables: readonly TableRef[]): void {
     if (this.#manifest.failure !== undefined) return;
-    for (const { number } of tables) this.#remove(number);
+    for (const { number } of tables) this.#remove(tableName(number));
   }
 
-  #remove(number: number): void {
+  #remove(name: string): void {
     const { disk, dir, log } = this.#world;
     try {
-      disk.remove(`${dir}/${tableName(number)}`);
+      disk.remove(`${dir}/${name}`);
     } catch (cause) {
       // It stays for the next start, which removes what no version names.
-      log?.('warn', 'table.not-removed', { number, message: cause instanceof Error ? cause.message : String(cause) });
+      log?.('warn', 'file.not-removed', { name, message: cause instanceof Error ? cause.message : String(cause) });
     }
   }
 
   #tellStall(): void {
     this.#control.setGauge('frozenMemtables', this.frozen);
-    this.#control.setGauge('level0Tables', (this.#version.levels[0] as readonly TableRef[]).length);
-    const { options } = this.#world;
-    const { bytes } = levelTargets(this.#version, options);
-    let debt = 0;
-    for (const [level, score] of scores(this.#version, options).entries()) {
-      if (level === 0 || score <= 1) continue;
-      debt += this.#version.bytesOf(level) - (bytes[level] as number);
-    }
-    this.#control.setGauge('debtBytes', Math.max(0, Math.round(debt)));
+    this.#control.setGauge('level0Tables', (this.version.levels[0] as readonly TableRef[]).length);
+    this.#control.setGauge('debtBytes', debtBytes(this.version, this.#world.options));
   }
 
   // ── failures ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -588,23 +432,13 @@ export class Keeper {
 
   inspect(): Record<string, unknown> {
     return {
-      tables: this.#version.levels.map((tables) => tables.length),
-      bytes: this.#version.levels.map((_, level) => this.#version.bytesOf(level)),
+      tables: this.version.levels.map((tables) => tables.length),
+      bytes: this.version.levels.map((_, level) => this.version.bytesOf(level)),
       flushedRevision: this.flushedRevision,
       frozen: this.frozen,
-      leaving: this.#leaving.length,
+      leaving: this.#published.leaving,
       isFull: this.#isFull,
       ...this.stats,
     };
   }
-}
-
-export const storeFull = (): StoreError =>
-  new StoreError('STORE_FULL', 'the disk is full; puts are refused until there is room, deletes are not');
-
-const FULL_CODES: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT']);
-
-export function isFullDisk(error: unknown): boolean {
-  if (isStoreError(error, 'STORE_FULL')) return true;
-  return error instanceof Error && FULL_CODES.has((error as NodeJS.ErrnoException).code);
 }

@@ -102,9 +102,9 @@ export function treeOptions(given: Partial<TreeOptions> = {}): TreeOptions {
   return options;
 }
 
-/** Room of one memtable: what it is frozen at, and one batch more; its index takes a 64th of it. */
+/** Room of one memtable: what it is frozen at, and one batch more; its index takes a 16th of it. */
 export const arenaBytes = (options: TreeOptions): number => {
-  const bytes = ((options.memtableBytes + options.batchBytesMax + 64 * KIB) * 64) / 63;
+  const bytes = ((options.memtableBytes + options.batchBytesMax + 64 * KIB) * 16) / 15;
   return Math.ceil(bytes / 4096) * 4096;
 };
 

@@ -108,6 +108,39 @@ function pickBySize({ version, options }: PickerInput): CompactionPlan | undefin
   return table === undefined ? undefined : planDown(version, worst, [table], 'size');
 }
 
+/** The next step on the way of everything into the last level; undefined: it is there. */
+export function planAll(version: Version, options: TreeOptions): CompactionPlan | undefined {
+  const level = version.levels.findIndex((tables, at) => at < BOTTOM && tables.length > 0);
+  if (level === -1) return undefined;
+  if (level === 0) return planLevel0(version, levelTargets(version, options).base, 'manual');
+  return planDown(version, level, version.levels[level] as readonly TableRef[], 'manual');
+}
+
+/** Key ranges of the tables, level by level, that may hold older versions of what a plan writes. */
+export function rangesBelow(
+  version: Version,
+  plan: CompactionPlan,
+): (readonly { readonly from: Uint8Array; readonly to: Uint8Array }[])[] {
+  const [from, to] = rangeOf(plan.inputs.map((input) => input.table));
+  const ranges: (readonly { readonly from: Uint8Array; readonly to: Uint8Array }[])[] = [];
+  for (let level = plan.outputLevel + 1; level <= BOTTOM; level++) {
+    const tables = version.overlapping(level, from, to);
+    if (tables.length === 0) continue;
+    ranges.push(tables.map(({ smallest, largest }) => ({ from: userKey(smallest), to: userKey(largest) })));
+  }
+  return ranges;
+}
+
+/** Bytes by which levels are past their sizes. */
+export function debtBytes(version: Version, options: TreeOptions): number {
+  const { bytes } = levelTargets(version, options);
+  let debt = 0;
+  for (const [level, score] of scores(version, options).entries()) {
+    if (level > 0 && score > 1) debt += version.bytesOf(level) - (bytes[level] as number);
+  }
+  return Math.max(0, Math.round(debt));
+}
+
 /** All of level 0 into `base`; the levels between are empty, or full and then emptied first. */
 export function planLevel0(version: Version, base: number, reason: CompactionPlan['reason']): CompactionPlan {
   const tables = version.levels[0] as readonly TableRef[];
