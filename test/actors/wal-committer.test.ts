@@ -79,3 +79,30 @@ test('once a sync has failed nothing more is written: above all no mark that say
   expect(recovered.lastLsn).toBe(4);
   expect(recovered.lastIndex).toBe(3);
 });
+
+test('what replication has let go of is removed, its files are used again, and where the log begins is told', async () => {
+  const { shared, thread, dir, log, handed } = await startCommitter(8_000);
+  const segments = (): string[] => readdirSync(dir).filter((name) => /^\d/.test(name));
+  for (let i = 1; i <= 20; i++) await log();
+  const before = segments().length;
+  expect(before).toBeGreaterThan(4);
+  shared.set('walTruncateTo', 15);
+  shared.bell('wal-committer').ring();
+  // Three records in each: the sixth begins behind the fifteenth.
+  await until('all of them are gone', () => shared.get('walFirstIndex') === 16);
+  const ready = async (): Promise<unknown> => ((await thread.inspect()) as { spares: number }).spares;
+  while ((await ready()) !== 2);
+  expect(segments()[0]).toBe(`00000${shared.get('walFirstSegment')}.wal`);
+  for (let i = 1; i <= 20; i++) await log();
+  expect(
+    readdirSync(dir).filter((name) => name.startsWith('spare')),
+    'they were used',
+  ).toEqual([]);
+  // What is synced to here and let go of may go with the next segment, without being told anew.
+  shared.set('walTruncateTo', 40);
+  await log();
+  await thread.stop(3_000);
+  const recovered = recoverWal(nodeDisk, dir);
+  expect(recovered).toMatchObject({ lastIndex: handed(), firstIndex: shared.get('walFirstIndex') });
+  expect(recovered.lastLsn).toBe(handed() + shared.get('walMarks') + 1);
+});

@@ -12,10 +12,11 @@
  *  - `durableLsn` is what was written when the last good sync began.
  *  - The first failure is final. Every waiter is told it, those too that come later; nothing is written after it.
  */
-import { assert, InvariantViolation } from '../../core/base/assert.ts';
-import { isStoreError, StoreError } from '../../core/base/errors.ts';
+import { assert } from '../../core/base/assert.ts';
+import { StoreError } from '../../core/base/errors.ts';
 import { type Index, type Lsn, plus } from '../../core/base/position.ts';
 import type { Committer } from './committer.ts';
+import { asFailure } from './failure.ts';
 
 export interface GroupCommitOptions {
   readonly committer: Committer;
@@ -232,23 +233,4 @@ export class GroupCommit {
     this.#change?.resolve();
     this.#change = undefined;
   }
-}
-
-/** A full disk is not a broken one: whoever makes room can open the log again and go on. */
-function asFailure(cause: unknown): StoreError {
-  for (let inner = cause; inner instanceof Error; inner = inner.cause) {
-    if ('code' in inner && inner.code === 'ENOSPC') {
-      return new StoreError(
-        'STORE_FULL',
-        'the disk of the WAL is full; nothing more is written until it is opened again',
-        {
-          cause,
-        },
-      );
-    }
-  }
-  if (isStoreError(cause)) return cause;
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  const code = cause instanceof InvariantViolation ? 'INTERNAL' : 'DISK_FAILED';
-  return new StoreError(code, `the WAL failed: ${reason}`, { cause });
 }

@@ -21,10 +21,10 @@ export interface Followed {
   readonly cursors: Set<TailCursor>;
   readonly durableIndex: () => Index;
   readonly durableLsn: () => Lsn;
-  /** Entries in [from, to), at least one. */
-  readonly read: (from: Index, to: Index, bytesMax: number) => readonly { index: Index; data: Uint8Array }[];
-  /** Changes of the records in [from, to]. */
-  readonly readLsn: (from: Lsn, to: Lsn, bytesMax: number) => readonly WalChange[];
+  /** Durable entries from `from` on, at least one. */
+  readonly read: (from: Index, bytesMax: number) => readonly { index: Index; data: Uint8Array }[];
+  /** What the durable records from `from` on say. */
+  readonly readLsn: (from: Lsn, bytesMax: number) => readonly WalChange[];
   /** Resolves when more is durable, something was reverted, or the log has ended. */
   readonly changed: () => Promise<void>;
   /** True when the log is closed; throws what it failed with. */
@@ -47,7 +47,7 @@ export async function* tailEntries(
       const durable = log.durableIndex();
       if (cursor.next <= durable) {
         cursor.isStale = false;
-        for (const entry of log.read(cursor.next, plus(durable, 1), PART_BYTES_MAX)) {
+        for (const entry of log.read(cursor.next, PART_BYTES_MAX)) {
           cursor.next = plus(entry.index, 1);
           yield entry;
           throwIfAborted(signal);
@@ -72,7 +72,7 @@ export async function* tailChanges(
     throwIfAborted(signal);
     const durable = log.durableLsn();
     if (next <= durable) {
-      const changes = log.readLsn(next, durable, PART_BYTES_MAX);
+      const changes = log.readLsn(next, PART_BYTES_MAX);
       if (changes.length === 0) next = plus(durable, 1);
       for (const change of changes) {
         next = plus(change.lsn, 1);

@@ -24,6 +24,7 @@ import { type Index, type Lsn, plus, type Term, toIndex, toTerm } from '../../co
 import { type DirLock, lockDir } from '../disk/lock.ts';
 import { fdatasyncFdAsync, nodeDisk } from '../disk/node-disk.ts';
 import { Committer } from './committer.ts';
+import { asFailure } from './failure.ts';
 import { TruncationGate } from './gate.ts';
 import { GroupCommit } from './group-commit.ts';
 import { LsnReader, type WalChange } from './lsn-reader.ts';
@@ -83,9 +84,9 @@ export async function openWal(dir: string, options: WalOptions = {}): Promise<Wa
   const lock = (options.lock ?? disk === nodeDisk) ? await lockDir(dir) : undefined;
   try {
     return new Wal(dir, disk, options, recoverWal(disk, dir), lock);
-  } catch (error) {
+  } catch (cause) {
     await lock?.release();
-    throw error;
+    throw asFailure(cause);
   }
 }
 
@@ -244,22 +245,19 @@ export class Wal {
   read(from: Index, to: Index = plus(this.lastIndex, 1), bytesMax: number = READ_BYTES_MAX): WalEntry[] {
     const end = toIndex(Math.min(to, this.lastIndex + 1));
     if (from >= end) return [];
-    this.#settle();
-    return this.#reader.read(from, end, bytesMax);
+    return this.#reading(() => this.#reader.read(from, end, bytesMax));
   }
 
   /** What the records from `from` on say, reverts too, at most about `bytesMax` but at least one if there is one. */
   readLsn(from: Lsn, bytesMax: number = READ_BYTES_MAX): WalChange[] {
     if (from > this.lastLsn) return [];
-    this.#settle();
-    return this.#lsnReader.read(from, this.lastLsn, bytesMax);
+    return this.#reading(() => this.#lsnReader.read(from, this.lastLsn, bytesMax));
   }
 
   /** Calls `onEntry` for each entry from `from` on, in order. `data` is valid during the call. */
   replay(from: Index, onEntry: (index: Index, data: Uint8Array) => void): void {
     if (from > this.lastIndex) return;
-    this.#settle();
-    this.#reader.replay(from, plus(this.lastIndex, 1), onEntry);
+    this.#reading(() => this.#reader.replay(from, plus(this.lastIndex, 1), onEntry));
   }
 
   /**
@@ -325,10 +323,16 @@ export class Wal {
     if (this.#group.failure !== undefined) throw this.#group.failure;
   }
 
-  /** Readers read the file: what was gathered is written first. */
-  #settle(): void {
+  /** Readers read the file: what was gathered is written first. A read that fails is told, and changes nothing. */
+  #reading<T>(read: () => T): T {
     this.#open();
     this.#group.write();
+    try {
+      return read();
+    } catch (cause) {
+      // What `onEntry` throws is its own.
+      throw cause instanceof Error && 'syscall' in cause ? asFailure(cause) : cause;
+    }
   }
 
   /** Little by little, so that what the caller's thread has to do goes in between. */
@@ -367,8 +371,8 @@ export class Wal {
       cursors: this.#tails,
       durableIndex: () => this.#group.durableIndex,
       durableLsn: () => this.#group.durableLsn,
-      read: (from, to, bytesMax) => this.#reader.read(from, to, bytesMax),
-      readLsn: (from, to, bytesMax) => this.#lsnReader.read(from, to, bytesMax),
+      read: (from, bytesMax) => this.read(from, plus(this.durableIndex, 1), bytesMax),
+      readLsn: (from, bytesMax) => this.#reading(() => this.#lsnReader.read(from, this.durableLsn, bytesMax)),
       changed: () => this.#group.changed(),
       ended: () => {
         if (this.#group.failure !== undefined) throw this.#group.failure;
