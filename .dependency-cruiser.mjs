@@ -30,7 +30,8 @@ const layers = {
   index: ['node', 'net', 'actors', 'engine', 'core', 'client', 'config'],
   // cli → client: kvctl is a user of the SDK. cli → engine/ldb: `kvctl ldb` reads a local replica file.
   // cli → actors/reflector: `kvctl ldb follow` runs one, fed by the SDK.
-  cli: ['node', 'index', 'client', 'config', 'engine/ldb', 'actors/reflector', 'core'],
+  // cli → engine/tools: backup, restore, inspect, repair and scrub work on the files of a data directory.
+  cli: ['node', 'index', 'client', 'config', 'engine/ldb', 'engine/tools', 'actors/reflector', 'core'],
 };
 
 /** Inside core: raft and model do not know each other (to raft a command is bytes); base is below all. */
@@ -48,6 +49,8 @@ const engineParts = {
   wal: ['disk'],
   lsm: ['disk'],
   ldb: ['disk'],
+  // tools → all of a data directory's parts: a backup is a manifest, its tables and the log that goes on from them.
+  tools: ['disk', 'wal', 'lsm', 'state', 'store'],
 };
 
 /** Each outside thing has one home. */

@@ -7,13 +7,18 @@
 import { Command, CommanderError, Option } from 'commander';
 import { isStoreError } from '../core/base/errors.ts';
 import { ENDPOINTS_DEFAULT, parseEndpoints } from './kvctl/arguments.ts';
+import { registerBackup } from './kvctl/backup.ts';
 import { Context, type GlobalFlags, type Work } from './kvctl/context.ts';
 import { registerData } from './kvctl/data.ts';
 import type { KvctlDeps } from './kvctl/deps.ts';
 import { parseDuration } from './kvctl/duration.ts';
 import { describe, OutputClosed, UsageError } from './kvctl/errors.ts';
 import { registerImport } from './kvctl/import.ts';
+import { registerInspect } from './kvctl/inspect.ts';
 import { registerLdb } from './kvctl/ldb.ts';
+import { registerRepair } from './kvctl/repair.ts';
+import { registerRestore } from './kvctl/restore.ts';
+import { registerScrub } from './kvctl/scrub.ts';
 import { registerStatus } from './kvctl/status.ts';
 import { registerTxn } from './kvctl/txn.ts';
 import { registerWatch } from './kvctl/watch.ts';
@@ -93,6 +98,7 @@ Examples:
   kvctl scan flags/ --json | head
   kvctl watch flags/
   kvctl ldb follow --from ws://127.0.0.1:7411 --ldb data/ldb
+  kvctl backup data/n1 /backup/prod
 
 Without --endpoints: CTLMESH_ENDPOINTS, or ${ENDPOINTS_DEFAULT}.
 Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an input file is wrong.`,
@@ -103,5 +109,10 @@ Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an i
   registerStatus(program, execute);
   registerImport(program, execute);
   registerLdb(program, execute);
+  registerBackup(program, execute);
+  registerRestore(program, execute);
+  registerInspect(program, execute);
+  registerScrub(program, execute);
+  registerRepair(program, execute);
   return program;
 }

@@ -30,6 +30,7 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['layer-index', 'index.ts', `export * from './cli/x.ts';`],
   ['layer-cli', 'cli/a.ts', `import { x } from '../engine/wal/x.ts';`],
   ['layer-cli', 'cli/a.ts', `import { x } from '../net/x.ts';`],
+  ['engine-tools', 'engine/tools/a.ts', `import { x } from '../ldb/x.ts';`],
   ['core-base', 'core/base/a.ts', `import { x } from '../model/x.ts';`],
   ['core-raft', 'core/raft/a.ts', `import type { X } from '../model/x.ts';`],
   ['core-model', 'core/model/a.ts', `import { x } from '../raft/x.ts';`],
@@ -74,6 +75,11 @@ const ALLOWED: readonly (readonly [file: string, source: string])[] = [
   ['client/a.ts', `import { x } from '../core/base/x.ts'; import { WebSocket } from 'ws';`],
   ['config/load.ts', `import { existsSync } from 'node:fs'; import { x } from '../core/base/x.ts';`],
   ['node.ts', `import { x } from './client/x.ts'; import { y } from './net/x.ts';`],
+  ['cli/a.ts', `import { x } from '../engine/tools/x.ts';`],
+  [
+    'engine/tools/a.ts',
+    `import { x } from '../wal/x.ts'; import { y } from '../lsm/x.ts'; import { z } from '../disk/x.ts';`,
+  ],
   ['cli/a.ts', `import { x } from '../client/x.ts'; import { y } from '../engine/ldb/x.ts'; import '../node.ts';`],
 ];
 
@@ -98,9 +104,10 @@ async function brokenRules(file: string, source: string): Promise<string[]> {
 }
 
 const X = 'export type X = 1; export const x = 1;';
-const PARTS = 'core/base core/raft core/model core/wire engine/disk engine/wal engine/lsm engine/ldb engine/store'
-  .concat(' actors actors/runtime net client config cli level')
-  .split(' ');
+const PARTS =
+  'core/base core/raft core/model core/wire engine/disk engine/wal engine/lsm engine/ldb engine/store engine/tools'
+    .concat(' actors actors/runtime net client config cli level')
+    .split(' ');
 
 test.each(FORBIDDEN)('%s stops %s saying %s', async (rule, file, source) => {
   expect(await brokenRules(file, source)).toContain(rule);

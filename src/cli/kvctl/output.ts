@@ -80,7 +80,7 @@ function escaped(character: string): string {
 }
 
 /** `{ [name]: text }`, or `{ [name + 'Base64']: … }` when the bytes are not UTF-8. */
-function field(name: string, bytes: Uint8Array): Record<string, string> {
+export function field(name: string, bytes: Uint8Array): Record<string, string> {
   const text = utf8Text(bytes);
   return text === undefined ? { [`${name}Base64`]: Buffer.from(bytes).toString('base64') } : { [name]: text };
 }

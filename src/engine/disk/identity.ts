@@ -76,7 +76,8 @@ function createIdentity(dir: string, owner: Owner): Identity {
   return identity;
 }
 
-function readIdentity(dir: string): Identity | undefined {
+/** Whose directory it is; undefined when it says nothing. Throws DIR_FOREIGN when it cannot be read. */
+export function readIdentity(dir: string): Identity | undefined {
   let text: string;
   try {
     text = readFileSync(join(dir, 'IDENTITY'), 'utf8');

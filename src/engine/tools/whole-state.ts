@@ -1,0 +1,59 @@
+/**
+ * wholeState: whether tables and log of a directory make one state that a start accepts.
+ *
+ *   tables  …───────flushed│
+ *   log          │first────────────────last│        first ≤ flushed + 1, flushed ≤ last
+ *
+ * The tables hold everything up to the flushed revision, so the log must go on from there without a hole, and reach
+ * that far: a node that has applied what its log does not have could never agree with its peers.
+ */
+import type { Disk } from '../../core/base/env.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import { Manifest } from '../lsm/manifest/manifest.ts';
+import type { ManifestState } from '../lsm/manifest/state.ts';
+import { readLog } from '../wal/read-log.ts';
+
+export interface WholeState {
+  /** Undefined before a node's first start has made its tree. */
+  readonly manifest: ManifestState | undefined;
+  readonly flushedRevision: number;
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+  readonly lastLsn: number;
+  readonly term: number;
+}
+
+export interface LogRange {
+  readonly firstIndex: number;
+  readonly lastIndex: number;
+}
+
+/** Reads manifest and log as a start does, and changes nothing. Throws TABLE_CORRUPT, WAL_CORRUPT. */
+export function wholeState(disk: Disk, { tree, wal }: { readonly tree: string; readonly wal: string }): WholeState {
+  const manifest = Manifest.recover(disk, tree, { readOnly: true })?.state;
+  const log = logState(disk, wal);
+  const flushedRevision = manifest?.lastSequence ?? 0;
+  const gap = gapBetween(flushedRevision, log);
+  if (gap !== undefined) {
+    throw new StoreError('WAL_CORRUPT', `the log in ${wal} ${gap}`, { data: { file: wal, offset: 0, ...log } });
+  }
+  return { manifest, flushedRevision, ...log };
+}
+
+/** What is wrong between tables that end at `flushedRevision` and a log; undefined: nothing. */
+export function gapBetween(flushedRevision: number, { firstIndex, lastIndex }: LogRange): string | undefined {
+  if (firstIndex > flushedRevision + 1) return `begins at ${firstIndex}, and the tables end at ${flushedRevision}`;
+  if (lastIndex < flushedRevision) return `ends at ${lastIndex}, before the tables, which end at ${flushedRevision}`;
+  return undefined;
+}
+
+/** What the log amounts to. Throws WAL_CORRUPT. */
+export function logState(disk: Disk, wal: string): LogRange & { readonly term: number; readonly lastLsn: number } {
+  if (!disk.exists(wal)) return { firstIndex: 1, lastIndex: 0, term: 0, lastLsn: 0 };
+  const records = readLog(disk, wal);
+  let step = records.next();
+  while (step.done !== true) step = records.next();
+  const { standing, state } = step.value;
+  const { firstIndex, lastIndex, hardState } = standing;
+  return { firstIndex, lastIndex, term: hardState.term, lastLsn: state.lastLsn };
+}
