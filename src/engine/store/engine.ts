@@ -27,7 +27,7 @@ import type { TreeMemory } from '../lsm/tree/memory.ts';
 import type { TreeOptions } from '../lsm/tree/options.ts';
 import { TreeReader, type TreeSnapshot } from '../lsm/tree/reader.ts';
 import { TreeWriter } from '../lsm/tree/writer.ts';
-import type { Wal } from '../wal/wal.ts';
+import type { Appended, Wal } from '../wal/wal.ts';
 import { Applier } from './applier.ts';
 import { Batch, batchTimeMs } from './batch.ts';
 import type { EngineOptions, EngineStats, RangeOptions, ReadOptions, WriteOptions } from './options.ts';
@@ -187,7 +187,7 @@ export class Engine {
     const bytes = batch.stamped(this.timeMs()).slice();
     return new Promise((resolve, reject) => {
       try {
-        const { index, durable } = this.#wal.append(bytes, { sync: isSynced });
+        const { index, durable } = this.#append(bytes, isSynced, batch.isDeletesOnly);
         this.#queue.push({ index, bytes, isSynced, written: durable, resolve, reject });
         this.#queueBytes += bytes.length;
         this.#pumping ??= this.#pump();
@@ -195,6 +195,18 @@ export class Engine {
         reject(error as Error);
       }
     });
+  }
+
+  /** A full disk refuses a put before it is in the log. A delete gets the room that was kept for it. */
+  #append(bytes: Uint8Array, sync: boolean, isDelete: boolean): Appended {
+    try {
+      return this.#wal.append(bytes, { sync });
+    } catch (error) {
+      if (!isFullDisk(error) || this.#wal.failure !== undefined) throw error;
+      const hasRoom = this.#keeper.diskFull(error as Error);
+      if (!hasRoom || !isDelete) throw storeFull();
+      return this.#wal.append(bytes, { sync });
+    }
   }
 
   put(

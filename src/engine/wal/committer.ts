@@ -257,7 +257,8 @@ export class Committer {
     try {
       if (this.#failure === undefined) this.#seal(file);
     } catch (cause) {
-      throw this.#fail('close', cause);
+      // Without room for its mark it is like a log that lost its power: all of it is synced.
+      if (!isStoreError(cause, 'STORE_FULL')) throw this.#fail('close', cause);
     } finally {
       this.#file = undefined;
       file.close();
@@ -313,6 +314,8 @@ export class Committer {
     this.commitGroup();
     this.#syncFile(file);
     this.#syncedOffset = this.#offset;
+    // Kept since the last append; there may have been none since the start.
+    this.makeRoom(0);
     const mark = new ByteWriter(16);
     encodeMark(mark);
     this.append(mark.view());

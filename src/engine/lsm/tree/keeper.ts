@@ -369,14 +369,21 @@ export class Keeper {
     } catch (error) {
       if (this.#isClosed && isStoreError(error, 'CLOSED')) return;
       if (isFullDisk(error) && this.#manifest.failure === undefined) {
-        if (!this.#isFull) this.#world.log?.('warn', 'disk.full', { message: (error as Error).message });
-        this.#isFull = true;
         // With the room that was kept for it, the next try may do.
-        this.#pokeLater(this.#reserve.giveUp() ? 0 : RETRY_FULL_MS);
+        this.diskFull(error as Error, 0);
         return;
       }
       this.#fail(error);
     }
+  }
+
+  /** Puts are refused until there is room again. True when the reserve has given some, which is left alone for a while. */
+  diskFull(error: Error, aWhileMs: number = RETRY_FULL_MS): boolean {
+    if (!this.#isFull) this.#world.log?.('warn', 'disk.full', { message: error.message });
+    this.#isFull = true;
+    const hasRoom = this.#reserve.giveUp();
+    this.#pokeLater(hasRoom ? aWhileMs : RETRY_FULL_MS);
+    return hasRoom;
   }
 
   #fail(error: unknown): void {
