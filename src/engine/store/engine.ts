@@ -77,6 +77,8 @@ export class Engine {
   #queue: Pending[] = [];
   #queueBytes = 0;
   #pumping: Promise<void> | undefined;
+  /** When it is settled, all before it are. */
+  #lastWrite: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
   /** Closing, and nothing waits for its turn any more. */
   #hasEnded = false;
@@ -185,7 +187,7 @@ export class Engine {
     if (batch.count === 0) return Promise.resolve(this.#reader.visible);
     const isSynced = options.sync !== false;
     const bytes = batch.stamped(this.timeMs()).slice();
-    return new Promise((resolve, reject) => {
+    const written = new Promise<number>((resolve, reject) => {
       try {
         const { index, durable } = this.#append(bytes, isSynced, batch.isDeletesOnly);
         this.#queue.push({ index, bytes, isSynced, written: durable, resolve, reject });
@@ -195,6 +197,8 @@ export class Engine {
         reject(error as Error);
       }
     });
+    this.#lastWrite = written;
+    return written;
   }
 
   /** A full disk refuses a put before it is in the log. A delete gets the room that was kept for it. */
@@ -255,15 +259,16 @@ export class Engine {
         // Behind a batch that was applied in part nothing may become visible.
         this.#checkRunning();
         await this.#logged(group);
-        for (const { index, bytes } of group) {
+        for (const { index, bytes, resolve } of group) {
           const applied = this.#applier.apply(index, bytes);
           if (applied !== undefined) await applied;
           this.#writer.publish(index);
+          resolve(index);
         }
-        for (const pending of group) pending.resolve(pending.index);
       } catch (error) {
         this.#fail(error);
         const failure = must(this.#failure, 'a failed group has a reason');
+        // Those that are visible were told so.
         for (const pending of group) pending.reject(failure);
       }
       for (const { bytes } of group) this.#queueBytes -= bytes.length;
@@ -368,7 +373,8 @@ export class Engine {
   /** Writes the memtable to a table. Resolves when everything visible now is in tables. */
   async flush(): Promise<void> {
     this.#checkOpen();
-    await this.#pumping;
+    // Not until none waits: under writes without a pause one always does.
+    await this.#lastWrite.catch(() => undefined);
     this.#checkRunning();
     if (this.#writer.usedBytes > 0) await this.#applier.nextMemtable();
     await this.#keeper.flushed();
@@ -391,7 +397,9 @@ export class Engine {
    * LevelDB's format. Writes go on meanwhile.
    */
   async checkpoint(dir: string): Promise<void> {
-    await this.flush();
+    // Half a batch is no state that ever was, and its revision would be given again by whoever goes on from the copy.
+    do await this.flush();
+    while (this.#keeper.isMidBatch);
     this.#keeper.checkpoint(dir);
   }
 

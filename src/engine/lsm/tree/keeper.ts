@@ -29,12 +29,12 @@ import { isFullDisk, storeFull } from './full-disk.ts';
 import { Horizon } from './horizon.ts';
 import type { CompactionJob, FlushJob, JobBase } from './job.ts';
 import type { TreeMemory } from './memory.ts';
-import { type CompactionPlan, debtBytes, pickCompaction, planAll, rangesBelow } from './picker.ts';
+import { type CompactionPlan, debtBytes, pickCompaction, planLevel, rangesBelow } from './picker.ts';
 import { type KeeperStats, type KeeperWorld, noStats } from './keeper-world.ts';
 import { Published } from './published.ts';
 import { Reserve } from './reserve.ts';
 import { readTableRefs } from './table-refs.ts';
-import { type TableRef, Version, type VersionEdit } from './version.ts';
+import { BOTTOM, type TableRef, Version, type VersionEdit } from './version.ts';
 
 const RETRY_FULL_MS = 500;
 const RETRY_HELD_MS = 200;
@@ -152,9 +152,17 @@ export class Keeper {
     this.poke();
   }
 
-  /** Resolves when every frozen memtable is in tables; throws what stands against it. */
+  /** Resolves when every memtable that is frozen now is in tables; throws what stands against it. */
   flushed(): Promise<void> {
-    return this.#until(() => this.frozen === 0);
+    // Not "when none is frozen": under writes without a pause there always is one.
+    const generation = this.#control.activeGeneration - 1;
+    return this.#until(() => this.flushedGeneration >= generation);
+  }
+
+  /** A table holds the first part of a batch that goes on in a memtable. */
+  get isMidBatch(): boolean {
+    for (const { table } of this.version.tables()) if (table.largestRevision > this.flushedRevision) return true;
+    return false;
   }
 
   /** Resolves when there is nothing to flush or compact. */
@@ -162,18 +170,18 @@ export class Keeper {
     return this.#until(() => this.isIdle && this.frozen === 0 && (this.#pauses > 0 || this.#pick() === undefined));
   }
 
-  /** Merges everything into the last level. */
+  /** Merges everything that is there now into the last level. */
   async compactAll(): Promise<void> {
     await this.flushed();
     this.pauseCompaction();
     try {
-      for (;;) {
+      // Each level once, from the top: what is flushed meanwhile is not waited for.
+      for (let level = 0; level < BOTTOM; ) {
         await this.#until(() => this.#compaction === undefined);
         // Of two who waited, one is first.
         if (this.#compaction !== undefined) continue;
-        const plan = planAll(this.version, this.#world.options);
-        if (plan === undefined) return;
-        await this.#beginCompaction(plan);
+        const plan = planLevel(this.version, this.#world.options, level++);
+        if (plan !== undefined) await this.#beginCompaction(plan);
         if (this.#isFull) throw storeFull();
         if (this.#isClosed) throw new StoreError('CLOSED', 'the store is closed');
       }

@@ -108,12 +108,12 @@ function pickBySize({ version, options }: PickerInput): CompactionPlan | undefin
   return table === undefined ? undefined : planDown(version, worst, [table], 'size');
 }
 
-/** The next step on the way of everything into the last level; undefined: it is there. */
-export function planAll(version: Version, options: TreeOptions): CompactionPlan | undefined {
-  const level = version.levels.findIndex((tables, at) => at < BOTTOM && tables.length > 0);
-  if (level === -1) return undefined;
+/** All of a level one step on its way into the last one; undefined: it is empty. */
+export function planLevel(version: Version, options: TreeOptions, level: number): CompactionPlan | undefined {
+  const tables = version.levels[level] as readonly TableRef[];
+  if (tables.length === 0) return undefined;
   if (level === 0) return planLevel0(version, levelTargets(version, options).base, 'manual');
-  return planDown(version, level, version.levels[level] as readonly TableRef[], 'manual');
+  return planDown(version, level, tables, 'manual');
 }
 
 /** Key ranges of the tables, level by level, that may hold older versions of what a plan writes. */
