@@ -5,7 +5,20 @@ import { expect, test } from 'vitest';
 import { MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
 import { KEY_BYTES_MAX } from '../../../src/engine/store/batch.ts';
 import type { Engine } from '../../../src/engine/store/index.ts';
-import { bytes, contents, DIR, get, openSmall, put, remove, show, tableFiles, tablesPerLevel, using } from './world.ts';
+import {
+  bytes,
+  contents,
+  DIR,
+  get,
+  openSmall,
+  put,
+  remove,
+  show,
+  tableFiles,
+  tablesPerLevel,
+  turn,
+  using,
+} from './world.ts';
 
 /** More than any small memtable has room for, with the arena's spare room. */
 const BIG = 60 * 1024;
@@ -193,4 +206,43 @@ test('a delete of a range counts what its own batch has put before, and not what
     await remove(engine, 'b');
     expect(contents(engine)).toEqual([]);
   });
+});
+
+test('a flush and a compaction under writes without a pause come to an end', async () => {
+  await using({ autoCompact: true, memtables: 2, l0Compact: 2, l0Slow: 8, l0Stop: 12 }, async (engine) => {
+    let isDone = false;
+    let written = 0;
+    const writers = [0, 1, 2].map(async (writer) => {
+      while (!isDone) {
+        await put(engine, `${writer}/${written % 50}`, 'v'.repeat(300));
+        written++;
+        await turn();
+      }
+    });
+    for (const upkeep of [() => engine.flush(), () => engine.compact(), () => engine.flush()]) {
+      const [before, { revision }] = [written, engine];
+      await upkeep();
+      expect(engine.stats().flushedRevision).toBeGreaterThanOrEqual(revision);
+      expect(written - before).toBeLessThan(200);
+    }
+    isDone = true;
+    await Promise.all(writers);
+  });
+});
+
+test('what a group has made visible before another batch of it failed is told so', async () => {
+  const disk = new MemoryDisk();
+  const engine = await openSmall(disk, { cacheBytes: 0, compression: 'none' });
+  await put(engine, 'a', 'a');
+  await engine.flush();
+  disk.flipBit(`${DIR}/${tableFiles(disk)[0]}`, 0, 0);
+  const results = await Promise.allSettled([
+    put(engine, 'b', 'b'),
+    engine.deleteRange(bytes('a'), undefined),
+    put(engine, 'c', 'c'),
+  ]);
+  expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected']);
+  expect(engine.revision).toBe(2);
+  expect([get(engine, 'b'), get(engine, 'c')]).toEqual(['b', 'NOT_FOUND']);
+  await engine.close();
 });
