@@ -9,7 +9,7 @@ import { crc32c } from '../../core/base/crc32c.ts';
 
 const NATIVE_BYTES_MIN = 128;
 
-/** CRC-32C of `bytes[from, to)`. */
-export function checksum(bytes: Uint8Array, from: number, to: number): number {
-  return to - from < NATIVE_BYTES_MIN ? crc32c(bytes, from, to) : crc32cNative(bytes.subarray(from, to));
+/** CRC-32C of `bytes[from, to)`, continuing from `crc` (0 to begin). */
+export function checksum(bytes: Uint8Array, from: number, to: number, crc = 0): number {
+  return to - from < NATIVE_BYTES_MIN ? crc32c(bytes, from, to, crc) : crc32cNative(bytes.subarray(from, to), crc);
 }

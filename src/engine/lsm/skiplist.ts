@@ -351,17 +351,48 @@ export class Skiplist {
     return length - key.length;
   }
 
+  /**
+   * The first key at or after `key`. What makes it fast is what it does not look at: a key found to be behind the
+   * target on one level is often the next one on the level below, too; and keys between two neighbours of the target
+   * begin with the bytes that both have in common with it.
+   */
   #seek(key: Uint8Array, prefix: number, before: Int32Array | undefined): NodeRef {
     const words = this.#words;
+    const bytes = this.#bytes;
+    const { length } = key;
     let tower = HEAD;
     let next = 0;
+    /** The nearest key known to be at or after the target; 0: none is. */
+    let behind = 0;
+    let sameBefore = 0;
+    let sameBehind = 0;
     for (let level = (words[LEVELS] as number) - 1; level >= 0; level--) {
       for (;;) {
         next = words[tower + level] as number;
-        if (next === 0) break;
+        if (next === 0 || next === behind) break;
         const nextPrefix = words[next + PREFIX] as number;
-        if (nextPrefix > prefix) break;
-        if (nextPrefix === prefix && this.#compare(next, key, prefix) >= 0) break;
+        if (nextPrefix > prefix) {
+          behind = next;
+          sameBehind = 0;
+          break;
+        }
+        if (nextPrefix === prefix) {
+          const shape = words[next + SHAPE] as number;
+          const nextLength = shape & 0xffff;
+          const at = (next + TOWER + (shape >>> 16)) * 4;
+          const shared = nextLength < length ? nextLength : length;
+          // Equal prefixes settle the first four bytes, padding included.
+          let same = sameBefore < sameBehind ? sameBefore : sameBehind;
+          if (same < 4) same = 4;
+          while (same < shared && bytes[at + same] === key[same]) same++;
+          const isBefore = same < shared ? (bytes[at + same] as number) < (key[same] as number) : nextLength < length;
+          if (!isBefore) {
+            behind = next;
+            sameBehind = same;
+            break;
+          }
+          sameBefore = same;
+        }
         tower = next + TOWER;
       }
       if (before !== undefined) before[level] = tower;

@@ -21,7 +21,8 @@
  * A header of zeros ends the data: segments are zero-filled ahead, which makes a sync about half as dear.
  */
 import { assert } from '../../core/base/assert.ts';
-import { crc32c, mask } from '../../core/base/crc32c.ts';
+import { mask } from '../../core/base/crc32c.ts';
+import { checksum } from '../disk/checksum.ts';
 
 export const BLOCK_BYTES: number = 32 * 1024;
 export const HEADER_BYTES = 19;
@@ -121,7 +122,7 @@ export function frameRecord(
     view.setUint32(position + 15, Math.floor(context.syncedOffset / 0x1_0000_0000), true);
     into.set(done === 0 && isLast ? payload : payload.subarray(done, done + part), position + HEADER_BYTES);
     const end = position + HEADER_BYTES + part;
-    view.setUint32(position, mask(crc32c(into, position + 4, end, context.salt)), true);
+    view.setUint32(position, mask(checksum(into, position + 4, end, context.salt)), true);
     position = end;
     fileOffset += HEADER_BYTES + part;
     done += part;
@@ -151,7 +152,7 @@ export function readChunk(bytes: Uint8Array, at: number, segment: number, salt: 
   const from = at + HEADER_BYTES;
   const to = from + view.getUint16(at + 4, true);
   if (to > bytes.length) return undefined;
-  if (view.getUint32(at, true) !== mask(crc32c(bytes, at + 4, to, salt))) return undefined;
+  if (view.getUint32(at, true) !== mask(checksum(bytes, at + 4, to, salt))) return undefined;
   const syncedOffset = view.getUint32(at + 11, true) + view.getUint32(at + 15, true) * 0x1_0000_0000;
   return { type: type as ChunkType, syncedOffset, from, to };
 }

@@ -13,5 +13,8 @@ test('both ways give the same checksum, of any part, of shared memory too', () =
     shared.set(bytes);
     expect(checksum(bytes, from, to)).toBe(crc32c(bytes.slice(from, to)));
     expect(checksum(shared, from, to)).toBe(crc32c(bytes.slice(from, to)));
+    // Going on from a seed, as the log's chunks do.
+    const seed = below(random, 2 ** 32);
+    expect(checksum(bytes, from, to, seed)).toBe(crc32c(bytes, from, to, seed));
   });
 });
