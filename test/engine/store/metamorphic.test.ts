@@ -20,11 +20,11 @@ import { DIR } from './world.ts';
 /** Of these a bug was found once. */
 const FOUND: readonly number[] = [];
 const only = process.env['SEED'];
-const count = Number(process.env['CTLMESH_ENGINE_SEEDS'] ?? 3);
+const count = Number(process.env['CTLMESH_ENGINE_SEEDS'] ?? 2);
 const SEEDS = only === undefined ? [...FOUND, ...Array.from({ length: count }, (_, i) => i + 1)] : [Number(only)];
 const LONG_MS = 30_000 + count * 10_000;
 
-const opsOf = (seed: number): Op[] => someOps(seeded(seed), { ops: 250, bigEvery: 25 });
+const opsOf = (seed: number): Op[] => someOps(seeded(seed), { ops: 250, bigEvery: 15 });
 
 /** What a run says that the model does not; undefined: nothing. */
 async function difference(options: EngineOptions, ops: readonly Op[]): Promise<string | undefined> {

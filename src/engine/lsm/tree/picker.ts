@@ -215,7 +215,9 @@ function leastOverlapping(version: Version, level: number): TableRef | undefined
 function pickPurge({ version, floor, expiredBeforeMs }: PickerInput): CompactionPlan | undefined {
   for (let level = 1; level <= BOTTOM; level++) {
     for (const table of version.levels[level] as readonly TableRef[]) {
-      if (table.tombstones * 2 > table.entries && table.largestRevision <= floor) {
+      // Half is enough: so a key stands that was deleted while a snapshot looked at it.
+      const isHalfGone = table.tombstones > 0 && table.tombstones * 2 >= table.entries;
+      if (isHalfGone && table.largestRevision <= floor) {
         return { ...planDown(version, level, [table], 'tombstones'), isMove: false };
       }
       if (table.earliestExpiryMs !== 0 && table.earliestExpiryMs < expiredBeforeMs && table.largestRevision <= floor) {

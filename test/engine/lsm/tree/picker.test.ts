@@ -124,10 +124,10 @@ test('tables that hold nothing but what is trimmed go without being read', () =>
 });
 
 test('tables of many tombstones, and of values that have expired, are written again once nobody needs them', () => {
-  const deleted = table('a', 'b', { tombstones: 6 });
+  const deleted = table('a', 'b', { tombstones: 5 });
   expect(told(pickCompaction(input({ 6: [deleted] })))).toMatchObject({ reason: 'tombstones', to: 6, isMove: false });
   expect(pickCompaction(input({ 6: [deleted] }, { floor: 8 }))).toBeUndefined();
-  expect(pickCompaction(input({ 6: [table('a', 'b', { tombstones: 5 })] }))).toBeUndefined();
+  expect(pickCompaction(input({ 6: [table('a', 'b', { tombstones: 4 })] }))).toBeUndefined();
   const expiring = table('a', 'b', { earliestExpiryMs: 50 });
   expect(told(pickCompaction(input({ 6: [expiring] }, { expiredBeforeMs: 51 })))).toMatchObject({
     reason: 'expired',
