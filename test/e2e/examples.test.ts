@@ -55,6 +55,16 @@ test('the storage engine as a level database: twice, in one directory', async ()
   }
 });
 
+test('the storage engine itself: twice, in one directory, and a copy that LevelDB opens', async () => {
+  cluster = await TestCluster.prepare(); // For its directory.
+  for (let run = 0; run < 2; run++) {
+    const printed = await output('examples/engine.ts', join(cluster.dir, 'engine'));
+    expect(printed).toContain('batch: flags/new-ui = on, of this batch: true');
+    expect(printed).toMatch(/^then: on\nnow: undefined$/m);
+    expect(printed).toMatch(/^checkpoint: limits\/eu = 500\ncheckpoint: locks\/migration = host-7$/m);
+  }
+});
+
 test('an embedded node reads in the same turn what it was told is written', async () => {
   const [port] = await freePorts(1);
   cluster = await TestCluster.prepare(); // For its directory.
