@@ -102,9 +102,7 @@ export class Engine {
       floor: () => this.#reader.visible,
       expiredBeforeMs: () => this.timeMs(),
       durable: async (revision) => {
-        // A frozen memtable may end in the middle of a batch that is not visible yet: its rows are in the table too.
-        const written = Math.max(revision, this.#writer.written);
-        if (this.#wal.durableIndex < written) await this.#wal.flush();
+        if (this.#wal.durableIndex < revision) await this.#wal.flush();
       },
       reserveBytes: options.reserveBytes ?? (disk === nodeDisk ? 16 * MIB : 0),
       later: (delayMs, work) => {
