@@ -53,13 +53,13 @@ async function write(engine: Engine, number: number, keys: readonly number[]): P
 }
 
 const engine = await openEngine(dir, {
-  memtableBytes: 24 * 1024,
+  memtableBytes: 32 * 1024,
   batchBytesMax: 64 * 1024,
   cacheBytes: 256 * 1024,
   tableBytes: 16 * 1024,
   levelBaseBytes: 64 * 1024,
   l0Compact: 2,
-  walSegmentBytes: 64 * 1024,
+  walSegmentBytes: 8 * 1024,
   reserveBytes: 0,
 });
 process.stdout.write('open\n');

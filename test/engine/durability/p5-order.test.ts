@@ -1,10 +1,11 @@
 import { dirname } from 'node:path/posix';
 import { describe, expect, test } from 'vitest';
 import { MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
+import { systemError } from '../../../src/engine/disk/system-error.ts';
 import { openEngine } from '../../../src/engine/store/index.ts';
 import { seeded } from '../../core/base/seeded.ts';
 import { type Change, WatchedDisk } from '../../support/engine-disk.ts';
-import { bytes, DIR, EngineModel, expectContents, randomOps, SMALL } from '../../support/engine-model.ts';
+import { bytes, DIR, EngineModel, expectContents, randomOps, SMALL, valueOf } from '../../support/engine-model.ts';
 
 const isTable = (path: string): boolean => path.endsWith('.ldb');
 const isManifest = (path: string): boolean => path.includes('/MANIFEST-');
@@ -97,6 +98,38 @@ describe('P5: a table or manifest is synced, and its directory, before the log i
     expectContents(again, model.contents);
     await again.close();
     await engine.close();
+  });
+
+  test('the log keeps, in however many segments, what a flush that was put off would have had', async () => {
+    const inner = new MemoryDisk();
+    let isFull = false;
+    let tries = 0;
+    const disk = new WatchedDisk(inner, ({ op, path }) => {
+      if (!isFull || op !== 'write' || !isTable(path)) return;
+      tries++;
+      throw systemError('ENOSPC', 'write', path, 'no space left');
+    });
+    const options = { ...SMALL, disk, walSegmentBytes: 512, memtableBytes: 8 * 1024, autoCompact: false };
+    const engine = await openEngine(DIR, options);
+    const model = new EngineModel();
+    for (let i = 0; i < 5; i++) await model.write(engine, [['put', `k${i}`, valueOf('k', i, 300)]]);
+    await engine.flush();
+    isFull = true;
+    await model.write(engine, [['put', 'k9', valueOf('k', 9, 300)]]);
+    await expect(engine.flush()).rejects.toMatchObject({ code: 'STORE_FULL' });
+    for (let i = 0; i < 5; i++) {
+      await model.write(engine, [['del', `k${i}`]]);
+      await model.write(engine, [['del', `${i}`.padEnd(600, 'x')]]);
+    }
+    // Until the flush was tried again behind all of them: that is when the log is looked at.
+    const before = tries;
+    while (tries < before + 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(inner.list(`${DIR}/wal`).filter((name) => /^\d+\.wal$/.test(name)).length).toBeGreaterThan(4);
+    inner.crash({ keep: 'none' });
+    disk.die();
+    const again = await openEngine(DIR, { ...options, disk: inner });
+    expectContents(again, model.contents, ['k0']);
+    await again.close();
   });
 
   test('a table that cannot be removed is no failure, and goes with the next start', async () => {

@@ -126,6 +126,24 @@ describe('P8: disk full makes the store read-only with a typed error; deletes an
     await again.close();
   });
 
+  test('a delete that is the first to find the disk full gets that room too', async () => {
+    const disk = new MemoryDisk();
+    const options = { ...OPTIONS, disk, memtableBytes: 8 * KIB * KIB, walSegmentBytes: 8 * KIB * KIB };
+    const engine = await openEngine(DIR, options);
+    await engine.put(bytes('a'), bytes('1'));
+    disk.capacityBytes = disk.usedBytes;
+    // More than the zeros that are written ahead.
+    for (let i = 0; i < 120; i++) await engine.delete(bytes(`${i}`.padEnd(10 * KIB, 'x')));
+    await engine.delete(bytes('a'));
+    await expect(engine.put(bytes('b'), bytes('2'))).rejects.toMatchObject({ code: 'STORE_FULL' });
+    disk.crash({ keep: 'none' });
+    disk.capacityBytes = Number.POSITIVE_INFINITY;
+    const again = await openEngine(DIR, options);
+    expect(again.revision).toBe(122);
+    expect(again.rangeSync()).toEqual([]);
+    await again.close();
+  });
+
   test('what was acknowledged on a full disk survives a power cut, and what was refused does not come', async () => {
     const { disk, engine, filling } = await filled();
     const keys = [...filling.held.keys()];
