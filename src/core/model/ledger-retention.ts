@@ -37,6 +37,8 @@ export class LedgerRetention {
   /** Records up to `last` were added, of `bytes`. */
   add(last: number, bytes: number, timeMs: number): void {
     const open = this.#stretches.at(-1);
+    // Log time is 0 until the first command: what is before that is as old as what comes next.
+    if (this.#beganMs === 0) this.#beganMs = timeMs;
     if (open === undefined || open.bytes >= STRETCH_BYTES || timeMs - this.#beganMs >= STRETCH_MS) {
       this.#stretches.push({ last, bytes, timeMs });
       this.#beganMs = timeMs;
@@ -52,7 +54,8 @@ export class LedgerRetention {
   #forget(nowMs: number): void {
     let count = 0;
     for (const { last, bytes, timeMs } of this.#stretches.slice(0, -1)) {
-      if (this.#bytes <= this.#bytesMax && nowMs - timeMs <= this.#ageMsMax) break;
+      const isOld = timeMs > 0 && nowMs - timeMs > this.#ageMsMax;
+      if (this.#bytes <= this.#bytesMax && !isOld) break;
       this.#bytes -= bytes;
       this.from = last + 1;
       count++;
