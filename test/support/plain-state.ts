@@ -76,9 +76,17 @@ export class PlainState implements Store {
     return this.#list.insert(key, revision, KIND_TOMBSTONE, NO_VALUE, 0);
   }
 
-  expect(): void {}
+  /** Expiries that are to come, as a node keeps them over a restart. */
+  readonly expiries: Map<string, { readonly key: Uint8Array; readonly expiryMs: number; readonly revision: Revision }> =
+    new Map();
 
-  expected(): void {}
+  expect(key: Uint8Array, expiryMs: number, revision: Revision): void {
+    this.expiries.set(`${expiryMs} ${revision} ${String(key)}`, { key: key.slice(), expiryMs, revision });
+  }
+
+  expected(key: Uint8Array, expiryMs: number, written: Revision): void {
+    if (!this.expiries.delete(`${expiryMs} ${written} ${String(key)}`)) throw new Error('an expiry nobody expected');
+  }
 
   newest(key: Uint8Array): StoredValue | undefined {
     return this.get(key, NEWEST);

@@ -98,12 +98,27 @@ export interface Answer {
 /** A machine over a real memtable, applied entry by entry. */
 export class Bench {
   readonly table: PlainState;
-  readonly machine: Machine;
+  readonly #origin: number;
+  machine: Machine;
 
   constructor(options: { readonly origin?: number; readonly arenaBytes?: number } = {}) {
     const { origin = ORIGIN, arenaBytes = 4 * 1024 * 1024 } = options;
     this.table = new PlainState(new SharedArrayBuffer(arenaBytes));
+    this.#origin = origin;
     this.machine = new Machine(this.table, origin);
+  }
+
+  /** A new machine over the same rows, from what the old one saved: what a restarted node does. */
+  restart(): void {
+    const saved = new ByteWriter(256);
+    this.machine.save(saved);
+    this.machine = new Machine(this.table, this.#origin);
+    const reader = new ByteReader(saved.take());
+    this.machine.restore(reader);
+    reader.end();
+    for (const { key, expiryMs, revision } of this.table.expiries.values()) {
+      this.machine.remember(key, expiryMs, revision);
+    }
   }
 
   /** Applies one entry at the next index; what it made. */
