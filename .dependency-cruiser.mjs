@@ -50,7 +50,7 @@ const engineParts = {
   lsm: ['disk'],
   ldb: ['disk'],
   // tools → all of a data directory's parts: a backup is a manifest, its tables and the log that goes on from them.
-  tools: ['disk', 'wal', 'lsm', 'state', 'store'],
+  tools: ['disk', 'wal', 'lsm', 'state'],
 };
 
 /** Each outside thing has one home. */

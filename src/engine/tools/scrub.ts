@@ -5,7 +5,7 @@
  * Of a table the first damage is told, and of the log: what is behind it cannot be told right from wrong.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Disk } from '../../core/base/env.ts';
+import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { isStoreError } from '../../core/base/errors.ts';
 import { tablePath } from '../lsm/manifest/file-names.ts';
 import { liveFiles, type ManifestState } from '../lsm/manifest/state.ts';
@@ -113,13 +113,13 @@ class Scrub {
     const { disk, dir } = this.#options;
     const { number, fileBytes } = meta;
     const path = tablePath(disk, dir.tree, number);
-    if (!disk.exists(path)) {
+    const file = openIfThere(disk, path);
+    if (file === undefined) {
       const now = readManifest(disk, dir.tree)?.state;
-      const isNamed = now !== undefined && [...liveFiles(now)].some((file) => file.number === number);
+      const isNamed = now !== undefined && [...liveFiles(now)].some((table) => table.number === number);
       if (isNamed) throw tableCorrupt(path, 0, 'the manifest names this table, and it is missing');
       return false;
     }
-    const file = disk.open(path, 'read');
     try {
       const check = verifyTable(file, { number, fileBytes, path });
       const isSame =
@@ -189,5 +189,14 @@ class Scrub {
   async #say(damage: Damage): Promise<void> {
     this.#damages.push(damage);
     await this.#options.onDamage?.(damage);
+  }
+}
+
+function openIfThere(disk: Disk, path: string): DiskFile | undefined {
+  try {
+    return disk.open(path, 'read');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }
