@@ -201,6 +201,7 @@ class Node implements RunningNode {
     // The operators' door opens first: a node that recovers for long can be asked why it is not ready.
     const metrics = createMetrics({
       shared,
+      tree: this.#plumbing.tree,
       gateway: this.#gateway,
       version: VERSION,
       node: this.id,

@@ -4,7 +4,11 @@
  */
 import { Gauge, Registry } from 'prom-client';
 import type { Gateway } from '../actors/gateway/gateway.ts';
+import { STALL } from '../actors/memtable.thread.ts';
 import type { Mark, Shared } from '../actors/shared.ts';
+import { BlockCache } from '../engine/lsm/cache/block-cache.ts';
+import { Control } from '../engine/lsm/shared/control.ts';
+import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 
 interface MarkSeries {
   readonly mark: Mark;
@@ -60,6 +64,7 @@ const SERIES: readonly MarkSeries[] = [
 export interface MetricsWorld {
   readonly shared: Shared;
   readonly gateway: Gateway;
+  readonly tree: Pick<TreeMemory, 'control' | 'cache'>;
   readonly version: string;
   readonly node: string;
   readonly lagMs: () => number | null;
@@ -80,6 +85,7 @@ export function createMetrics(world: MetricsWorld): Registry {
     const read = world.shared.reader(mark);
     gauge(name, help, () => read() * (scale ?? 1));
   }
+  addTree(registry, gauge, world.tree);
   const { gateway } = world;
   gauge('raft_is_leader', '1 on the node that leads.', () => (world.shared.get('role') === 2 ? 1 : 0));
   gauge('raft_has_leader', '1 while this node knows a leader.', () => (world.shared.get('leader') === 0 ? 0 : 1));
@@ -103,4 +109,33 @@ export function createMetrics(world: MetricsWorld): Registry {
     registers: [registry],
   }).set({ version: world.version, nodejs: process.version }, 1);
   return registry;
+}
+
+type AddGauge = (name: string, help: string, read: () => number) => void;
+
+/** What holds writes back, and how the cache does. */
+function addTree(registry: Registry, gauge: AddGauge, tree: MetricsWorld['tree']): void {
+  const control = new Control(tree.control);
+  const cache = new BlockCache(tree.cache);
+  const stalled: Gauge<'cause'> = new Gauge({
+    name: 'ctlmesh_write_stalled',
+    help: '1 while nothing is applied: no memtable is free, or too many tables wait to be merged.',
+    labelNames: ['cause'],
+    registers: [registry],
+    collect: () => {
+      const now = control.gauge('stall');
+      stalled.set({ cause: 'memtables' }, now === STALL.memtables ? 1 : 0);
+      stalled.set({ cause: 'level0' }, now === STALL.level0 ? 1 : 0);
+    },
+  });
+  gauge('write_stalls_total', 'Times that applying had to wait for memtables or merges.', () =>
+    control.gauge('stalls'),
+  );
+  gauge('write_stall_seconds_total', 'Time that applying waited.', () => control.gauge('stallMicros') * 1e-6);
+  gauge('frozen_memtables', 'Memtables on their way to tables.', () => control.gauge('frozenMemtables'));
+  gauge('level0_tables', 'Tables in level 0, that wait to be merged.', () => control.gauge('level0Tables'));
+  gauge('compaction_debt_bytes', 'Bytes by which levels are past their sizes.', () => control.gauge('debtBytes'));
+  gauge('block_cache_bytes', 'Bytes of blocks in the cache.', () => cache.stats.usedBytes);
+  gauge('block_cache_hits_total', 'Blocks found in the cache.', () => cache.stats.hits);
+  gauge('block_cache_misses_total', 'Blocks read from files.', () => cache.stats.misses);
 }

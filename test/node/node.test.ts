@@ -183,3 +183,26 @@ test('calls of every kind go through the node’s own gateway', async () => {
   await node.stop();
   await expect(watch.next().then(() => watch.next())).rejects.toMatchObject({ code: 'CLOSED' });
 });
+
+test('what the state does on its way to disk is in the metrics', async () => {
+  const input = await config();
+  const node = await start({ ...input, memtableBytes: 1024 * 1024 });
+  const value = 'x'.repeat(10_000);
+  for (let i = 0; i < 400; i += 50) {
+    await Promise.all(Array.from({ length: 50 }, (_, j) => node.put(`key-${i + j}`, value)));
+  }
+  const metric = async (name: string): Promise<number> => {
+    const response = await fetch(`${input.nodes['n1']?.http ?? ''}/metrics`);
+    const line = (await response.text()).split('\n').find((one) => one.startsWith(`ctlmesh_${name}{`));
+    return Number(line?.split(' ').at(-1));
+  };
+  await expect.poll(() => metric('flushes_total'), { timeout: 10_000 }).toBeGreaterThan(0);
+  expect(await metric('flushed_revision')).toBeGreaterThan(0);
+  expect(await metric('table_bytes')).toBeGreaterThan(0);
+  expect(await metric('write_stalled')).toBe(0);
+  expect(await metric('block_cache_misses_total')).toBeGreaterThanOrEqual(0);
+  expect(node.status().flushed).toBeGreaterThan(0);
+  // Both from tables and from the memtable.
+  for (const i of [0, 1, 200, 399]) expect(node.getSync(`key-${i}`)?.text()).toBe(value);
+  expect(node.rangeSync({ prefix: 'key-' })).toHaveLength(400);
+});
