@@ -16,7 +16,7 @@ async function reopened(disk: MemoryDisk): Promise<Engine> {
 }
 
 describe('P3: batches are all-or-nothing', () => {
-  test('a batch larger than a memtable, cut at any moment', async () => {
+  test('a batch larger than a memtable, cut at any moment', { timeout: 120_000 }, async () => {
     const model = new EngineModel();
     const ops: Op[] = [['put', 'before', 'changed'], ...large('x', 800), ['del', 'k7'], ['put', 'k8', 'last']];
     let revisions = '';
@@ -73,7 +73,7 @@ describe('P3: batches are all-or-nothing', () => {
     await again.close();
   });
 
-  test('an unsynced batch whose first part is in a table already is lost whole', async () => {
+  test('an unsynced batch whose first part is in a table already is lost whole', { timeout: 120_000 }, async () => {
     const inner = new MemoryDisk();
     const crashes: MemoryDisk[] = [];
     let isWatched = false;

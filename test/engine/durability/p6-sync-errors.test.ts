@@ -93,7 +93,9 @@ async function run(at: number): Promise<Run> {
 }
 
 describe('P6: an fsync error is fatal to the WAL and never retried', () => {
-  test('whichever sync fails, nothing more is written, and nothing acknowledged is lost', async () => {
+  test('whichever sync fails, nothing more is written, and nothing acknowledged is lost', {
+    timeout: 120_000,
+  }, async () => {
     const kinds = new Map<string, number>();
     for (const at of await chosenSyncs()) {
       try {
