@@ -127,7 +127,7 @@ export class Tree {
         try {
           resolve(runJob({ disk: this.disk, arenas: this.memory.arenas, pace: () => {} }, job));
         } catch (error) {
-          reject(error as Error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         }
       };
       if (this.isAuto) queueMicrotask(run);

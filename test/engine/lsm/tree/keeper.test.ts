@@ -79,14 +79,14 @@ test('the first part of a batch supersedes nothing in tables before the rest is 
 });
 
 test('rows go with their memtable, and a memtable waits until its rows are known', async () => {
-  let rows: { key: Uint8Array; value: Uint8Array }[] | undefined;
-  const tree = new Tree({ world: { rowsOf: () => rows } });
+  const known = new Map<number, { key: Uint8Array; value: Uint8Array }[]>();
+  const tree = new Tree({ world: { rowsOf: (generation) => known.get(generation) } });
   tree.write({ k: 'v' });
   tree.writer.freeze();
   tree.keeper.poke();
   await quiet();
   expect(tree.jobs).toEqual([]);
-  rows = [{ key: latin('row'), value: latin('of the keeper') }];
+  known.set(1, [{ key: latin('row'), value: latin('of the keeper') }]);
   tree.keeper.poke();
   await tree.keeper.flushed();
   expect(tree.get('row')).toBe('of the keeper');
