@@ -376,12 +376,9 @@ export class Keeper {
       await work();
     } catch (error) {
       if (this.#isClosed && isStoreError(error, 'CLOSED')) return;
-      if (isFullDisk(error) && this.#manifest.failure === undefined) {
-        // With the room that was kept for it, the next try may do.
-        this.diskFull(error as Error, 0);
-        return;
-      }
-      this.#fail(error);
+      if (!isFullDisk(error) || this.#manifest.failure !== undefined) this.#fail(error);
+      // With the room that was kept for it, the next try may do.
+      else this.diskFull(error as Error, 0);
     }
   }
 
@@ -411,23 +408,17 @@ export class Keeper {
     });
   }
 
-  /**
-   * On a full disk, when there is nothing to do that could tell: the room may have come from elsewhere. (While a job
-   * is tried the reserve stays given up: its room is for the job.)
-   */
+  /** The room may have come from elsewhere. (While a job is tried the reserve stays given up: its room is for the job.) */
   #lookForRoom(): void {
     if (!this.#isFull || !this.isIdle || this.#timer !== undefined) return;
     try {
       this.#isFull = !this.#reserve.make();
     } catch (error) {
-      this.#fail(error);
-      return;
+      return this.#fail(error);
     }
     if (this.#isFull) this.#pokeLater(RETRY_FULL_MS);
     else this.#changed();
   }
-
-  // ── the rest ──────────────────────────────────────────────────────────────────────────────────────────────
 
   /** A copy of what is flushed, as hard links, in a directory of its own that any LevelDB opens. */
   checkpoint(toDir: string): void {
