@@ -44,7 +44,7 @@ import type { DataDir } from './data-dir.ts';
 import { diskFailure } from './failures.ts';
 import { readManifest } from './read-manifest.ts';
 import { wholeEnd } from './read-wal.ts';
-import { SET_DIR, SetDisk } from './set-disk.ts';
+import { SetDisk } from './set-disk.ts';
 import { gapBetween, logState, wholeState } from './whole-state.ts';
 
 export interface BackupOptions {
@@ -129,10 +129,7 @@ class Backup {
     this.#refuseForeign(earlier);
     const { files, retries } = await this.#take();
     disk.syncDir(filesDir(backupDir));
-    const state = wholeState(new SetDisk(disk, backupDir, files), {
-      tree: from.kind === 'node' ? `${SET_DIR}/tree` : SET_DIR,
-      wal: `${SET_DIR}/wal`,
-    });
+    const state = wholeState(new SetDisk(disk, backupDir, from.dir, files), from);
     const set: BackupSet = {
       format: 1,
       number: (earlier.at(-1) ?? 0) + 1,
@@ -223,7 +220,7 @@ class Backup {
     // Of those that have lost their names meanwhile, nobody knows what was read.
     const left = new Set(this.#segments());
     const log = copied.filter(({ number }) => left.has(number)).map(({ file }) => file);
-    const range = logState(new SetDisk(disk, this.#options.backupDir, log), `${SET_DIR}/wal`);
+    const range = logState(new SetDisk(disk, this.#options.backupDir, from.dir, log), from.wal);
     const gap = gapBetween(flushedRevision, range);
     if (gap !== undefined) throw new Overtaken('WAL_CORRUPT', from.wal, `the log in ${from.wal} ${gap}`);
     return log;

@@ -1,24 +1,22 @@
 /**
  * SetDisk: a backup set as if it were the data directory, for reading only: so that what reads a directory can say
- * whether the set is one, before it gets its name and without restoring it.
+ * whether the set is one, before it gets its name and without restoring it. It stands where the data directory does,
+ * so that damage is told with the place from which it was copied.
  */
 import { dirname } from 'node:path/posix';
 import type { Disk, DiskFile, OpenMode } from '../../core/base/env.ts';
 import { systemError } from '../disk/system-error.ts';
 import { contentPath, type SetFile } from './backup-set.ts';
 
-/** Where the data directory seems to be. */
-export const SET_DIR = '/set';
-
 export class SetDisk implements Disk {
   readonly #disk: Disk;
   readonly #backupDir: string;
   readonly #files: ReadonlyMap<string, SetFile>;
 
-  constructor(disk: Disk, backupDir: string, files: readonly SetFile[]) {
+  constructor(disk: Disk, backupDir: string, at: string, files: readonly SetFile[]) {
     this.#disk = disk;
     this.#backupDir = backupDir;
-    this.#files = new Map(files.map((file) => [`${SET_DIR}/${file.path}`, file]));
+    this.#files = new Map(files.map((file) => [`${at}/${file.path}`, file]));
   }
 
   open(path: string, mode: OpenMode): DiskFile {

@@ -1,5 +1,6 @@
 /** Backups of a store at rest and at work; the state they give back; crashes and failures on the way. */
 import { describe, expect, test } from 'vitest';
+import type { Disk } from '../../../src/core/base/env.ts';
 import { MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
 import { systemError } from '../../../src/engine/disk/system-error.ts';
 import { segmentName } from '../../../src/engine/wal/format.ts';
@@ -10,7 +11,7 @@ import { restoreSet } from '../../../src/engine/tools/restore.ts';
 import { seeded } from '../../core/base/seeded.ts';
 import { turn } from '../store/world.ts';
 import { WatchedDisk } from '../../support/engine-disk.ts';
-import { BACKUP, backup, BUSY, contentsOf, interrupted, open, rowsOf, snapshot, write } from './world.ts';
+import { BACKUP, backup, BUSY, contentsOf, interrupted, open, reading, rowsOf, snapshot, write } from './world.ts';
 
 const restore = async (disk: MemoryDisk, to: string, number?: number): Promise<void> =>
   restoreSet({ disk, backupDir: BACKUP, set: readSet(disk, BACKUP, number), to });
@@ -155,18 +156,29 @@ describe('beside a store at work', () => {
     const log = openWalReadOnly('/db/wal', { disk });
     expect(log.segments.length).toBeGreaterThan(3);
     const path = `/db/wal/${segmentName(log.segments[0] ?? 0)}`;
-    let reads = 0;
-    const busy = interrupted(disk, (opened) => {
-      if (opened !== path || reads++ > 0) return;
-      // As the committer does: the name first, then the bytes.
-      const file = disk.open(path, 'write');
-      disk.rename(path, path.replace('wal/', 'wal/spare-'));
-      file.write(new Uint8Array(file.size()), 0);
-      file.close();
-    });
-    // The tables hold nothing of it, so without it there is nothing to make a set of.
-    await expect(backup(busy, { isLive: true })).rejects.toThrow('begins at');
-    expect(listSets(disk, BACKUP)).toEqual([]);
+    for (let at = 0; at < 6; at++) {
+      const work = disk.clone();
+      let reads = 0;
+      const busy: Disk = {
+        ...interrupted(work, () => {}),
+        open: (opened, mode) => {
+          const file = work.open(opened, mode);
+          if (opened !== path) return file;
+          return reading(file, () => {
+            if (reads++ !== at) return;
+            // As the committer does: the name first, then the bytes.
+            const spare = work.open(path, 'write');
+            work.rename(path, path.replace('wal/', 'wal/spare-'));
+            spare.write(new Uint8Array(spare.size()), 0);
+            spare.close();
+          });
+        },
+      };
+      // The tables hold nothing of it, so without it there is nothing to make a set of.
+      await expect(backup(busy, { isLive: true })).rejects.toThrow('begins at');
+      expect(reads).toBeGreaterThan(at);
+      expect(listSets(work, BACKUP)).toEqual([]);
+    }
   });
 
   test('a table that is gone for good is no race: said, and no set is made', async () => {
@@ -182,10 +194,18 @@ describe('beside a store at work', () => {
 
 describe('damage', () => {
   test('in a table or in the log that is to be copied: named, and no set is made', async () => {
-    for (const suffix of ['.ldb', '.wal']) {
+    for (const [suffix, which] of [
+      ['.ldb', 0],
+      ['.wal', 0],
+      ['.wal', -1],
+    ] as const) {
       const { disk } = await filled(31, 300);
       const dir = suffix === '.wal' ? '/db/wal' : '/db';
-      const name = disk.list(dir).find((one) => one.endsWith(suffix)) ?? '';
+      const name =
+        disk
+          .list(dir)
+          .filter((one) => one.endsWith(suffix) && !one.startsWith('spare'))
+          .at(which) ?? '';
       disk.flipBit(`${dir}/${name}`, 300, 1);
       await expect(backup(disk)).rejects.toMatchObject({
         code: suffix === '.wal' ? 'WAL_CORRUPT' : 'TABLE_CORRUPT',

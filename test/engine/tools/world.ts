@@ -101,3 +101,19 @@ export function interrupted(disk: Disk, before: (path: string, mode: OpenMode) =
     syncDir: (path) => disk.syncDir(path),
   };
 }
+
+/** A file that calls `before` before each read. */
+export function reading(file: DiskFile, before: () => void): DiskFile {
+  return {
+    fd: file.fd,
+    read: (into, offset, length, position) => {
+      before();
+      return file.read(into, offset, length, position);
+    },
+    write: (content, position) => file.write(content, position),
+    fdatasync: () => file.fdatasync(),
+    truncate: (size) => file.truncate(size),
+    size: () => file.size(),
+    close: () => file.close(),
+  };
+}
