@@ -155,7 +155,10 @@ class Life {
       this.disk.failNext({ op, code: pick(this.random, ['EIO', 'ENOSPC']), skip: below(this.random, 40) });
     }
     try {
-      for (let steps = 20 + below(this.random, 120); steps > 0; steps--) await this.step(wal);
+      for (let steps = 20 + below(this.random, 120); steps > 0; steps--) {
+        await this.step(wal);
+        expect(wal.durableIndex).toBeLessThanOrEqual(wal.lastIndex);
+      }
     } catch (error) {
       // Which failure, the waiters are asked below.
       if (!isStoreError(error)) throw error;

@@ -3,7 +3,7 @@ import { type Index, toIndex, toLsn } from '../../../src/core/base/position.ts';
 import { MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
 import { openWal, type Wal, type WalEntry } from '../../../src/engine/wal/index.ts';
 import { temporaryDir } from '../../actors/support.ts';
-import { DIR } from './wal.ts';
+import { DIR, readRecords } from './wal.ts';
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text));
 const text = (data: Uint8Array): string => Buffer.from(data).toString();
@@ -261,6 +261,29 @@ test('close makes everything durable, resolves who waits, and refuses what comes
   await Promise.all([...waiters, closed, wal.close()]);
   disk.crash({ keep: 'none' });
   expect(replayed(await openWal(DIR, { disk }))).toEqual(['1:a', '2:b']);
+});
+
+test('close waits for the sync that is under way: two syncs of one file at a time prove nothing', async () => {
+  const disk = new MemoryDisk();
+  let release = (): void => {};
+  const wal = await openWal(DIR, {
+    disk,
+    sync: () =>
+      new Promise((resolve) => {
+        release = resolve;
+      }),
+  });
+  const waiter = wal.append(bytes('a')).durable;
+  const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  await tick();
+  // A sync of the close itself would fail.
+  disk.failNext({ op: 'fdatasync', code: 'EIO' });
+  const closed = wal.close();
+  for (let i = 0; i < 3; i++) await tick();
+  expect(readRecords(disk).map(({ record }) => record.kind)).toEqual(['base', 'persist']);
+  release();
+  await expect(closed).rejects.toMatchObject({ code: 'DISK_FAILED' });
+  await waiter;
 });
 
 test('segments are left while callers go on, and everything is found in order', async () => {

@@ -343,6 +343,29 @@ describe('several segments', () => {
     }
   });
 
+  test('one of another log is refused at its base, though its LSN and index fit', () => {
+    const log = (changed: Partial<{ term: number; vote: string; commit: number; entryTerm: number }>): MemoryDisk => {
+      const { term = 3, vote = 'n1', commit = 1, entryTerm = 2 } = changed;
+      const disk = new MemoryDisk();
+      const wal = new Wal(disk, { segmentBytes: 300 });
+      for (let index = 1; index <= 5; index++) {
+        const hardState = { term: toTerm(term), vote, commit: toIndex(index > commit ? commit : 0) };
+        wal.write({ ...entryAt(index, 100, entryTerm), hardState });
+        wal.sync();
+      }
+      expect(wal.committer.segment).toBe(3);
+      return disk;
+    };
+    const own = log({});
+    for (const changed of [{ term: 4 }, { vote: 'n2' }, { commit: 2 }, { entryTerm: 1 }]) {
+      const disk = own.clone();
+      putFile(disk, pathOf(3), readBytes(log(changed), pathOf(3)));
+      expectRefusal(disk, pathOf(3), 0);
+    }
+    putFile(own, pathOf(3), readBytes(log({}), pathOf(3)));
+    expect(recoverWal(own, DIR).lastIndex, 'the same, but for its salt').toBe(5);
+  });
+
   test("one that stands in another's place is refused", () => {
     const { segments } = three();
     const [first, second, third] = segments as [Uint8Array, Uint8Array, Uint8Array];

@@ -431,14 +431,39 @@ describe('openWal', () => {
     await again.close();
   });
 
-  test('what is not durable is not forgotten, whatever its consumer says', async () => {
+  test('what took the place of reverted entries is on disk before the log may begin behind it', async () => {
     const disk = new MemoryDisk();
-    const wal = await openWal(DIR, { disk, segmentBytes: 4_000, spares: 0, sync: () => new Promise(() => {}) });
-    for (let i = 0; i < 100; i++) await wal.append(new Uint8Array(500), { sync: false }).durable;
-    wal.watermark('tree', at(100));
-    const { firstIndex, durableIndex } = wal;
+    let isHeld = false;
+    const wal = await openWal(DIR, {
+      disk,
+      segmentBytes: 2_000,
+      spares: 0,
+      consumers: ['tree'],
+      sync: (file) => {
+        if (isHeld) return new Promise(() => {});
+        file.fdatasync();
+        return Promise.resolve();
+      },
+    });
+    await fill(wal, 20);
+    const { length } = segmentsOf(disk);
+    while (segmentsOf(disk).length === length) await fill(wal, 1);
+    const last = wal.lastIndex;
+    // The newest segment begins behind all of these, and takes most of them back.
+    await wal.revert(at(5)).durable;
+    while (segmentsOf(disk).length === length + 1) await fill(wal, 1);
+    isHeld = true;
+    const durable = wal.lastIndex;
+    wal.push(new Uint8Array(1));
+    await new Promise((resolve) => setImmediate(resolve));
+    while (wal.lastIndex < last) await wal.append(new Uint8Array(500), { sync: false }).durable;
+    wal.watermark('tree', at(last));
+    expect(wal.durableIndex).toBeLessThan(last);
     await wal.truncate();
-    expect(wal.firstIndex).toBeLessThanOrEqual(Math.max(firstIndex, durableIndex + 1));
+    expect(wal.firstIndex).toBeLessThanOrEqual(durable + 1);
+    disk.crash({ keep: 'none' });
+    const again = await openWal(DIR, { disk });
+    expect(again.lastIndex).toBeGreaterThanOrEqual(durable);
   });
 
   test('a tail that is slow is told when what it waits for is gone', async () => {
