@@ -115,11 +115,19 @@ describe('backup and restore', () => {
       ['--whole-cluster', '--replace-member'],
       ['--cluster', 'other', '--whole-cluster'],
       ['--set', '9', '--whole-cluster'],
+      // Of the node itself; of one that was stopped, and so led nobody.
+      ['--node', 'n1', '--replace-member'],
+      ['--node', 'n2', '--replace-member'],
     ]) {
       expect((await kvctl(['restore', backup, to, ...flags])).code).not.toBe(0);
       expect(existsSync(to)).toBe(false);
     }
-    const restored = await kvctl(['restore', backup, to, '--node', 'n2', '--whole-cluster']);
+    const lock = await lockDir(node);
+    await kvctl(['backup', node, backup]);
+    await lock.release();
+    const member = await kvctl(['restore', backup, join(dir, 'member'), '--node', 'n2', '--replace-member']);
+    expect(member.err).toMatch(/right only if n1 led when the set was made \(.*\), all others followed it, and n2 had/);
+    const restored = await kvctl(['restore', backup, to, '--node', 'n2', '--whole-cluster', '--set', '1']);
     expect(restored.code).toBe(0);
     expect(restored.err).toContain('restore every other node of the cluster from set 1 too');
     const identity = JSON.parse(readFileSync(join(to, 'IDENTITY'), 'utf8')) as Record<string, string>;

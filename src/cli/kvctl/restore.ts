@@ -114,7 +114,20 @@ function ownerFor(set: BackupSet, flags: RestoreFlags): Owner | undefined {
         'writes: say --whole-cluster, --replace-member or --cluster NEW (see kvctl restore --help)',
     );
   }
+  if (replaceMember) refuseUnfit(set, before.node, owner);
   return owner;
+}
+
+/** What a set tells of itself that makes it no fresh one of a living leader. */
+function refuseUnfit(set: BackupSet, madeOf: string, owner: Owner): void {
+  if (madeOf === owner.node) {
+    throw new UsageError(`set ${set.number} is of ${madeOf} itself: a member is replaced from a set of the leader`);
+  }
+  if (!set.isLive) {
+    throw new UsageError(
+      `${madeOf} was stopped when set ${set.number} was made: a member is replaced from a set of the leader`,
+    );
+  }
 }
 
 async function tell(
@@ -143,7 +156,8 @@ async function tell(
   if (owner === undefined) return;
   if (flags.replaceMember === true) {
     context.note(
-      'kvctl: right only if this set is of the leader, was made after this node stopped for good, and all others followed that leader',
+      `kvctl: right only if ${set.owner?.node} led when the set was made (${set.createdAt}), all others followed it, and ` +
+        `${owner.node} had stopped for good by then`,
     );
   } else {
     context.note(

@@ -1,5 +1,5 @@
 /** Tools of operators: what kvctl does with a data directory on this host. */
-export { type BackupOptions, type BackupReport, makeBackup } from './backup.ts';
+export { type BackupReport, makeBackup } from './backup.ts';
 export { verifySet } from './backup-files.ts';
 export { type BackupSet, listSets, readSet } from './backup-set.ts';
 export { type DataDir, findDataDir, lockIfStopped, ownerOf } from './data-dir.ts';
@@ -8,7 +8,7 @@ export { type ReadManifest, readManifest } from './read-manifest.ts';
 export { type LogEnding, readSegment, readWal } from './read-wal.ts';
 export { planRepair, repair, type RepairPlan } from './repair.ts';
 export { restoreSet } from './restore.ts';
-export { type Damage, scrub, type ScrubReport } from './scrub.ts';
+export { type Damage, scrub } from './scrub.ts';
 export { claimDir } from '../disk/identity.ts';
-export { type DirLock, lockDir } from '../disk/lock.ts';
+export { lockDir } from '../disk/lock.ts';
 export { nodeDisk } from '../disk/node-disk.ts';

@@ -10,16 +10,10 @@
 import type { Disk } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { Manifest } from '../lsm/manifest/manifest.ts';
-import type { ManifestState } from '../lsm/manifest/state.ts';
 import { readLog } from '../wal/read-log.ts';
 
-export interface WholeState {
-  /** Undefined before a node's first start has made its tree. */
-  readonly manifest: ManifestState | undefined;
+export interface WholeState extends LogRange {
   readonly flushedRevision: number;
-  readonly firstIndex: number;
-  readonly lastIndex: number;
-  readonly lastLsn: number;
   readonly term: number;
 }
 
@@ -30,14 +24,14 @@ export interface LogRange {
 
 /** Reads manifest and log as a start does, and changes nothing. Throws TABLE_CORRUPT, WAL_CORRUPT. */
 export function wholeState(disk: Disk, { tree, wal }: { readonly tree: string; readonly wal: string }): WholeState {
-  const manifest = Manifest.recover(disk, tree, { readOnly: true })?.state;
+  // None before a node's first start has made its tree.
+  const flushedRevision = Manifest.recover(disk, tree, { readOnly: true })?.state.lastSequence ?? 0;
   const log = logState(disk, wal);
-  const flushedRevision = manifest?.lastSequence ?? 0;
   const gap = gapBetween(flushedRevision, log);
   if (gap !== undefined) {
     throw new StoreError('WAL_CORRUPT', `the log in ${wal} ${gap}`, { data: { file: wal, offset: 0, ...log } });
   }
-  return { manifest, flushedRevision, ...log };
+  return { flushedRevision, ...log };
 }
 
 /** What is wrong between tables that end at `flushedRevision` and a log; undefined: nothing. */
@@ -48,12 +42,11 @@ export function gapBetween(flushedRevision: number, { firstIndex, lastIndex }: L
 }
 
 /** What the log amounts to. Throws WAL_CORRUPT. */
-export function logState(disk: Disk, wal: string): LogRange & { readonly term: number; readonly lastLsn: number } {
-  if (!disk.exists(wal)) return { firstIndex: 1, lastIndex: 0, term: 0, lastLsn: 0 };
+export function logState(disk: Disk, wal: string): LogRange & { readonly term: number } {
+  if (!disk.exists(wal)) return { firstIndex: 1, lastIndex: 0, term: 0 };
   const records = readLog(disk, wal);
   let step = records.next();
   while (step.done !== true) step = records.next();
-  const { standing, state } = step.value;
-  const { firstIndex, lastIndex, hardState } = standing;
-  return { firstIndex, lastIndex, term: hardState.term, lastLsn: state.lastLsn };
+  const { firstIndex, lastIndex, hardState } = step.value.standing;
+  return { firstIndex, lastIndex, term: hardState.term };
 }
