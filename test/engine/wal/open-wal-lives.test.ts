@@ -77,6 +77,7 @@ class Life {
           told.unsettled--;
           if (isSynced) told.durable = Math.max(told.durable, lsn);
           told.written = Math.max(told.written, lsn);
+          return undefined;
         },
         (error: unknown) => {
           told.unsettled--;
