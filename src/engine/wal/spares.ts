@@ -149,9 +149,11 @@ export class Spares {
   }
 
   #advance(raw: Raw): void {
-    if (raw.at < this.#bytes) return;
+    // During a sync beside the caller its name may have been taken.
+    const isOurs = this.#raw.includes(raw);
+    if (isOurs && raw.at < this.#bytes) return;
     this.#forget(raw);
-    this.#ready.push(raw.path);
+    if (isOurs) this.#ready.push(raw.path);
   }
 
   /** A spare is a help and no need: one that is not zeros, or cannot be written, goes. A bad disk tells the log itself. */

@@ -38,7 +38,10 @@ import { type Followed, type TailCursor, tailChanges, tailEntries } from './tail
 export interface WalOptions {
   /** Default: the real disk. */
   readonly disk?: Disk;
-  /** A segment is left for the next one once it holds this much. Default 16 MiB. */
+  /**
+   * A segment is left for the next one once it holds this much. Default 16 MiB. To leave one takes a few syncs in the
+   * caller's thread.
+   */
   readonly segmentBytes?: number;
   /** False: whoever opens the log has seen to it that nobody else does. Default: true on the real disk. */
   readonly lock?: boolean;

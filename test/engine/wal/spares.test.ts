@@ -124,6 +124,20 @@ describe('at a start', () => {
   });
 });
 
+test('a name that is taken while its zeros are being looked at is not given twice', async () => {
+  const disk = new MemoryDisk();
+  putFile(disk, path('spare-000005.wal'), new Uint8Array(MIB));
+  const spares = open(disk);
+  for (let i = 0; i < 3; i++) spares.step();
+  const step = spares.stepBeside((file) => {
+    expect(spares.take(5)).toEqual({ path: path('spare-000005.wal'), bytes: 0 });
+    file.fdatasync();
+    return Promise.resolve();
+  });
+  await step;
+  expect(spares.ready).toBe(0);
+});
+
 test('filled beside the caller, it is the same, and a failed sync gives it up', async () => {
   const disk = withSegment(10);
   const spares = open(disk);
