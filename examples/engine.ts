@@ -3,13 +3,13 @@
  *
  *   node examples/engine.ts [DIRECTORY]
  *
- * The package has it as `ctlmesh/level`, with level's interface (examples/level.ts); this is what is below.
+ * `ctlmesh/level` is the same with level's interface (examples/level.ts).
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { openEngine } from '../src/engine/store/index.ts';
+import { openEngine } from 'ctlmesh/engine';
 
 const dir = process.argv[2] ?? mkdtempSync(join(tmpdir(), 'ctlmesh-engine-'));
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);

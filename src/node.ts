@@ -56,6 +56,8 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
 }
 
 const SWEEP_EVERY_MS = 25;
+/** This thread lets go of tables that were removed, also when nobody reads. */
+const REFRESH_EVERY_MS = 1_000;
 /** What one entry of the log may take of a memtable: a txn of 4 MiB, its ledger record, and what expires with it. */
 const ENTRY_BYTES_MAX = 16 * 1024 * 1024;
 /** Three threads read: index and filter blocks of each. */
@@ -163,10 +165,11 @@ class Node implements RunningNode {
     });
     const port = this.#supervisor.shipperPort;
     const storeFull = shared.reader('storeFull');
+    const walFull = shared.reader('walFull');
     this.#gateway = new Gateway({
       shared,
       state: this.#state,
-      isFull: () => storeFull() !== 0,
+      isFull: () => storeFull() !== 0 || walFull() !== 0,
       outbox: new RingWriter(rings.inbox),
       fromReplication: new RingReader(rings.toGateway),
       answers: new RingReader(rings.answers),
@@ -220,8 +223,10 @@ class Node implements RunningNode {
     const loop = listen(shared.bell('gateway'), () => this.#gateway.turn());
     loop.ended.catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))));
     const sweeper = setInterval(() => this.#guard(() => this.#gateway.sweep()), SWEEP_EVERY_MS);
+    const refresher = setInterval(() => this.#guard(() => this.#state.tree.refresh()), REFRESH_EVERY_MS);
     this.#stopLoops = async () => {
       clearInterval(sweeper);
+      clearInterval(refresher);
       await loop.stop().catch(() => {
         // Told already, as the node's failure.
       });

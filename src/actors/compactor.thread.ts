@@ -9,6 +9,7 @@
  */
 import { assert, must } from '../core/base/assert.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { StoreError } from '../core/base/errors.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { Keeper } from '../engine/lsm/tree/keeper.ts';
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
@@ -41,6 +42,8 @@ export interface Frozen {
 const RESERVE_BYTES = 32 * 1024 * 1024;
 /** Versions age, and readers let go, without a ring. */
 const IDLE_TURN_MS = 1_000;
+/** How long the reserve stays given up when the log needed it. */
+const RESERVE_AWAY_MS = 5_000;
 
 /** What is applied is synced; the word for it may come a moment later. */
 const SYNCED_DEADLINE_MS = 10_000;
@@ -82,10 +85,11 @@ export const start: StartActor<CompactorArgs, CompactorStarted> = (args, context
     let keys = 0;
     let bytes = 0;
     let tables = 0;
-    for (const { table } of keeper.version.tables()) {
+    for (const { level, table } of keeper.version.tables()) {
       bytes += table.fileBytes;
       tables++;
-      if (table.largest[0] === USER_PREFIX[0]) keys += table.entries - 2 * table.tombstones;
+      // Tables of level 0 hold all keyspaces.
+      if (level === 0 || table.largest[0] === USER_PREFIX[0]) keys += table.entries - 2 * table.tombstones;
     }
     shared.set('tableKeys', Math.max(0, keys));
     shared.set('tableBytes', bytes);
@@ -104,9 +108,15 @@ export const start: StartActor<CompactorArgs, CompactorStarted> = (args, context
   });
 
   publish();
-  const loop = listen(shared.bell('compactor'), () => keeper.poke());
-  const idle = setInterval(() => {
+  const walFull = shared.reader('walFull');
+  const turn = (): void => {
+    if (walFull() !== 0)
+      keeper.diskFull(new StoreError('STORE_FULL', 'the log has no room on its disk'), RESERVE_AWAY_MS);
     keeper.poke();
+  };
+  const loop = listen(shared.bell('compactor'), turn);
+  const idle = setInterval(() => {
+    turn();
     publish();
   }, IDLE_TURN_MS);
   const failed = keeper.failed.then((failure) => {

@@ -81,6 +81,7 @@ export const start: StartActor<MemtableArgs, undefined> = (args, context) => {
   const readsWait = shared.reader('readsWait');
   const applyWaits = shared.reader('applyWaits');
   const subscriptions = shared.reader('subscriptions');
+  const storeFull = shared.reader('storeFull');
 
   /** Hands a frame on; at the bound it waits: the reader only copies, and a dead one ends the node. */
   const send = (ring: RingWriter, frame: Uint8Array, to: ActorName): void => {
@@ -170,6 +171,13 @@ export const start: StartActor<MemtableArgs, undefined> = (args, context) => {
     return true;
   };
 
+  /** On a full disk the memtable holds what makes room, and no puts come to fill it. */
+  const flushDeletes = (): void => {
+    if (storeFull() === 0 || state.tree.removals === 0 || control.gauge('frozenMemtables') > 0 || !state.tree.canFreeze)
+      return;
+    freeze();
+  };
+
   /** What is left of the frame in hand, and its next entry. */
   let frame: ByteReader | undefined;
   let next: { readonly index: Index; readonly data: Uint8Array } | undefined;
@@ -177,7 +185,11 @@ export const start: StartActor<MemtableArgs, undefined> = (args, context) => {
   const turn = (): boolean => {
     if (frame === undefined) {
       const bytes = committed.peek();
-      if (bytes === undefined) return false;
+      if (bytes === undefined) {
+        reader.tree.refresh();
+        flushDeletes();
+        return false;
+      }
       frame = new ByteReader(bytes);
       // Tables wait to be merged: a moment per frame lets the compactor catch up before writes have to stop.
       if (control.gauge('level0Tables') >= args.options.l0Slow) bell.wait(bell.read(), 1);

@@ -29,6 +29,8 @@ const MARKS = [
   'walRecords',
   'walBytes',
   'walSegment',
+  /** 1 while there is no room for the next record: it waits, and puts are refused. */
+  'walFull',
   /** Where the log begins: older segments were removed. */
   'walFirstIndex',
   'walFirstSegment',

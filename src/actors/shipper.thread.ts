@@ -74,7 +74,10 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
   });
   const loop = listen(shared.bell('shipper'), turn);
   // Without subscribers nobody rings for every record; the gauges still go on.
-  const idle = setInterval(turn, IDLE_TURN_MS);
+  const idle = setInterval(() => {
+    state.tree.refresh();
+    turn();
+  }, IDLE_TURN_MS);
   return Promise.resolve({
     started: undefined,
     ended: loop.ended,

@@ -140,6 +140,16 @@ export class Shipper {
   }
 
   #pump(sub: Subscription): void {
+    try {
+      this.#pumpOn(sub);
+    } catch (error) {
+      // A damaged table: the replica may be fed by another node.
+      if (!isStoreError(error)) throw error;
+      this.#end(sub.options.sub, error);
+    }
+  }
+
+  #pumpOn(sub: Subscription): void {
     while (sub.credit > 0) {
       if (sub.snapshot !== undefined) {
         this.#sendSnapshotPart(sub);

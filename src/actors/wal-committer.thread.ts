@@ -11,7 +11,7 @@ import { PLACE_EVERY_BYTES, type Place } from '../engine/wal/log-state.ts';
 import type { WalEnd } from '../engine/wal/recovery.ts';
 import { Spares } from '../engine/wal/spares.ts';
 import { ByteWriter } from '../core/base/bytes.ts';
-import { StoreError } from '../core/base/errors.ts';
+import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { type Lsn, plus, toIndex } from '../core/base/position.ts';
 import { firstIndexOf } from '../engine/wal/payload.ts';
 import { park } from './runtime/bell.ts';
@@ -36,13 +36,15 @@ export interface CommitterArgs {
 const SPARES = 2;
 /** One group holds at most about this much, so that a flood of records still syncs in between. */
 const GROUP_BYTES_MAX = 4 * 1024 * 1024;
+/** On a full disk: how often it is looked for room. */
+const FULL_LOOK_MS = 20;
 
 export const url: string = import.meta.url;
 
 const syncFailed = (): StoreError =>
   new StoreError('DISK_FAILED', 'a sync of the WAL has failed; nothing more is written');
 
-export const start: StartActor<CommitterArgs, undefined> = (args) => {
+export const start: StartActor<CommitterArgs, undefined> = (args, context) => {
   const shared = new Shared(args.shared);
   const ring = new RingReader(args.records);
   const places = new RingWriter(args.places);
@@ -110,6 +112,23 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
     return true;
   };
 
+  let isFull = false;
+  /** A full disk is met before a record is in the log, and is no failure: the record waits. */
+  const hasRoom = (payloadBytes: number): boolean => {
+    try {
+      committer.makeRoom(payloadBytes);
+      if (isFull) shared.set('walFull', 0);
+      isFull = false;
+    } catch (error) {
+      if (!isStoreError(error, 'STORE_FULL')) throw error;
+      if (!isFull) context.log('warn', 'wal.full', { message: error.message });
+      isFull = true;
+      shared.set('walFull', 1);
+      shared.bell('compactor').ring();
+    }
+    return !isFull;
+  };
+
   const turn = (): boolean => {
     if (shared.get('walFailed') !== 0) committer.poison(syncFailed());
     const { logged } = committer;
@@ -121,11 +140,17 @@ export const start: StartActor<CommitterArgs, undefined> = (args) => {
     }
     let bytes = 0;
     for (let record = ring.peek(); record !== undefined && bytes < GROUP_BYTES_MAX; record = ring.peek()) {
+      if (!hasRoom(record.length)) break;
       note(record);
       committer.append(record);
       handed++;
       bytes += record.length;
       ring.pop();
+    }
+    if (bytes === 0 && isFull) {
+      // What is handed over stays in the ring, and nothing of it was promised. Deletes elsewhere make room.
+      bell.wait(bell.read(), FULL_LOOK_MS);
+      return true;
     }
     // Nobody waits for the disk: a little of what makes the next segment cheap.
     if (bytes === 0) return truncate() || spares.step();

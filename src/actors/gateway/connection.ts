@@ -102,7 +102,7 @@ export class Connection {
       this.#replies.u8(wire.FRAME.replies);
       this.isOverrun = this.door.bufferedBytes > BUFFERED_BYTES_MAX;
     }
-    for (const [request, stream] of this.#ranges) this.#pumpRange(request, stream);
+    for (const [request, stream] of this.#ranges) this.#pump(request, stream);
   }
 
   notice(leader: string, leaderUrl: string): void {
@@ -150,7 +150,7 @@ export class Connection {
 
   startRange(request: number, stream: RangeStream): void {
     this.#ranges.set(request, stream);
-    this.#pumpRange(request, stream);
+    this.#pump(request, stream);
   }
 
   creditRange(request: number, bytes: number): void {
@@ -175,6 +175,17 @@ export class Connection {
     if (error === undefined) wire.encodeOk(writer, request, revision, NONE);
     else wire.encodeFailure(writer, request, error);
     this.door.send(writer.take());
+  }
+
+  #pump(request: number, stream: RangeStream): void {
+    try {
+      this.#pumpRange(request, stream);
+    } catch (error) {
+      // A damaged table: the client may go on at another node.
+      if (!(error instanceof StoreError)) throw error;
+      this.cancelRange(request);
+      this.endStream(request, error);
+    }
   }
 
   #pumpRange(request: number, stream: RangeStream): void {

@@ -227,11 +227,7 @@ export class Reads {
   #answer(read: PendingRead): void {
     const { connection, request, get, range, watch } = read;
     if (get !== undefined) {
-      const refusal = connection.refusesValue();
-      if (refusal !== undefined) return connection.fail(request, refusal);
-      const stored = this.#world.state.get(get.key);
-      if (stored === undefined) connection.ok(request, 0, NONE);
-      else connection.okValue(request, stored);
+      this.#answerGet(connection, request, get.key);
     } else if (range !== undefined) {
       const cursor = this.#scan(connection, request, range);
       if (cursor === undefined) return;
@@ -244,6 +240,20 @@ export class Reads {
     } else if (watch !== undefined) {
       const fromRevision = Math.max(read.needs, this.#world.applied()) + 1;
       this.#subscribe(connection, request, 'watch', { ...watch, fromRevision });
+    }
+  }
+
+  #answerGet(connection: Connection, request: number, key: Uint8Array): void {
+    const refusal = connection.refusesValue();
+    if (refusal !== undefined) return connection.fail(request, refusal);
+    try {
+      const stored = this.#world.state.get(key);
+      if (stored === undefined) connection.ok(request, 0, NONE);
+      else connection.okValue(request, stored);
+    } catch (error) {
+      // A damaged table: the client asks another node.
+      if (!(error instanceof StoreError)) throw error;
+      connection.fail(request, error);
     }
   }
 

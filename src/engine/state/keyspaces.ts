@@ -1,19 +1,22 @@
 /**
  * Keyspaces: what a node keeps in its tree beside the users' keys. The first byte of a key says which.
  *
- *   'e'  expiry u64 BE | revision u64 BE | user key   →  nothing              which key expires when
  *   'l'  first revision u64 BE                        →  ledger records       a chunk of whole records
  *   'm'                                               →  the machine's state  sessions, log time; one row per flush
  *   'u'  user key                                     →  the value
+ *   'x'  expiry u64 BE | revision u64 BE | user key   →  nothing              which key expires when
+ *
+ * The ledger comes first on purpose: a new table of level 0 holds its newest records, so nothing of the table stands
+ * before them, and the old records are not in its range and are not merged again with it.
  *
  * Letters, so that a dump can be read. Numbers are big-endian, so that they sort. Tables are cut where the first byte
  * changes: a compaction of users' keys then never copies the ledger, and a ledger table goes as a whole.
  */
 export const KEYSPACE: Readonly<Record<'expiry' | 'ledger' | 'machine' | 'user', number>> = {
-  expiry: 0x65,
   ledger: 0x6c,
   machine: 0x6d,
   user: 0x75,
+  expiry: 0x78,
 };
 
 export const MACHINE_KEY: Uint8Array = new Uint8Array([KEYSPACE.machine as number]);

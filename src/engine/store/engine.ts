@@ -29,8 +29,9 @@ import { TreeReader, type TreeSnapshot } from '../lsm/tree/reader.ts';
 import { TreeWriter } from '../lsm/tree/writer.ts';
 import type { Appended, Wal } from '../wal/wal.ts';
 import { Applier } from './applier.ts';
-import { Batch, batchTimeMs } from './batch.ts';
+import { Batch } from './batch.ts';
 import type { EngineOptions, EngineStats, RangeOptions, ReadOptions, WriteOptions } from './options.ts';
+import { replay } from './replay.ts';
 import { Stall } from './stall.ts';
 
 interface Pending {
@@ -140,32 +141,15 @@ export class Engine {
 
   /** Replays what the log has and the tables have not. */
   async recover(): Promise<void> {
-    const wal = this.#wal;
-    const from = this.#keeper.flushedRevision + 1;
-    const todo: { index: Index; bytes: Uint8Array }[] = [];
-    const apply = async (): Promise<void> => {
-      for (const { index, bytes } of todo.splice(0)) {
-        this.#timeMs = Math.max(this.#timeMs, batchTimeMs(bytes));
-        if (index < from) continue;
+    await replay(this.#wal, this.#keeper.flushedRevision, {
+      time: (timeMs) => {
+        this.#timeMs = Math.max(this.#timeMs, timeMs);
+      },
+      apply: async (index, bytes) => {
         await this.#applier.apply(index, bytes);
         this.#writer.publish(index);
-      }
-    };
-    const { firstIndex, lastIndex } = wal;
-    const { flushedRevision } = this.#keeper;
-    const refuse = (what: string): StoreError =>
-      new StoreError('WAL_CORRUPT', `the log in ${this.dir}/wal ${what}, and the tables end at ${flushedRevision}`, {
-        data: { file: `${this.dir}/wal`, offset: 0, firstIndex, lastIndex, flushedRevision },
-      });
-    if (firstIndex > from) throw refuse(`begins at ${firstIndex}`);
-    if (lastIndex < flushedRevision) throw refuse(`ends at ${lastIndex}`);
-    // Also when nothing is to be replayed: the time of the last batch is the least that it can be now.
-    for (let at = Math.max(firstIndex, Math.min(from, lastIndex)); at <= lastIndex; ) {
-      const entries = wal.read(toIndex(at));
-      for (const { index, data } of entries) todo.push({ index, bytes: data });
-      at = must(entries.at(-1), 'a log gives what it has').index + 1;
-      await apply();
-    }
+      },
+    });
     this.#keeper.poke();
   }
 
@@ -272,6 +256,7 @@ export class Engine {
       for (const { bytes } of group) this.#queueBytes -= bytes.length;
     }
     this.#pumping = undefined;
+    this.#flushDeletes();
   }
 
   #logged(group: readonly Pending[]): Promise<unknown> {
@@ -292,11 +277,23 @@ export class Engine {
   #changed(): void {
     this.#applier.wake();
     const { flushedRevision } = this.#keeper;
-    if (flushedRevision === 0 || this.#failure !== undefined || this.#closing !== undefined) return;
+    if (this.#failure !== undefined || this.#closing !== undefined) return;
+    this.#reader.refresh();
+    this.#flushDeletes();
+    if (flushedRevision === 0) return;
     this.#wal.watermark(CONSUMER, toIndex(flushedRevision));
     this.#wal.truncate().catch((error: unknown) => {
       if (!isFullDisk(error)) this.#fail(error);
     });
+  }
+
+  /** On a full disk the memtable holds what makes room, and nothing may come to fill it. */
+  #flushDeletes(): void {
+    const writer = this.#writer;
+    if (!this.#keeper.isFull || this.#pumping !== undefined || this.#keeper.frozen > 0) return;
+    if (writer.removals === 0 || !writer.canFreeze) return;
+    writer.freeze();
+    this.#keeper.poke();
   }
 
   #fail(error: unknown): void {

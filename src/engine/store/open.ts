@@ -2,8 +2,10 @@
  * openEngine: a directory becomes a store: locked, its log recovered, its tables found, the rest of the log replayed.
  */
 import { StoreError } from '../../core/base/errors.ts';
+import { toIndex } from '../../core/base/position.ts';
 import { lockDir } from '../disk/lock.ts';
 import { nodeDisk } from '../disk/node-disk.ts';
+import { CHECKPOINT, checkpointRevision } from '../lsm/manifest/checkpoint.ts';
 import { InlineRunner } from '../lsm/tree/inline-runner.ts';
 import { createTreeMemory } from '../lsm/tree/memory.ts';
 import { treeOptions } from '../lsm/tree/options.ts';
@@ -31,7 +33,10 @@ export async function openEngine(dir: string, options: EngineOptions = {}): Prom
   const runner = isPooled ? new PoolRunner(memory.arenas) : new InlineRunner({ disk, arenas: memory.arenas });
   let engine: Engine | undefined;
   try {
+    // A checkpoint has no log: it begins behind the tables. Another store without one has lost it.
+    const checkpoint = checkpointRevision(disk, dir);
     const wal = await openWal(`${dir}/wal`, {
+      ...(checkpoint === undefined ? {} : { beginAt: toIndex(checkpoint + 1) }),
       disk,
       lock: false,
       consumers: [CONSUMER],
@@ -40,6 +45,8 @@ export async function openEngine(dir: string, options: EngineOptions = {}): Prom
     try {
       engine = new Engine({ dir, disk, tree, memory, runner, wal, lock, options });
       await engine.recover();
+      // From now on it has a log, and must have it.
+      if (checkpoint !== undefined) disk.remove(`${dir}/${CHECKPOINT}`);
       return engine;
     } catch (error) {
       // What began to work behind it ends with it; how that ends is not the news.

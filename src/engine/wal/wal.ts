@@ -47,6 +47,8 @@ export interface WalOptions {
   readonly lock?: boolean;
   /** Makes a file's bytes durable. Default: fdatasync, on the real disk beside the caller's thread. */
   readonly sync?: (file: DiskFile) => Promise<void>;
+  /** Index of the first entry of a log that is not there yet: what is before it is kept elsewhere. Default 1. */
+  readonly beginAt?: Index;
   /** Who must have let go of an entry before it may be forgotten; each keeps everything until it says otherwise. */
   readonly consumers?: readonly string[];
   /** Files of removed segments kept to be used again. Default 2. */
@@ -86,11 +88,22 @@ export async function openWal(dir: string, options: WalOptions = {}): Promise<Wa
   const disk = options.disk ?? nodeDisk;
   const lock = (options.lock ?? disk === nodeDisk) ? await lockDir(dir) : undefined;
   try {
-    return new Wal(dir, disk, options, recoverWal(disk, dir), lock);
+    return new Wal(dir, disk, options, begun(recoverWal(disk, dir), options.beginAt), lock);
   } catch (cause) {
     await lock?.release();
     throw asFailure(cause);
   }
+}
+
+/**
+ * A log without a file begins where it is told to: in a second segment, as if the first had been removed already, so that
+ * its base says what is gone.
+ */
+function begun(recovered: Recovered, beginAt: Index = toIndex(1)): Recovered {
+  if (recovered.tail !== undefined || beginAt === 1) return recovered;
+  const tail = { segment: 2, offset: 0, salt: 0 };
+  const lastIndex = plus(beginAt, -1);
+  return { ...recovered, firstIndex: beginAt, lastIndex, baseTerm: toTerm(1), firstSegment: tail.segment, tail };
 }
 
 export class Wal {

@@ -266,6 +266,7 @@ export class Keeper {
       trims: trims(),
       expiredBeforeMs: this.#horizon.expiredBeforeMs(),
       floor: this.#horizon.settledRevision(this.flushedRevision),
+      isFull: this.#isFull,
     });
   }
 

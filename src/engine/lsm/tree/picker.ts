@@ -37,6 +37,8 @@ export interface PickerInput {
   readonly expiredBeforeMs: number;
   /** Everything superseded at or below it may go; a purge above it would find nothing to do. */
   readonly floor: number;
+  /** The disk is full: whatever may give room back is done now. */
+  readonly isFull?: boolean;
 }
 
 export interface LevelTargets {
@@ -98,8 +100,10 @@ function hasPrefix(key: Uint8Array, prefix: Uint8Array): boolean {
   return key.length >= prefix.length && prefix.every((byte, i) => key[i] === byte);
 }
 
-function pickBySize({ version, options }: PickerInput): CompactionPlan | undefined {
+function pickBySize({ version, options, isFull }: PickerInput): CompactionPlan | undefined {
   const all = scores(version, options);
+  // Tombstones give their room back once they are merged: on a full disk that is not waited for.
+  if (isFull === true && (all[0] as number) > 0) all[0] = Number.POSITIVE_INFINITY;
   let worst = 0;
   for (let level = 1; level < BOTTOM; level++) if ((all[level] as number) > (all[worst] as number)) worst = level;
   if ((all[worst] as number) < 1) return undefined;

@@ -10,7 +10,6 @@
  * Reading at an older revision needs it to be at or above the floor, or held by a snapshot; else COMPACTED.
  */
 import { assert, InvariantViolation, must } from '../../../core/base/assert.ts';
-import { compareBytes } from '../../../core/base/bytes.ts';
 import type { Disk } from '../../../core/base/env.ts';
 import { StoreError } from '../../../core/base/errors.ts';
 import type { StoredValue } from '../../../core/model/store.ts';
@@ -32,7 +31,8 @@ import type { TreeMemory } from './memory.ts';
 import { type InternalCursor, MergeCursor } from './merge.ts';
 import type { TreeOptions } from './options.ts';
 import { TableCache } from './table-cache.ts';
-import { LEVELS, type TableRef, userKey } from './version.ts';
+import { compareUserPart, isInBounds, isWithin, tableOf } from './table-search.ts';
+import { LEVELS, type TableRef } from './version.ts';
 
 export interface ReaderWorld {
   readonly disk: Disk;
@@ -401,6 +401,16 @@ export class TreeReader {
     held.snapshot.release();
   }
 
+  /**
+   * Goes over to the current version, if there is a newer one: a thread that does not read would keep tables open that
+   * were removed, and their room with them. To be called now and then.
+   */
+  refresh(): void {
+    if (this.#isClosed || this.#control.currentVersion === (this.#attached?.number ?? 0)) return;
+    this.#enter();
+    this.#slot.leave();
+  }
+
   inspect(): Record<string, unknown> {
     return { openTables: this.#tables.size, snapshots: this.#held.size, cursors: this.#inUse.size };
   }
@@ -415,36 +425,4 @@ export class TreeReader {
     this.#tables.close();
     this.#slot.close();
   }
-}
-
-function isWithin(table: TableRef, key: Uint8Array): boolean {
-  return compareUserPart(table.smallest, key) <= 0 && compareUserPart(table.largest, key) >= 0;
-}
-
-function isInBounds(table: TableRef, { from, to }: CursorBounds): boolean {
-  if (to !== undefined && compareBytes(userKey(table.smallest), to) >= 0) return false;
-  return from === undefined || compareBytes(userKey(table.largest), from) >= 0;
-}
-
-/** The first table whose largest key is not before `key`. */
-function tableOf(tables: readonly TableRef[], key: Uint8Array): number {
-  let low = 0;
-  let high = tables.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compareUserPart((tables[middle] as TableRef).largest, key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** The user part of an internal key against a user key, without making a view. */
-function compareUserPart(internal: Uint8Array, user: Uint8Array): number {
-  const length = internal.length - 8;
-  const shared = length < user.length ? length : user.length;
-  for (let i = 0; i < shared; i++) {
-    const difference = (internal[i] as number) - (user[i] as number);
-    if (difference !== 0) return difference;
-  }
-  return length - user.length;
 }

@@ -46,6 +46,9 @@ export class TreeWriter {
     this.#written = this.#control.visible;
   }
 
+  /** Tombstones in the active memtable: what could make room on a full disk. */
+  removals = 0;
+
   get generation(): number {
     return this.#generation;
   }
@@ -80,6 +83,7 @@ export class TreeWriter {
     assert(revision >= this.#written, 'revisions never go back');
     this.#written = revision;
     this.#active.insert(key, revision, KIND_TOMBSTONE, NO_VALUE, 0);
+    this.removals++;
   }
 
   /** Everything up to `revision` is written, whole: readers may see it. */
@@ -111,6 +115,7 @@ export class TreeWriter {
     const list = this.#listOf(next);
     list.reset();
     this.#active = list;
+    this.removals = 0;
     this.#generation = next;
     this.#control.activeGeneration = next;
     return frozen;
