@@ -1,7 +1,7 @@
 /**
  * load: ten million keys into one store. Is its memory bounded by its configuration, and does any write wait long?
  *
- * Sketch. Memtables (4 × 16 MiB and a batch each), the block cache (64 MiB), index and filter blocks (12 MiB) and what
+ * Sketch. Memtables (8 × 8 MiB and a batch each), the block cache (64 MiB), index and filter blocks (12 MiB) and what
  * the process needs anyway (V8, the pool's threads, buffers): the bound is the first three and 64 MiB. The heap of V8
  * and its threads before anything is opened is taken off, as it is not the store's.
  */
@@ -16,8 +16,8 @@ const BATCH = 1_000;
 const VALUE_BYTES = 100;
 const MIB = 1024 * 1024;
 const CACHE_BYTES = 64 * MIB;
-const MEMTABLE_BYTES = 16 * MIB;
-const MEMTABLES = 4;
+const MEMTABLE_BYTES = 8 * MIB;
+const MEMTABLES = 8;
 const ALLOWANCE_BYTES = 64 * MIB;
 const STALL_TARGET_MS = 1_000;
 

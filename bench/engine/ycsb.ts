@@ -136,7 +136,7 @@ async function measureSpace(bench: Bench, store: BenchStore, dir: string): Promi
   bench.progress('settling after A');
   await store.settle();
   let bytes = 0;
-  for (const file of readdirSync(dir)) if (/\.ldb$/.test(file)) bytes += statSync(join(dir, file)).size;
+  for (const file of readdirSync(dir)) if (file.endsWith('.ldb')) bytes += statSync(join(dir, file)).size;
   const live = RECORDS * (RECORD_BYTES + recordKey(1).length);
   bench.row({
     variant: 'A, settled',

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type FromShipper, Shipper, type Subscribe } from '../../src/actors/shipper.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
 import { toIndex } from '../../src/core/base/position.ts';
-import { LedgerWindow } from '../../src/core/model/window.ts';
+import type { LedgerWindow } from '../../src/core/model/window.ts';
 import { type Change, decodeRecords, encodeRecord } from '../../src/core/model/ledger.ts';
 import { decodeEntry, FRAME, PART } from '../../src/core/wire/client.ts';
 import { PlainState } from '../support/plain-state.ts';

@@ -37,6 +37,7 @@
  *    without a look at its nodes. It breaks what readers hold: the owner of the arenas knows when nobody reads.
  */
 import { assert } from '../../core/base/assert.ts';
+import { copyOut } from './copy.ts';
 
 const MAX_HEIGHT = 12;
 const FREE = 0;
@@ -91,6 +92,8 @@ export class Skiplist {
   readonly #slotMask: number;
   /** Where the first key goes. */
   readonly #start: number;
+  /** Where the last search in the index ended; -1: not at a free slot. */
+  #freeSlot = -1;
   /** Writer only: keys in the index. */
   #indexed = 0;
   /** Writer only: the tower word of the last key before the target, at each level. */
@@ -254,7 +257,7 @@ export class Skiplist {
   /** A copy of the value, in memory of its own. */
   valueCopy(version: VersionRef): Uint8Array {
     const at = (version + VALUE_AT) * 4;
-    return this.#bytes.slice(at, at + this.#valueBytes(version));
+    return copyOut(this.#bytes, at, at + this.#valueBytes(version));
   }
 
   #valueBytes(version: VersionRef): number {
@@ -296,29 +299,29 @@ export class Skiplist {
       Atomics.store(words, link, node);
     }
     if (height > levels) Atomics.store(words, LEVELS, height);
-    this.#addToIndex(key, node);
+    this.#addToIndex(node);
   }
 
-  #addToIndex(key: Uint8Array, node: NodeRef): void {
+  /** Puts a key that `#findKey` has just not found into the slot at which it ended. */
+  #addToIndex(node: NodeRef): void {
     const mask = this.#slotMask;
-    const probes = this.#indexed < mask - (mask >>> 2) ? PROBES_MAX : 0;
-    let slot = hashOf(key) & mask;
-    for (let i = 0; i < probes; i++, slot = (slot + 1) & mask) {
-      if (this.#words[INDEX + slot] !== 0) continue;
-      Atomics.store(this.#words, INDEX + slot, node);
+    if (this.#freeSlot >= 0 && this.#indexed < mask - (mask >>> 2)) {
+      Atomics.store(this.#words, INDEX + this.#freeSlot, node);
       this.#indexed++;
-      return;
-    }
-    Atomics.store(this.#words, INDEX_FULL, 1);
+    } else Atomics.store(this.#words, INDEX_FULL, 1);
   }
 
   #findKey(key: Uint8Array, prefix: number): NodeRef {
     const words = this.#words;
     const mask = this.#slotMask;
     let slot = hashOf(key) & mask;
+    this.#freeSlot = -1;
     for (let i = 0; i < PROBES_MAX; i++, slot = (slot + 1) & mask) {
       const node = Atomics.load(words, INDEX + slot);
-      if (node === 0) break;
+      if (node === 0) {
+        this.#freeSlot = slot;
+        break;
+      }
       if (words[node + PREFIX] === prefix && this.#keyEquals(node, key)) return node;
     }
     if (Atomics.load(words, INDEX_FULL) === 0) return 0;

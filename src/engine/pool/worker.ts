@@ -28,6 +28,8 @@ const { arenas, cancel } = workerData as PoolData;
 /** A rate is kept over stretches of at least this long: shorter sleeps are not exact. */
 const STRETCH_MS = 20;
 
+// piscina calls a module's default export.
+// oxlint-disable-next-line import/no-default-export
 export default function work(job: Job): Answer {
   let owedMs = 0;
   let lastMs = performance.now();

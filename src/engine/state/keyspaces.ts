@@ -19,9 +19,9 @@ export const KEYSPACE: Readonly<Record<'expiry' | 'ledger' | 'machine' | 'user',
   expiry: 0x78,
 };
 
-export const MACHINE_KEY: Uint8Array = new Uint8Array([KEYSPACE.machine as number]);
-export const LEDGER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.ledger as number]);
-export const USER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.user as number]);
+export const MACHINE_KEY: Uint8Array = new Uint8Array([KEYSPACE.machine]);
+export const LEDGER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.ledger]);
+export const USER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.user]);
 /** The first key behind a keyspace. */
 export const keyspaceEnd = (first: number): Uint8Array => new Uint8Array([first + 1]);
 
@@ -29,7 +29,7 @@ export const LEDGER_KEY_BYTES = 9;
 
 export function ledgerKey(revision: number): Uint8Array {
   const key = new Uint8Array(LEDGER_KEY_BYTES);
-  key[0] = KEYSPACE.ledger as number;
+  key[0] = KEYSPACE.ledger;
   storeU64(key, 1, revision);
   return key;
 }
@@ -38,7 +38,7 @@ export const EXPIRY_HEAD_BYTES = 17;
 
 export function expiryKey(expiryMs: number, revision: number, userKey: Uint8Array): Uint8Array {
   const key = new Uint8Array(EXPIRY_HEAD_BYTES + userKey.length);
-  key[0] = KEYSPACE.expiry as number;
+  key[0] = KEYSPACE.expiry;
   storeU64(key, 1, expiryMs);
   storeU64(key, 9, revision);
   key.set(userKey, EXPIRY_HEAD_BYTES);
@@ -65,14 +65,14 @@ export class KeyTagger {
   #buffer: Uint8Array = new Uint8Array(1024);
 
   constructor() {
-    this.#buffer[0] = KEYSPACE.user as number;
+    this.#buffer[0] = KEYSPACE.user;
   }
 
   user(key: Uint8Array): Uint8Array {
     const length = key.length + 1;
     if (length > this.#buffer.length) {
       this.#buffer = new Uint8Array(length * 2);
-      this.#buffer[0] = KEYSPACE.user as number;
+      this.#buffer[0] = KEYSPACE.user;
     }
     const buffer = this.#buffer;
     if (key.length > 32) buffer.set(key, 1);

@@ -52,7 +52,9 @@ export class StateReader {
       disk: nodeDisk,
       dir,
       options,
-      defer: (work) => void defer(work),
+      defer: (work) => {
+        defer(work);
+      },
       nowMs: () => 0,
     });
   }
@@ -66,7 +68,7 @@ export class StateReader {
   scan(bounds: ScanBounds, revision?: Revision): StateCursor {
     const wanted = {
       from: this.#tagger.user(bounds.from).slice(),
-      to: bounds.to === undefined ? keyspaceEnd(KEYSPACE.user as number) : this.#tagger.user(bounds.to).slice(),
+      to: bounds.to === undefined ? keyspaceEnd(KEYSPACE.user) : this.#tagger.user(bounds.to).slice(),
       reverse: bounds.reverse,
     };
     return new UserCursor(revision === undefined ? this.tree.cursor(wanted) : this.tree.cursorAt(wanted, revision));
@@ -92,7 +94,7 @@ export class StateReader {
 
   /** The oldest revision of the ledger that is kept in the tree; undefined when none is. */
   oldestLedger(): Revision | undefined {
-    const cursor = this.tree.cursor({ from: ledgerKey(0), to: keyspaceEnd(KEYSPACE.ledger as number) });
+    const cursor = this.tree.cursor({ from: ledgerKey(0), to: keyspaceEnd(KEYSPACE.ledger) });
     try {
       const chunk = cursor.next();
       return chunk === undefined ? undefined : toIndex(firstRevisionIn(chunk.value));

@@ -74,7 +74,7 @@ export class StateWriter implements Store {
 
   /** Every expiry that is still to come. */
   *expiries(): Generator<{ readonly key: Uint8Array; readonly expiryMs: number; readonly revision: Revision }> {
-    const first = KEYSPACE.expiry as number;
+    const first = KEYSPACE.expiry;
     const cursor = this.#reader.cursorNewest({ from: new Uint8Array([first]), to: keyspaceEnd(first) });
     try {
       for (let row = cursor.next(); row !== undefined; row = cursor.next()) {

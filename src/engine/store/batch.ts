@@ -62,8 +62,8 @@ export class Batch {
         data: { limit, size: value.length },
       });
     }
-    if (expiryMs === 0) this.#writer.u8(OP.put as number);
-    else this.#writer.u8(OP.putExpiring as number).f64(expiryMs);
+    if (expiryMs === 0) this.#writer.u8(OP.put);
+    else this.#writer.u8(OP.putExpiring).f64(expiryMs);
     this.#writer.blob(key).blob(value);
     this.#count++;
     this.#puts++;
@@ -72,7 +72,7 @@ export class Batch {
 
   delete(key: Uint8Array): this {
     checkKey(key);
-    this.#writer.u8(OP.delete as number).blob(key);
+    this.#writer.u8(OP.delete).blob(key);
     this.#count++;
     return this;
   }
@@ -80,7 +80,7 @@ export class Batch {
   /** Deletes every key from `from` up to, and without, `to` (undefined: to the end). */
   deleteRange(from: Uint8Array, to: Uint8Array | undefined): this {
     this.#writer
-      .u8(OP.deleteRange as number)
+      .u8(OP.deleteRange)
       .blob(from)
       .blob(to ?? NONE);
     this.#count++;

@@ -164,7 +164,7 @@ export class Engine {
     try {
       this.#checkWritable(batch);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     if (batch.count === 0) return Promise.resolve(this.#reader.visible);
     const isSynced = options.sync !== false;
@@ -176,7 +176,7 @@ export class Engine {
         this.#queueBytes += bytes.length;
         this.#pumping ??= this.#pump();
       } catch (error) {
-        reject(error as Error);
+        reject(error);
       }
     });
     this.#lastWrite = written;
@@ -215,7 +215,7 @@ export class Engine {
     try {
       return this.write(fill(this.batch()), options);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 

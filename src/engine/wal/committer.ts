@@ -146,6 +146,11 @@ export class Committer {
     return this.#segment;
   }
 
+  /** Of this segment: written, and not known to be synced. */
+  get unsyncedBytes(): number {
+    return this.#offset - this.#syncedOffset;
+  }
+
   /** Where the next record will begin. */
   get offset(): number {
     return this.#offset + this.#groupBytes;

@@ -27,6 +27,12 @@ export interface GroupCommitOptions {
 /** Records that nobody waits for are written once they are this many bytes, so that memory is bounded. */
 const GROUP_BYTES_MAX = 4 * 1024 * 1024;
 
+/**
+ * What nobody asked to be synced is synced all the same, beside the caller, once it is this much: a segment that is left
+ * has to be synced whole, and would keep the caller waiting for it.
+ */
+const SYNC_AHEAD_BYTES = 2 * 1024 * 1024;
+
 interface Waiting {
   readonly promise: Promise<void>;
   readonly resolve: () => void;
@@ -184,7 +190,7 @@ export class GroupCommit {
       committer.turn();
       // It has synced all of the segment that it left.
       if (committer.segment !== segment) this.#syncedAll();
-      else if (this.#wantsSync) this.#sync();
+      else if (this.#wantsSync || committer.unsyncedBytes >= SYNC_AHEAD_BYTES) this.#sync();
     } catch (cause) {
       this.fail(cause);
     }

@@ -48,7 +48,7 @@ function run(args: PrefixArgs): PrefixSeen {
     for (let prefix = 0; prefix < PREFIXES; prefix++) {
       const stored = memtable.get(keyOf(prefix, group), toIndex(revision));
       reads++;
-      const value = stored && new DataView(stored.value.buffer);
+      const value = stored && new DataView(stored.value.buffer, stored.value.byteOffset, stored.value.length);
       const seen = value === undefined ? 0 : value.getFloat64(0);
       if (
         seen !== expected ||

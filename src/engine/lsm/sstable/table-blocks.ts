@@ -7,8 +7,9 @@
  */
 import { assert } from '../../../core/base/assert.ts';
 import type { DiskFile } from '../../../core/base/env.ts';
-import type { BlockCursor } from './block-cursor.ts';
+import { BlockCursor } from './block-cursor.ts';
 import { BlockWindow, readBlock, readExactly, type TableFileMeta } from './block-source.ts';
+import { Fences } from './fences.ts';
 import { FilterReader } from './filter-block.ts';
 import {
   decodeFooter,
@@ -29,9 +30,9 @@ export interface BlockCacheLike {
   put(fileNumber: number, offset: number, bytes: Uint8Array): void;
   /**
    * Bytes that may change while they are looked at, for a short look: what was found counts if `isIntact` says so of
-   * the `lease` afterwards. Without it, `get` is used.
+   * the `lease` afterwards. Without it, `get` is used. `hint`: the lease of the same block some time ago; -1: none.
    */
-  lend?(fileNumber: number, offset: number): Uint8Array | undefined;
+  lend?(fileNumber: number, offset: number, hint: number): Uint8Array | undefined;
   isIntact?(lease: number): boolean;
   readonly lease?: number;
 }
@@ -45,6 +46,7 @@ export class TableBlocks {
   readonly #file: DiskFile;
   readonly #cache: BlockCacheLike;
   #index: Uint8Array | undefined;
+  #fences: Fences | undefined;
   /** Undefined until it is wanted; null: the table has none. */
   #filter: FilterReader | null | undefined;
   #named: ReadonlyMap<string, BlockHandle> | undefined;
@@ -59,12 +61,22 @@ export class TableBlocks {
   }
 
   get heldBytes(): number {
-    return (this.#index?.length ?? 0) + (this.#filter?.bytes ?? 0);
+    return (this.#index?.length ?? 0) + (this.#filter?.bytes ?? 0) + (this.#fences?.bytes ?? 0);
   }
 
   index(): Uint8Array {
     this.#index ??= this.data(this.footer.index);
     return this.#index;
+  }
+
+  /** The index as numbers, for point reads. */
+  fences(): Fences {
+    if (this.#fences === undefined) {
+      const cursor = new BlockCursor();
+      cursor.reset(this.index(), this.meta.path, this.footer.index.offset);
+      this.#fences = new Fences(cursor, (into) => this.handleAt(cursor, into));
+    }
+    return this.#fences;
   }
 
   /** Undefined in a table without one. */
@@ -105,8 +117,8 @@ export class TableBlocks {
   }
 
   /** A data block for a short look, if the cache lends one; `lease` then says which. */
-  lent(handle: BlockHandle): Uint8Array | undefined {
-    return this.#cache.lend?.(this.meta.number, handle.offset);
+  lent(handle: BlockHandle, hint: number): Uint8Array | undefined {
+    return this.#cache.lend?.(this.meta.number, handle.offset, hint);
   }
 
   get lease(): number {
@@ -129,6 +141,7 @@ export class TableBlocks {
 
   close(): void {
     this.#index = undefined;
+    this.#fences = undefined;
     this.#filter = undefined;
     this.#file.close();
   }

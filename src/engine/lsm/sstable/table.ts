@@ -22,6 +22,10 @@ import { type BlockCacheLike, TableBlocks } from './table-blocks.ts';
 
 export type { BlockCacheLike, TableProperties };
 
+/** No block may have the key · one may, and only the index knew which. */
+const NOWHERE = -2;
+const UNKNOWN = -1;
+
 /** What a point read found. One object serves many reads; what it says is valid until the next. */
 export class TableResult {
   found = false;
@@ -65,7 +69,7 @@ export class Table {
   /** Whether there may be a version of this key; false is sure. Reads index and filter, no data. */
   mayContain(userKey: Uint8Array): boolean {
     this.#aim(userKey, Number.MAX_SAFE_INTEGER);
-    return this.#findBlock() && this.#passesFilter(userKey);
+    return this.#locate(userKey) !== NOWHERE && this.#passesFilter(userKey);
   }
 
   /**
@@ -76,10 +80,13 @@ export class Table {
   get(userKey: Uint8Array, revision: number, result: TableResult, isLent = false): boolean {
     result.found = false;
     this.#aim(userKey, revision);
-    if (!this.#findBlock() || !this.#passesFilter(userKey)) return false;
-    const lent = isLent ? this.#blocks.lent(this.#handle) : undefined;
+    const at = this.#locate(userKey);
+    if (at === NOWHERE || !this.#passesFilter(userKey)) return false;
+    const { hints } = this.#blocks.fences();
+    const lent = isLent ? this.#blocks.lent(this.#handle, at === UNKNOWN ? -1 : (hints[at] as number)) : undefined;
     if (lent !== undefined) {
       const { lease } = this.#blocks;
+      if (at !== UNKNOWN) hints[at] = lease;
       try {
         result.lease = lease;
         this.#look(lent, userKey, result);
@@ -159,6 +166,15 @@ export class Table {
     const bytes = userKey.length + TRAILER_BYTES;
     if (bytes > this.#target.length) this.#target = new Uint8Array(bytes * 2);
     this.#targetLength = encodeInternalKey(this.#target, userKey, revision, SEEK_TYPE);
+  }
+
+  /** Puts the one block that may have #target into #handle. Gives its place among the fences, if they knew it. */
+  #locate(userKey: Uint8Array): number {
+    const fences = this.#blocks.fences();
+    const at = fences.find(userKey);
+    if (at < 0) return this.#findBlock() ? UNKNOWN : NOWHERE;
+    fences.handle(at, this.#handle);
+    return at;
   }
 
   /** Finds the block that may have #target; false: none does. */

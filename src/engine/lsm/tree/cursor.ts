@@ -11,6 +11,7 @@
 import { envelopeExpiryMs, envelopeValueStart } from '../sstable/envelope.ts';
 import { makeInternalKey, revisionOf, SEEK_TYPE, TYPE_TOMBSTONE, typeOf } from '../sstable/keys.ts';
 import { StoreError } from '../../../core/base/errors.ts';
+import { copyOut } from '../copy.ts';
 import { compareBytes } from '../../../core/base/bytes.ts';
 import type { MergeCursor } from './merge.ts';
 
@@ -43,7 +44,7 @@ export interface CursorWorld {
 
 /** Behind every version of a key: no write has revision 0. */
 const LAST_REVISION = 0;
-const NONE = new Uint8Array(0);
+const NONE: Uint8Array = new Uint8Array(0);
 
 export class TreeCursor {
   readonly revision: number;
@@ -154,8 +155,8 @@ export class TreeCursor {
       const { block, valueStart, valueEnd } = top;
       const expiryMs = envelopeExpiryMs(block, valueStart, valueEnd);
       if (expiryMs !== 0 && expiryMs <= this.#nowMs) continue;
-      const value = block.slice(valueAt(block, valueStart, valueEnd), valueEnd);
-      return { key: key.slice(0, keyLength - 8), value, revision, expiryMs };
+      const value = copyOut(block, valueAt(block, valueStart, valueEnd), valueEnd);
+      return { key: copyOut(key, 0, keyLength - 8), value, revision, expiryMs };
     }
     return undefined;
   }
@@ -179,10 +180,10 @@ export class TreeCursor {
         if (!isThere) continue;
         const { block, valueStart, valueEnd } = merge.top;
         expiryMs = envelopeExpiryMs(block, valueStart, valueEnd);
-        value = block.slice(valueAt(block, valueStart, valueEnd), valueEnd);
+        value = copyOut(block, valueAt(block, valueStart, valueEnd), valueEnd);
       }
       if (!isThere || (expiryMs !== 0 && expiryMs <= this.#nowMs)) continue;
-      return { key: this.#last.slice(0, this.#lastLength), value, revision, expiryMs };
+      return { key: copyOut(this.#last, 0, this.#lastLength), value, revision, expiryMs };
     }
     return undefined;
   }

@@ -43,8 +43,8 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const TREE_DEFAULTS: TreeOptions = {
-  memtableBytes: 16 * MIB,
-  memtables: 4,
+  memtableBytes: 8 * MIB,
+  memtables: 8,
   batchBytesMax: 8 * MIB,
   cacheBytes: 64 * MIB,
   tableCacheBytes: 12 * MIB,

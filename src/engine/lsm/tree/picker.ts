@@ -53,7 +53,7 @@ export function levelTargets(version: Version, options: TreeOptions): LevelTarge
   for (let level = 1; level <= BOTTOM; level++) largest = Math.max(largest, version.bytesOf(level));
   let base = BOTTOM;
   for (let bytes = largest; bytes > options.levelBaseBytes && base > 1; bytes /= options.levelMultiplier) base--;
-  const bytes = new Array<number>(BOTTOM + 1).fill(0);
+  const bytes = Array.from({ length: BOTTOM + 1 }, () => 0);
   bytes[BOTTOM] = Number.POSITIVE_INFINITY;
   let target = largest;
   for (let level = BOTTOM - 1; level >= base; level--) {

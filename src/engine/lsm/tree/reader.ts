@@ -20,6 +20,7 @@ import { Pins, type ReaderSlot } from '../shared/pins.ts';
 import { Snapshots, type Snapshot } from '../shared/snapshots.ts';
 import { VersionBoard } from '../shared/version-board.ts';
 import { decodeVersion } from '../shared/version-codec.ts';
+import { copyOut } from '../copy.ts';
 import { KIND_PUT, Skiplist } from '../skiplist.ts';
 import { envelopeExpiryMs, envelopeValueStart } from '../sstable/envelope.ts';
 import { TYPE_PUT } from '../sstable/keys.ts';
@@ -187,7 +188,7 @@ export class TreeReader {
     const { block, valueStart, valueEnd, revision, lease } = this.#hit;
     const expiryMs = envelopeExpiryMs(block, valueStart, valueEnd);
     const at = envelopeValueStart(block, valueStart, valueEnd);
-    const value = block.slice(at < 0 ? valueEnd : at, valueEnd);
+    const value = copyOut(block, at < 0 ? valueEnd : at, valueEnd);
     if (lease !== -1 && !this.cache.isIntact(lease)) return undefined;
     if (at < 0) throw unknownEnvelope();
     return { value, revision: revision as Revision, expiryMs };

@@ -261,6 +261,7 @@ test('a job that runs when the tree is closed has no effect, and is done again b
 
 test('a full disk is waited out; the retry is the timer’s', async () => {
   const tree = new Tree();
+  tree.keeper.pauseCompaction();
   await tree.table({ a: '1' });
   tree.write({ a: '2' });
   tree.writer.freeze();
