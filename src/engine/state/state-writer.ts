@@ -6,7 +6,7 @@ import type { Revision } from '../../core/base/position.ts';
 import { toIndex } from '../../core/base/position.ts';
 import type { Store, StoredValue } from '../../core/model/store.ts';
 import { firstRevisionIn } from '../../core/model/ledger.ts';
-import { bytesFor, TreeWriter } from '../lsm/tree/writer.ts';
+import { TreeWriter } from '../lsm/tree/writer.ts';
 import type { TreeMemory } from '../lsm/tree/memory.ts';
 import type { TreeReader } from '../lsm/tree/reader.ts';
 import {
@@ -87,7 +87,3 @@ export class StateWriter implements Store {
     }
   }
 }
-
-/** What an insert of these lengths takes at most, with the keyspace's byte. */
-export const rowBytes = (keyBytes: number, valueBytes: number): number =>
-  bytesFor(keyBytes + EXPIRY_HEAD_BYTES, valueBytes);

@@ -30,6 +30,7 @@ import { TreeWriter } from '../lsm/tree/writer.ts';
 import type { Appended, Wal } from '../wal/wal.ts';
 import { Applier } from './applier.ts';
 import { Batch } from './batch.ts';
+import { asError } from './failures.ts';
 import type { EngineOptions, EngineStats, RangeOptions, ReadOptions, WriteOptions } from './options.ts';
 import { replay } from './replay.ts';
 import { Stall } from './stall.ts';
@@ -164,7 +165,7 @@ export class Engine {
     try {
       this.#checkWritable(batch);
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(asError(error));
     }
     if (batch.count === 0) return Promise.resolve(this.#reader.visible);
     const isSynced = options.sync !== false;
@@ -176,7 +177,7 @@ export class Engine {
         this.#queueBytes += bytes.length;
         this.#pumping ??= this.#pump();
       } catch (error) {
-        reject(error);
+        reject(asError(error));
       }
     });
     this.#lastWrite = written;
@@ -189,7 +190,7 @@ export class Engine {
       return this.#wal.append(bytes, { sync });
     } catch (error) {
       if (!isFullDisk(error) || this.#wal.failure !== undefined) throw error;
-      const hasRoom = this.#keeper.diskFull(error as Error);
+      const hasRoom = this.#keeper.diskFull(asError(error));
       if (!hasRoom || !isDelete) throw storeFull();
       return this.#wal.append(bytes, { sync });
     }
@@ -215,7 +216,7 @@ export class Engine {
     try {
       return this.write(fill(this.batch()), options);
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(asError(error));
     }
   }
 
@@ -297,7 +298,7 @@ export class Engine {
   }
 
   #fail(error: unknown): void {
-    const cause = error instanceof Error ? error : new Error(String(error));
+    const cause = asError(error);
     this.#failure ??=
       error instanceof StoreError
         ? error

@@ -11,3 +11,5 @@ export function openFailure(dir: string, cause: unknown): unknown {
   const code = isFullDisk(cause) ? 'STORE_FULL' : 'DISK_FAILED';
   return new StoreError(code, `the store in ${dir} could not be opened: ${cause.message}`, { cause });
 }
+
+export const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

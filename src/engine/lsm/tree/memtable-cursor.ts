@@ -6,7 +6,7 @@
  */
 import { ByteWriter, compareBytes } from '../../../core/base/bytes.ts';
 import { encodeEnvelope } from '../sstable/envelope.ts';
-import { encodeInternalKey, makeInternalKey, revisionOf, SEEK_TYPE } from '../sstable/keys.ts';
+import { encodeInternalKey, revisionOf } from '../sstable/keys.ts';
 import { KIND_PUT, type NodeRef, type Skiplist, type VersionRef } from '../skiplist.ts';
 import type { InternalCursor } from './merge.ts';
 
@@ -127,6 +127,3 @@ export class MemtableCursor implements InternalCursor {
     return this.#stored;
   }
 }
-
-/** The least internal key of a user key at or below `revision`: where a read begins. */
-export const seekKey = (user: Uint8Array, revision: number): Uint8Array => makeInternalKey(user, revision, SEEK_TYPE);
