@@ -175,11 +175,13 @@ export class Shipper {
 
   /** From the window, or from the tree, which keeps what has left it. */
   #read(from: Revision, bytesMax: number): { readonly bytes: Uint8Array; readonly last: Revision } | undefined {
+    // What is kept is one thing, whether it is still in memory or not.
+    if (this.#world.ledgerFrom() > from) return undefined;
     const records = this.window.read(from, bytesMax);
     if (records !== undefined) return records;
     // What is behind the window's end is on its way to it.
     const hasLeft = this.window.last === 0 || from < this.window.first;
-    if (!hasLeft || from < this.#world.ledgerFrom() || from > this.#world.applied()) return undefined;
+    if (!hasLeft || from > this.#world.applied()) return undefined;
     return this.#world.state.readLedger(from);
   }
 

@@ -1,7 +1,7 @@
 /**
  * LedgerRetention: how far back the ledger is kept, by size and by age.
  *
- * It counts what is added in stretches of about a mebibyte, and forgets stretches, oldest first, that are past either
+ * It counts what is added in stretches of a mebibyte or a 16th of the bound, and forgets stretches, oldest first, that are past either
  * bound. Pure and local: nodes may differ in it, and nothing but how far back a reader can resume depends on it.
  *
  *   saved   = from varint | stretches varint | (last revision varint | bytes varint | timeMs f64)*
@@ -16,13 +16,16 @@ interface Stretch {
   timeMs: number;
 }
 
-const STRETCH_BYTES = 1024 * 1024;
+/** Stretches of a full ledger: what is kept is exact to one of them. */
+const STRETCHES = 16;
+const STRETCH_BYTES_MAX = 1024 * 1024;
 /** A quiet ledger still ages. */
 const STRETCH_MS = 60_000;
 
 export class LedgerRetention {
   readonly #bytesMax: number;
   readonly #ageMsMax: number;
+  readonly #stretchBytes: number;
   #stretches: Stretch[] = [];
   #bytes = 0;
   #beganMs = 0;
@@ -31,6 +34,7 @@ export class LedgerRetention {
 
   constructor(bytesMax: number, ageMsMax: number) {
     this.#bytesMax = bytesMax;
+    this.#stretchBytes = Math.min(STRETCH_BYTES_MAX, bytesMax / STRETCHES);
     this.#ageMsMax = ageMsMax;
   }
 
@@ -39,7 +43,7 @@ export class LedgerRetention {
     const open = this.#stretches.at(-1);
     // Log time is 0 until the first command: what is before that is as old as what comes next.
     if (this.#beganMs === 0) this.#beganMs = timeMs;
-    if (open === undefined || open.bytes >= STRETCH_BYTES || timeMs - this.#beganMs >= STRETCH_MS) {
+    if (open === undefined || open.bytes >= this.#stretchBytes || timeMs - this.#beganMs >= STRETCH_MS) {
       this.#stretches.push({ last, bytes, timeMs });
       this.#beganMs = timeMs;
     } else {

@@ -22,7 +22,7 @@ test('the place of a code is protocol: old ones stay where they are', () => {
       ['CLOSED', 'KEY_INVALID', 'VALUE_TOO_LARGE', 'TXN_TOO_LARGE', 'BAD_REQUEST'],
       ['PROTOCOL_ERROR', 'PROTOCOL_VERSION', 'SESSION_EXPIRED', 'COMPACTED', 'CONFIG_INVALID'],
       ['DIR_LOCKED', 'DIR_FOREIGN', 'WAL_CORRUPT', 'DISK_FAILED', 'LDB_MISSING', 'LDB_FOREIGN', 'LDB_CORRUPT'],
-      ['LDB_GAP', 'TOO_STALE', 'ACTOR_STOPPED', 'INTERNAL'],
+      ['LDB_GAP', 'TOO_STALE', 'ACTOR_STOPPED', 'INTERNAL', 'TABLE_CORRUPT', 'READ_ONLY'],
     ].flat(),
   );
   expect(ERROR_CODE_LIST.length + 1, 'a code and "ok" fit in one byte').toBeLessThan(256);

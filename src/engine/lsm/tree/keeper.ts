@@ -38,7 +38,7 @@ import { BOTTOM, type TableRef, Version, type VersionEdit } from './version.ts';
 
 const RETRY_FULL_MS = 500;
 const RETRY_HELD_MS = 200;
-/** A compaction gets numbers for about twice the tables it should make. */
+/** Beside twice as many as tables should come of it. */
 const SPARE_NUMBERS = 64;
 
 export class Keeper {
@@ -289,8 +289,7 @@ export class Keeper {
       this.stats.readBytes += result.readBytes;
       this.stats.compactedBytes += result.writtenBytes;
       const { reason, level, outputLevel } = plan;
-      const { entriesIn, entriesOut } = result;
-      this.#world.log?.('debug', 'tree.compacted', { reason, level, outputLevel, entriesIn, entriesOut });
+      this.#world.log?.('debug', 'tree.compacted', { reason, level, outputLevel, entriesOut: result.entriesOut });
     });
   }
 
