@@ -35,8 +35,6 @@ export interface Servers {
 
 const ENTRY: string = resolve(import.meta.dirname, '../../cluster.js');
 const START_MS = 30_000;
-/** A run writes for a minute at most; old versions stay in memory until flushing exists. */
-const MEMTABLE_BYTES = 2 * 1024 * 1024 * 1024;
 
 const COUNTERS: CommitCounters = { syncs: 'ctlmesh_wal_fsyncs_total', commits: 'ctlmesh_raft_commit_index' };
 
@@ -53,7 +51,7 @@ export async function configOf(dir: string, nodes: number): Promise<ClusterConfi
     },
   ]);
   const named = Object.fromEntries(entries) as ClusterConfigInput['nodes'];
-  return { cluster: 'bench', memtableBytes: MEMTABLE_BYTES, logLevel: 'warn', nodes: named };
+  return { cluster: 'bench', logLevel: 'warn', nodes: named };
 }
 
 /** Resolves when a leader serves. */
