@@ -32,7 +32,7 @@ export class Applier {
   /** Puts a batch into the memtable. A promise is given only when there is something to wait for. */
   apply(index: number, bytes: Uint8Array): Promise<void> | undefined {
     const { writer, stall } = this.#world;
-    if (writer.isFull || stall.isSlow) return this.#applyLater(index, bytes);
+    if (writer.isFull || stall.owes(bytes.length)) return this.#applyLater(index, bytes);
     const ops = new BatchReader(bytes);
     while (ops.next()) {
       if (ops.kind === OP.deleteRange || !writer.hasRoom(bytesFor(ops.key.length, ops.value.length))) {

@@ -1,8 +1,8 @@
 /**
  * Stall: how writes are held back when tables are not made or merged as fast as they come in.
  *
- * Slow first, stop last: from `l0Slow` tables in level 0 on, a batch that follows others waits a moment, so that the
- * debt grows more slowly and nobody meets a wall; at `l0Stop`, or when no memtable is free, writes wait until there
+ * Slow first, stop last: from `l0Slow` tables in level 0 on, a batch waits for as long as its bytes take at a rate that
+ * halves with each table more, so that the debt grows more slowly and nobody meets a wall; at `l0Stop`, or when no memtable is free, writes wait until there
  * is room. Each cause is counted with the time it took.
  */
 import type { TreeOptions } from '../lsm/tree/options.ts';
@@ -24,7 +24,11 @@ export interface Pressure {
   readonly canFreeze: boolean;
 }
 
+/** What is written per millisecond at `l0Slow` tables; half of it with each table more. */
+const SLOW_BYTES_PER_MS = 16_000;
+/** Shorter waits are gathered. */
 const SLOW_MS = 1;
+const SLOW_MS_MAX = 500;
 
 export class Stall {
   readonly #options: TreeOptions;
@@ -33,19 +37,30 @@ export class Stall {
   readonly #count: Record<StallCause, number> = { 'level0-slow': 0, 'level0-stop': 0, memtables: 0 };
   #now: StallCause | undefined;
   #longestMicros = 0;
+  #owedMs = 0;
 
   constructor(options: TreeOptions, pressure: () => Pressure) {
     this.#options = options;
     this.#pressure = pressure;
   }
 
-  get isSlow(): boolean {
-    return this.#pressure().level0 >= this.#options.l0Slow;
+  /** A batch of `bytes` is to be applied: true when it is to `slowDown` first. */
+  owes(bytes: number): boolean {
+    const { level0 } = this.#pressure();
+    const over = level0 - this.#options.l0Slow;
+    if (over < 0) {
+      this.#owedMs = 0;
+      return false;
+    }
+    this.#owedMs += (bytes / SLOW_BYTES_PER_MS) * 2 ** over;
+    return this.#owedMs >= SLOW_MS;
   }
 
-  /** One short wait. */
+  /** Waits for what is owed. */
   slowDown(): Promise<void> {
-    return this.#waiting('level0-slow', () => new Promise((resolve) => setTimeout(resolve, SLOW_MS)));
+    const owedMs = Math.min(SLOW_MS_MAX, this.#owedMs);
+    this.#owedMs = 0;
+    return this.#waiting('level0-slow', () => new Promise((resolve) => setTimeout(resolve, owedMs)));
   }
 
   /** Waits until a memtable may be frozen; `change` resolves when it is worth another look, `check` may throw. */
