@@ -16,6 +16,7 @@
  *  - #hasPending only while the open block is empty: the separator of the last block is due.
  */
 import { assert } from '../../../core/base/assert.ts';
+import { EMPTY } from '../../../core/base/bytes.ts';
 import { utf8 } from '../../../core/base/bytes.ts';
 import { mask } from '../../../core/base/crc32c.ts';
 import type { DiskFile } from '../../../core/base/env.ts';
@@ -74,6 +75,15 @@ const OUTPUT_BYTES = 1024 * 1024;
 /** Below this a loop beats `set`. */
 const LOOP_BYTES_MAX = 24;
 
+/** Of the builder before: a compaction makes many, and each output would be garbage for a while. */
+let spareOutput: Uint8Array | undefined;
+
+function takeOutput(): Uint8Array {
+  const output = spareOutput ?? new Uint8Array(OUTPUT_BYTES);
+  spareOutput = undefined;
+  return output;
+}
+
 export class TableBuilder {
   readonly #file: DiskFile;
   readonly #options: TableOptions;
@@ -88,7 +98,7 @@ export class TableBuilder {
   /** Of the block written last. */
   #pending: BlockHandle = { offset: 0, size: 0 };
   #hasPending = false;
-  #output = new Uint8Array(OUTPUT_BYTES);
+  #output: Uint8Array = takeOutput();
   #gathered = 0;
   /** Bytes in the file. */
   #written = 0;
@@ -157,6 +167,7 @@ export class TableBuilder {
     this.#write();
     this.#do('sync', () => this.#file.fdatasync());
     this.#isOpen = false;
+    this.#giveOutput();
 
     const { entries, tombstones, smallestRevision, largestRevision, earliestExpiryMs } = this.#properties;
     return {
@@ -174,7 +185,12 @@ export class TableBuilder {
   /** Gives up. May be called at any time, and twice. */
   abandon(): void {
     this.#isOpen = false;
-    this.#output = new Uint8Array(0);
+    this.#giveOutput();
+  }
+
+  #giveOutput(): void {
+    if (this.#output.length === OUTPUT_BYTES) spareOutput = this.#output;
+    this.#output = EMPTY;
   }
 
   get #offset(): number {
