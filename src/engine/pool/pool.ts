@@ -15,6 +15,11 @@ import type { JobRunner } from '../lsm/tree/keeper-world.ts';
 import type { Answer, PoolData } from './worker.ts';
 
 const THREADS = 2;
+/**
+ * Below whoever writes and reads, where the system knows priorities: a burst goes first, and its tables are merged when
+ * it is over. It cannot starve them: when no memtable is free, writers wait, and the processor is theirs.
+ */
+const NICE = 10;
 /** A thread that had nothing to do for so long ends. */
 const IDLE_MS = 10_000;
 /** Longest wait for jobs to notice that they are to end. */
@@ -35,6 +40,7 @@ export class PoolRunner implements JobRunner {
       maxThreads: THREADS,
       idleTimeout: IDLE_MS,
       atomics: 'async',
+      niceIncrement: NICE,
       // An application's own flags (--inspect, --import) are not the store's.
       execArgv: [],
     });

@@ -72,6 +72,9 @@ export interface TableInfo {
 }
 
 const OUTPUT_BYTES = 1024 * 1024;
+/** So many blocks that did not shrink say that the data do not; then one in so many is tried again. */
+const TRIED_IN_VAIN = 8;
+const TRY_EVERY = 16;
 /** Below this a loop beats `set`. */
 const LOOP_BYTES_MAX = 24;
 
@@ -103,6 +106,8 @@ export class TableBuilder {
   /** Bytes in the file. */
   #written = 0;
   #isOpen = true;
+  /** Blocks since the last one that compression made smaller. */
+  #unshrunk = 0;
 
   constructor(file: DiskFile, options: TableOptions) {
     assert(options.blockBytes >= 1, 'a block has room for a byte');
@@ -219,7 +224,7 @@ export class TableBuilder {
   }
 
   #writeBlock(block: Uint8Array, mayCompress: boolean): BlockHandle {
-    const compressed = mayCompress && this.#options.compression === 'snappy' ? snappyCompress(block) : undefined;
+    const compressed = mayCompress && this.#options.compression === 'snappy' ? this.#compress(block) : undefined;
     const contents = compressed ?? block;
     const size = contents.length;
     this.#room(size + BLOCK_TRAILER_BYTES);
@@ -231,6 +236,17 @@ export class TableBuilder {
     storeU32(output, at + size + 1, mask(checksum(output, at, at + size + 1)));
     this.#gathered = at + size + BLOCK_TRAILER_BYTES;
     return handle;
+  }
+
+  /** Undefined: it is stored as it is. Where block after block does not shrink, most are not tried any more. */
+  #compress(block: Uint8Array): Uint8Array | undefined {
+    if (this.#unshrunk >= TRIED_IN_VAIN && this.#unshrunk % TRY_EVERY !== 0) {
+      this.#unshrunk++;
+      return undefined;
+    }
+    const compressed = snappyCompress(block);
+    this.#unshrunk = compressed === undefined ? this.#unshrunk + 1 : 0;
+    return compressed;
   }
 
   #room(bytes: number): void {

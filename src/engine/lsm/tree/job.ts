@@ -90,8 +90,10 @@ function flush(world: JobWorld, job: FlushJob): JobResult {
   const list = new Skiplist(arena);
   const source = new MergeCursor([new RowsCursor(job.rows, job.revision), new MemtableCursor(list)]);
   source.first();
-  // One table, however large: its place in level 0 is its generation's.
-  const output = new Output(world, { ...job, shape: { ...job.shape, tableBytes: Number.POSITIVE_INFINITY } });
+  // One table, however large: its place in level 0 is its generation's. And as it is: it lives until the next merge of
+  // level 0, which would only undo the compression.
+  const shape: TableShape = { ...job.shape, tableBytes: Number.POSITIVE_INFINITY, compression: 'none' };
+  const output = new Output(world, { ...job, shape });
   return output.run(source, new Retention(job.rules, () => false), { readBytes: list.usedBytes, bytesPerSecond: 0 });
 }
 
