@@ -61,7 +61,6 @@ const homes = [
   { thing: 'comlink', of: npm('comlink'), in: ['actors/runtime'] },
   { thing: 'abstract-level', of: npm('abstract-level'), in: ['level'] },
   { thing: 'lmdb', of: npm('lmdb'), in: ['engine/ldb'] },
-  { thing: 'snappyjs', of: npm('snappyjs'), in: ['engine/lsm'] },
   // Checksums of what is on a disk; core has its own, slower and without a native part.
   { thing: '@node-rs/crc32', of: npm('@node-rs/crc32'), in: ['engine/disk'] },
   { thing: 'ws', of: npm('ws'), in: ['net', 'client'] },

@@ -28,6 +28,7 @@ import { VERSION } from './core/base/version.ts';
 import { claimDir } from './engine/disk/identity.ts';
 import { type DirLock, lockDir } from './engine/disk/lock.ts';
 import { type TreeOptions, treeOptions } from './engine/lsm/tree/options.ts';
+import { KEYSPACE } from './engine/state/keyspaces.ts';
 import { StateReader } from './engine/state/state-reader.ts';
 import { ClientDoor } from './net/client-door.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
@@ -417,10 +418,15 @@ class Node implements RunningNode {
 function treeOptionsOf(config: ClusterConfig): TreeOptions {
   return treeOptions({
     memtableBytes: config.memtableBytes,
+    memtables: 5,
     batchBytesMax: ENTRY_BYTES_MAX,
     cacheBytes: config.cacheBytes,
     tableCacheBytes: TABLE_CACHE_BYTES,
     compactionBytesPerSecond: config.compactionBytesPerSecond,
     cutPrefixBytes: 1,
+    risingByte: KEYSPACE.ledger,
+    l0Compact: 8,
+    l0Slow: 16,
+    l0Stop: 24,
   });
 }

@@ -40,11 +40,11 @@ export const RAFT_OPTIONS: readonly NumberOption[] = [
 export const TUNING_OPTIONS: readonly NumberOption[] = [
   {
     name: 'memtableBytes',
-    default: 8 * MIB,
+    default: 16 * MIB,
     unit: 'bytes',
     min: MIB,
     max: 512 * MIB,
-    why: 'a memtable becomes a table once it holds this much; eight of them at most are in memory, so it is an eighth of what a burst may take before writes wait; small ones are faster to write',
+    why: 'a memtable becomes a table once it holds this much; five of them at most are in memory, so it is a fifth of what a burst may take before writes wait; small ones are faster to write, large ones are merged less often',
   },
   {
     name: 'cacheBytes',

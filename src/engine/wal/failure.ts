@@ -5,10 +5,11 @@
  */
 import { InvariantViolation } from '../../core/base/assert.ts';
 import { isStoreError, StoreError } from '../../core/base/errors.ts';
+import { isOutOfSpace } from '../disk/full-disk.ts';
 
 export function asFailure(cause: unknown): StoreError {
   for (let inner = cause; inner instanceof Error; inner = inner.cause) {
-    if ('code' in inner && inner.code === 'ENOSPC') {
+    if (isOutOfSpace(inner)) {
       return new StoreError('STORE_FULL', 'the disk is full: the log writes nothing more until it is opened again', {
         cause,
       });

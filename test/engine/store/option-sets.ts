@@ -38,6 +38,7 @@ export const SETS: Readonly<Record<string, EngineOptions>> = {
   'no tables kept open': { ...TINY, tableCacheBytes: 0 },
   'one table open': { ...TINY, openTablesMax: 1 },
   'tables cut at each first byte': { ...TINY, cutPrefixBytes: 1 },
+  'keys that go straight down where they can': { ...TINY, risingByte: 0x6b, tableBytes: 1 },
   'everything at its least': {
     ...TINY,
     memtableBytes: 1,

@@ -3,6 +3,7 @@
  * nobody knowing what is on the disk.
  */
 import { StoreError } from '../../../core/base/errors.ts';
+import { isOutOfSpace } from '../../disk/full-disk.ts';
 
 /** A sync that failed: of what was written, nothing is known. Its cause is the disk's error. */
 export class SyncFailure extends Error {
@@ -18,10 +19,8 @@ export function synced(sync: () => void): void {
   }
 }
 
-const FULL_CODES: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT']);
-
 /** A write that failed, as a StoreError. A sync that did is never "full", whatever the disk says. */
 export function failed(what: string, cause: unknown): StoreError {
-  const { code, message } = cause as NodeJS.ErrnoException;
-  return new StoreError(FULL_CODES.has(code) ? 'STORE_FULL' : 'DISK_FAILED', `${what}: ${message}`, { cause });
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return new StoreError(isOutOfSpace(cause) ? 'STORE_FULL' : 'DISK_FAILED', `${what}: ${message}`, { cause });
 }

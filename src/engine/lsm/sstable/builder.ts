@@ -21,6 +21,7 @@ import { utf8 } from '../../../core/base/bytes.ts';
 import { mask } from '../../../core/base/crc32c.ts';
 import type { DiskFile } from '../../../core/base/env.ts';
 import { StoreError } from '../../../core/base/errors.ts';
+import { isOutOfSpace } from '../../disk/full-disk.ts';
 import { checksum } from '../../disk/checksum.ts';
 import { BlockBuilder } from './block-builder.ts';
 import { bloomHash } from './bloom.ts';
@@ -268,10 +269,10 @@ export class TableBuilder {
       act();
     } catch (cause) {
       this.abandon();
-      const code = (cause as NodeJS.ErrnoException).code;
       const reason = cause instanceof Error ? cause.message : String(cause);
-      const isFull = code === 'ENOSPC' || code === 'EDQUOT';
-      throw new StoreError(isFull ? 'STORE_FULL' : 'DISK_FAILED', `a table could not ${what}: ${reason}`, { cause });
+      throw new StoreError(isOutOfSpace(cause) ? 'STORE_FULL' : 'DISK_FAILED', `a table could not ${what}: ${reason}`, {
+        cause,
+      });
     }
   }
 }

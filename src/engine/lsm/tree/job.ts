@@ -8,7 +8,7 @@
 import type { Disk } from '../../../core/base/env.ts';
 import { Skiplist } from '../skiplist.ts';
 import { TableBuilder } from '../sstable/builder.ts';
-import { TYPE_TOMBSTONE } from '../sstable/keys.ts';
+import { TRAILER_BYTES, TYPE_TOMBSTONE } from '../sstable/keys.ts';
 import { Table, type BlockCacheLike } from '../sstable/table.ts';
 import { tableName } from '../manifest/file-names.ts';
 import { must } from '../../../core/base/assert.ts';
@@ -30,6 +30,11 @@ export interface TableShape {
   readonly cutPrefixBytes: number;
 }
 
+export function shapeOf(options: TableShape): TableShape {
+  const { blockBytes, restartInterval, bloomBitsPerKey, compression, tableBytes, cutPrefixBytes } = options;
+  return { blockBytes, restartInterval, bloomBitsPerKey, compression, tableBytes, cutPrefixBytes };
+}
+
 /** What all jobs are told. */
 export interface JobBase {
   readonly dir: string;
@@ -39,10 +44,11 @@ export interface JobBase {
   readonly numbers: { readonly first: number; readonly count: number };
 }
 
-/** A frozen memtable becomes one table of level 0. */
+/** A frozen memtable becomes one table of level 0, and one for the keys that rise. */
 export interface FlushJob extends JobBase {
   readonly kind: 'flush';
   readonly generation: number;
+  readonly risingByte: number;
   /** Rows that go with it, in key order, written at `revision`. */
   readonly rows: readonly Row[];
   readonly revision: number;
@@ -93,7 +99,8 @@ function flush(world: JobWorld, job: FlushJob): JobResult {
   // One table, however large: its place in level 0 is its generation's. And as it is: it lives until the next merge of
   // level 0, which would only undo the compression.
   const shape: TableShape = { ...job.shape, tableBytes: Number.POSITIVE_INFINITY, compression: 'none' };
-  const output = new Output(world, { ...job, shape });
+  const rising = { byte: job.risingByte, shape: { ...shape, compression: job.shape.compression } };
+  const output = new Output(world, { ...job, shape }, rising);
   return output.run(source, new Retention(job.rules, () => false), { readBytes: list.usedBytes, bytesPerSecond: 0 });
 }
 
@@ -158,6 +165,9 @@ function deepestTest(deeper: CompactionJob['deeper']): (key: Uint8Array, userLen
 class Output {
   readonly #world: JobWorld;
   readonly #job: JobBase;
+  /** Keys of this first byte go into tables of their own, of this shape; 0: there are none. */
+  readonly #rising: { readonly byte: number; readonly shape: TableShape };
+  #isRising = false;
   readonly #added: TableRef[] = [];
   #used = 0;
   #builder: TableBuilder | undefined;
@@ -166,9 +176,10 @@ class Output {
   #pacedBytes = 0;
   readonly #lastPrefix: Uint8Array;
 
-  constructor(world: JobWorld, job: JobBase) {
+  constructor(world: JobWorld, job: JobBase, rising = { byte: 0, shape: job.shape }) {
     this.#world = world;
     this.#job = job;
+    this.#rising = rising;
     this.#lastPrefix = new Uint8Array(job.shape.cutPrefixBytes);
   }
 
@@ -214,6 +225,11 @@ class Output {
 
   #cut(key: Uint8Array, keyLength: number): void {
     const { tableBytes, cutPrefixBytes } = this.#job.shape;
+    const isRising = this.#rising.byte !== 0 && keyLength > TRAILER_BYTES && key[0] === this.#rising.byte;
+    if (isRising !== this.#isRising) {
+      this.#isRising = isRising;
+      this.#finishTable();
+    }
     let isNewPrefix = false;
     for (let i = 0; i < cutPrefixBytes; i++) {
       const byte = i < keyLength - 8 ? (key[i] as number) : 0;
@@ -228,7 +244,8 @@ class Output {
   }
 
   #beginTable(): TableBuilder {
-    const { dir, numbers, shape } = this.#job;
+    const { dir, numbers } = this.#job;
+    const shape = this.#isRising ? this.#rising.shape : this.#job.shape;
     const number = numbers.first + this.#used++;
     const file = this.#world.disk.open(`${dir}/${tableName(number)}`, 'create');
     this.#close = () => file.close();

@@ -53,3 +53,12 @@ export const noStats = (): KeeperStats => ({
   compactedBytes: 0,
   readBytes: 0,
 });
+
+/** Removes a file that no version names; what cannot go stays for the next start, which looks for such files. */
+export function removeFile({ disk, dir, log }: KeeperWorld, name: string): void {
+  try {
+    disk.remove(`${dir}/${name}`);
+  } catch (cause) {
+    log?.('warn', 'file.not-removed', { name, message: cause instanceof Error ? cause.message : String(cause) });
+  }
+}

@@ -25,12 +25,20 @@ import { removeStale } from '../manifest/stale-files.ts';
 import type { VersionEdit as ManifestEdit } from '../manifest/version-edit.ts';
 import { writeCheckpoint } from '../manifest/checkpoint.ts';
 import { Control } from '../shared/control.ts';
-import { isFullDisk, storeFull } from './full-disk.ts';
+import { isFullDisk, storeFull, treeFailure } from './full-disk.ts';
 import { Horizon } from './horizon.ts';
-import type { CompactionJob, FlushJob, JobBase } from './job.ts';
+import { type CompactionJob, type FlushJob, type JobBase, shapeOf } from './job.ts';
 import type { TreeMemory } from './memory.ts';
-import { type CompactionPlan, debtBytes, pickCompaction, planLevel, rangesBelow } from './picker.ts';
-import { type KeeperStats, type KeeperWorld, noStats } from './keeper-world.ts';
+import {
+  type CompactionPlan,
+  debtBytes,
+  levelOfFlushed,
+  outputTablesMax,
+  pickCompaction,
+  planLevel,
+  rangesBelow,
+} from './picker.ts';
+import { type KeeperStats, type KeeperWorld, noStats, removeFile } from './keeper-world.ts';
 import { Published } from './published.ts';
 import { Reserve } from './reserve.ts';
 import { readTableRefs } from './table-refs.ts';
@@ -38,8 +46,6 @@ import { BOTTOM, type TableRef, Version, type VersionEdit } from './version.ts';
 
 const RETRY_FULL_MS = 500;
 const RETRY_HELD_MS = 200;
-/** Beside twice as many as tables should come of it. */
-const SPARE_NUMBERS = 64;
 
 export class Keeper {
   readonly #world: KeeperWorld;
@@ -50,6 +56,7 @@ export class Keeper {
   readonly #published: Published;
   #flush: Promise<void> | undefined;
   #compaction: Promise<void> | undefined;
+  #running: CompactionPlan | undefined;
   #timer: { cancel(): void } | undefined;
   #isFull = false;
   #pauses = 0;
@@ -217,11 +224,13 @@ export class Keeper {
     const generation = this.flushedGeneration + 1;
     if (this.#flush !== undefined || generation >= this.#control.activeGeneration) return;
     if (this.#timer !== undefined && this.#isFull) return;
-    const rows = this.#world.rowsOf === undefined ? [] : this.#world.rowsOf(generation);
+    const { options, rowsOf } = this.#world;
+    const rows = rowsOf === undefined ? [] : rowsOf(generation);
     if (rows === undefined) return;
     this.#flush = this.#guarded(async () => {
       const revision = this.#published.generations.lastRevision(generation);
-      const job: FlushJob = { kind: 'flush', generation, rows, revision, ...this.#jobBase(1, revision) };
+      const { risingByte } = options;
+      const job: FlushJob = { kind: 'flush', generation, rows, revision, risingByte, ...this.#jobBase(3, revision) };
       const result = await this.#world.runner.run(job);
       try {
         // A batch that goes on in the next memtable is in the table in part: the log must have all of it.
@@ -230,7 +239,9 @@ export class Keeper {
         this.#discard(result.added);
         throw error;
       }
-      this.#apply({ added: result.added.map((table) => ({ level: 0, table })), removed: [] }, { generation, revision });
+      const around = { version: this.version, options, running: this.#running };
+      const added = result.added.map((table) => ({ level: levelOfFlushed(table, around), table }));
+      this.#apply({ added, removed: [] }, { generation, revision });
       this.stats.flushes++;
       this.stats.flushedBytes += result.writtenBytes;
     }).finally(() => {
@@ -250,8 +261,10 @@ export class Keeper {
   }
 
   #beginCompaction(plan: CompactionPlan): Promise<void> {
+    this.#running = plan;
     this.#compaction = this.#runCompaction(plan).finally(() => {
       this.#compaction = undefined;
+      this.#running = undefined;
       this.#changed();
       this.poke();
     });
@@ -295,15 +308,13 @@ export class Keeper {
 
   #compactionJob(plan: CompactionPlan): CompactionJob {
     const { options } = this.#world;
-    let bytes = 0;
-    for (const { table } of plan.inputs) bytes += table.fileBytes;
     return {
       kind: 'compaction',
       inputs: plan.inputs,
       outputLevel: plan.outputLevel,
       deeper: rangesBelow(this.version, plan),
       bytesPerSecond: options.compactionBytesPerSecond,
-      ...this.#jobBase(Math.ceil(bytes / options.tableBytes) * 2 + SPARE_NUMBERS, this.flushedRevision),
+      ...this.#jobBase(outputTablesMax(plan, options), this.flushedRevision),
     };
   }
 
@@ -312,9 +323,7 @@ export class Keeper {
     const { dir, options } = this.#world;
     const first = this.#manifest.takeFileNumber();
     for (let i = 1; i < count; i++) this.#manifest.takeFileNumber();
-    const { blockBytes, restartInterval, bloomBitsPerKey, compression, tableBytes, cutPrefixBytes } = options;
-    const shape = { blockBytes, restartInterval, bloomBitsPerKey, compression, tableBytes, cutPrefixBytes };
-    return { dir, shape, rules: this.#horizon.rules(flushedRevision), numbers: { first, count } };
+    return { dir, shape: shapeOf(options), rules: this.#horizon.rules(flushedRevision), numbers: { first, count } };
   }
 
   // ── versions ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -353,13 +362,7 @@ export class Keeper {
   }
 
   #remove(name: string): void {
-    const { disk, dir, log } = this.#world;
-    try {
-      disk.remove(`${dir}/${name}`);
-    } catch (cause) {
-      // It stays for the next start, which removes what no version names.
-      log?.('warn', 'file.not-removed', { name, message: cause instanceof Error ? cause.message : String(cause) });
-    }
+    removeFile(this.#world, name);
   }
 
   #tellStall(): void {
@@ -392,10 +395,7 @@ export class Keeper {
   }
 
   #fail(error: unknown): void {
-    const cause = error instanceof Error ? error : new Error(String(error));
-    this.#failure ??= isStoreError(error)
-      ? error
-      : new StoreError('DISK_FAILED', `the tree in ${this.#world.dir}: ${cause.message}`, { cause });
+    this.#failure ??= treeFailure(this.#world.dir, error);
     this.#tellFailed(this.#failure);
     this.#changed();
   }

@@ -37,6 +37,11 @@ export interface TreeOptions {
   readonly compactionBytesPerSecond: number;
   /** Tables are also ended where this many first bytes of the key change (keyspaces). */
   readonly cutPrefixBytes: number;
+  /**
+   * First byte of keys that are only ever added behind all others of that first byte (a ledger); 0: there are none. A
+   * flush makes tables of their own of them, which go straight to the last level.
+   */
+  readonly risingByte: number;
 }
 
 const KIB = 1024;
@@ -61,6 +66,7 @@ export const TREE_DEFAULTS: TreeOptions = {
   l0Stop: 12,
   compactionBytesPerSecond: 0,
   cutPrefixBytes: 0,
+  risingByte: 0,
 };
 
 /** What each number may be: [least, most]. */
@@ -82,6 +88,7 @@ const RANGES: Readonly<Record<Exclude<keyof TreeOptions, 'compression'>, readonl
   l0Stop: [2, 1000],
   compactionBytesPerSecond: [0, 1024 * 1024 * MIB],
   cutPrefixBytes: [0, 16],
+  risingByte: [0, 255],
 };
 
 /** The defaults with what was given; CONFIG_INVALID names the first value that cannot be. */

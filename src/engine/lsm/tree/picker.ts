@@ -41,6 +41,10 @@ export interface PickerInput {
   readonly isFull?: boolean;
 }
 
+/** A flushed table of rising keys is worth a place of its own from this part of a table's size on. */
+const RISING_PART = 8;
+const SPARE_TABLES = 64;
+
 export interface LevelTargets {
   /** Level 0 is compacted into this one. */
   readonly base: number;
@@ -135,6 +139,13 @@ export function rangesBelow(
   return ranges;
 }
 
+/** Tables that may come of a plan: twice as many as should, and some. */
+export function outputTablesMax(plan: CompactionPlan, options: TreeOptions): number {
+  let bytes = 0;
+  for (const { table } of plan.inputs) bytes += table.fileBytes;
+  return Math.ceil(bytes / options.tableBytes) * 2 + SPARE_TABLES;
+}
+
 /** Bytes by which levels are past their sizes. */
 export function debtBytes(version: Version, options: TreeOptions): number {
   const { bytes } = levelTargets(version, options);
@@ -154,6 +165,26 @@ export function planLevel0(version: Version, base: number, reason: CompactionPla
     if ((version.levels[level] as readonly TableRef[]).length > 0) output = level;
   }
   return plan(version, 0, output, tables, reason);
+}
+
+/**
+ * Level of a table that a flush made: 0. A table of keys that rise shares none with any other, so it belongs to the last
+ * level at once, unless it is small (many would be too many) or a compaction that runs may come to write around it.
+ */
+export function levelOfFlushed(
+  table: TableRef,
+  { version, options, running }: { version: Version; options: TreeOptions; running: CompactionPlan | undefined },
+): number {
+  const { risingByte, tableBytes } = options;
+  const [from, to] = rangeOf([table]);
+  if (risingByte === 0 || from[0] !== risingByte || to[0] !== risingByte) return 0;
+  if (table.fileBytes < tableBytes / RISING_PART) return 0;
+  if (running !== undefined) {
+    const [first, last] = rangeOf(running.inputs.map((input) => input.table));
+    if (compareBytes(from, last) <= 0 && compareBytes(to, first) >= 0) return 0;
+  }
+  for (let level = 0; level <= BOTTOM; level++) if (version.overlapping(level, from, to).length > 0) return 0;
+  return BOTTOM;
 }
 
 export function planDown(

@@ -3,6 +3,7 @@
  * and compactions run, which free more; when it can be made again, the disk is no longer full.
  */
 import type { Disk } from '../../../core/base/env.ts';
+import { isOutOfSpace } from '../../disk/full-disk.ts';
 
 const NAME = 'RESERVE';
 const PIECE_BYTES = 1024 * 1024;
@@ -34,8 +35,7 @@ export class Reserve {
       }
       return true;
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOSPC' && code !== 'EDQUOT') throw error;
+      if (!isOutOfSpace(error)) throw error;
       // What was made of it takes room that others need more.
       this.giveUp();
       return false;

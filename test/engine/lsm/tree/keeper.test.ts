@@ -109,6 +109,48 @@ test('a table that overlaps nothing is moved, not written again', async () => {
   await tree.close();
 });
 
+test('keys that rise go straight down, past the merges of the others', async () => {
+  const tree = new Tree({ risingByte: 0x4c, cutPrefixBytes: 1, l0Compact: 2, tableBytes: 8 });
+  await tree.table({ 'L/1': 'a', 'L/2': 'b', u1: '1', u2: '1' });
+  expect(tree.levels()).toEqual([1, 0, 0, 0, 0, 0, 1]);
+  await tree.table({ 'L/3': 'c', u1: '2', u2: '2' });
+  await tree.keeper.settled();
+  const merged = tree.keeper.stats;
+  expect(merged).toMatchObject({ compactions: 1 });
+  expect([tree.get('L/1'), tree.get('L/3'), tree.get('u1')]).toEqual(['a', 'c', '2']);
+  // A key that does not rise is no harm: its table takes the way of all others.
+  await tree.table({ 'L/2': 'late' });
+  expect(tree.levels()[0]).toBe(1);
+  await tree.table({ 'L/9': 'd' });
+  expect(tree.levels()[0], 'beside it').toBe(1);
+  expect([tree.get('L/2'), tree.get('L/9')]).toEqual(['late', 'd']);
+  await tree.close();
+});
+
+test('a flushed table of rising keys stays in level 0 while a compaction writes around it', async () => {
+  const tree = new Tree({ risingByte: 0x4c, l0Compact: 2, tableBytes: 8 });
+  tree.isAuto = false;
+  const flush = async (values: Record<string, string>): Promise<void> => {
+    tree.write(values);
+    tree.writer.freeze();
+    tree.keeper.poke();
+    await quiet();
+    tree.waiting.splice(0).find(({ job }) => job.kind === 'flush')?.run();
+    await quiet();
+  };
+  await flush({ A: '1', Z: '1' });
+  await flush({ A: '2', Z: '2' });
+  expect(tree.waiting.map(({ job }) => job.kind)).toEqual(['compaction']);
+  const [compaction] = tree.waiting.splice(0);
+  await flush({ L: 'c' });
+  expect(tree.levels()).toEqual([3, 0, 0, 0, 0, 0, 0]);
+  compaction?.run();
+  await quiet();
+  expect([tree.get('A'), tree.get('L'), tree.get('Z')]).toEqual(['2', 'c', '2']);
+  tree.isAuto = true;
+  await tree.close();
+});
+
 test('tables of nothing but trimmed versions go unread, and their files with them', async () => {
   const trims: { prefix: Uint8Array; belowRevision: number }[] = [];
   const tree = new Tree({ world: { trims: () => trims } });
