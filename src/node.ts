@@ -425,8 +425,5 @@ function treeOptionsOf(config: ClusterConfig): TreeOptions {
     compactionBytesPerSecond: config.compactionBytesPerSecond,
     cutPrefixBytes: 1,
     risingByte: KEYSPACE.ledger,
-    l0Compact: 8,
-    l0Slow: 16,
-    l0Stop: 24,
   });
 }
