@@ -29,6 +29,7 @@ const BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   PROTOCOL_VERSION: 'use the kvctl of the version the cluster runs',
   PROTOCOL_ERROR: 'is this the client port of a ctlmesh node?',
   COMPACTED: 'the nodes no longer keep that revision: scan, then watch from now',
+  MEMBER_REFUSED: 'kvctl member list shows where the members stand',
   LDB_MISSING: 'start one with kvctl ldb follow',
   LDB_FOREIGN: 'choose another --ldb directory for this cluster',
   LDB_CORRUPT: 'remove the directory and run kvctl ldb follow again',

@@ -43,6 +43,7 @@ export const ERROR_CODE_LIST = [
   'INTERNAL',
   'TABLE_CORRUPT',
   'READ_ONLY',
+  'MEMBER_REFUSED',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -65,6 +66,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   PROTOCOL_ERROR: { retry: 'never', http: 400 },
   PROTOCOL_VERSION: { retry: 'never', http: 426 },
   SESSION_EXPIRED: { retry: 'never', http: 410 },
+  MEMBER_REFUSED: { retry: 'never', http: 409 },
   COMPACTED: { retry: 'never', http: 410 },
   // Files and start-up.
   CONFIG_INVALID: { retry: 'never', http: 500 },
