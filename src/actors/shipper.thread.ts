@@ -5,6 +5,7 @@
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { StateReader } from '../engine/state/state-reader.ts';
+import { LedgerIntake } from './ledger-intake.ts';
 import { listen } from './runtime/bell.ts';
 import { RingReader } from './runtime/ring.ts';
 import type { StartActor } from './runtime/thread.ts';
@@ -31,7 +32,6 @@ export const url: string = import.meta.url;
 
 export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
   const shared = new Shared(args.shared);
-  const ledger = new RingReader(args.ledger);
   const port = must(context.ports['gateway'], 'the shipper has a port to the gateway');
   const state = new StateReader({ memory: args.tree, dir: args.dir, options: args.options });
   const shipper = new Shipper({
@@ -49,34 +49,13 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
     },
   });
 
-  const turn = (): void => {
-    let isNew = false;
-    for (let frame = ledger.peek(); frame !== undefined; frame = ledger.peek()) {
-      // A copy: the ring's room is lent.
-      shipper.append(frame.slice());
-      ledger.pop();
-      isNew = true;
-    }
-    if (!isNew) return;
-    shared.set('ledgerFirst', Math.max(1, shared.get('ledgerFrom')));
-    shared.set('ledgerLast', shipper.window.last);
-    // The memtable may have waited for room.
-    shared.bell('memtable').ring();
-    shipper.pumpAll();
-  };
-
-  port.on('message', (message: ToShipper) => {
-    // A new subscriber begins at what is there, and what comes while it is not yet counted is not rung for.
-    turn();
-    shipper.receive(message);
-    shared.set('subscriptions', shipper.subscriptions);
-    turn();
-  });
-  const loop = listen(shared.bell('shipper'), turn);
+  const intake = new LedgerIntake(shared, new RingReader(args.ledger), shipper);
+  port.on('message', (message: ToShipper) => intake.receive(message));
+  const loop = listen(shared.bell('shipper'), () => intake.turn());
   // Without subscribers nobody rings for every record; the gauges still go on.
   const idle = setInterval(() => {
     state.tree.refresh();
-    turn();
+    intake.turn();
   }, IDLE_TURN_MS);
   return Promise.resolve({
     started: undefined,

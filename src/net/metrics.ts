@@ -4,7 +4,7 @@
  */
 import { Gauge, Registry } from 'prom-client';
 import type { Gateway } from '../actors/gateway/gateway.ts';
-import { STALL } from '../actors/memtable.thread.ts';
+import { STALL } from '../actors/memtable.ts';
 import type { Mark, Shared } from '../actors/shared.ts';
 import { BlockCache } from '../engine/lsm/cache/block-cache.ts';
 import { Control } from '../engine/lsm/shared/control.ts';

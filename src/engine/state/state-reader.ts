@@ -1,6 +1,7 @@
 /**
  * StateReader: a node's state as any of its threads reads it: users' keys at a revision, and the ledger that is kept.
  */
+import type { Disk } from '../../core/base/env.ts';
 import type { Revision } from '../../core/base/position.ts';
 import { toIndex } from '../../core/base/position.ts';
 import type { StoredValue } from '../../core/model/store.ts';
@@ -39,6 +40,8 @@ export interface StateWorld {
   readonly memory: TreeMemory;
   readonly dir: string;
   readonly options: TreeOptions;
+  /** Where the tables are; default: the real disk. */
+  readonly disk?: Disk;
   /** Runs once at the end of this thread's turn. */
   readonly defer?: (work: () => void) => void;
 }
@@ -47,9 +50,9 @@ export class StateReader {
   readonly tree: TreeReader;
   readonly #tagger = new KeyTagger();
 
-  constructor({ memory, dir, options, defer = setImmediate }: StateWorld) {
+  constructor({ memory, dir, options, disk = nodeDisk, defer = setImmediate }: StateWorld) {
     this.tree = new TreeReader(memory, {
-      disk: nodeDisk,
+      disk,
       dir,
       options,
       defer: (work) => {
