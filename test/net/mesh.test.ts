@@ -1,5 +1,6 @@
 import { COMMAND_HEADER_BYTES } from '../../src/core/model/commands.ts';
-import { createServer } from 'node:net';
+import { createHash } from 'node:crypto';
+import { createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { Mesh } from '../../src/net/mesh/mesh.ts';
@@ -12,6 +13,8 @@ interface Node {
   readonly heard: { readonly from: string; readonly message: MeshMessage }[];
   readonly events: string[];
   readonly refusals: string[];
+  /** Level and event of each line that was logged. */
+  readonly logged: string[];
 }
 
 let nodes: Node[] = [];
@@ -42,16 +45,26 @@ async function peersOf(...names: readonly string[]): Promise<Record<string, stri
   return Object.fromEntries(names.map((name, i) => [name, `ws://127.0.0.1:${ports[i]}`]));
 }
 
-async function open(name: string, peers: Record<string, string>, cluster = 'c'): Promise<Node> {
+const asPeers = (peers: Readonly<Record<string, string>>): { id: string; mesh: string }[] =>
+  Object.entries(peers).map(([id, url]) => ({ id, mesh: new URL(url).host }));
+
+async function open(
+  name: string,
+  peers: Record<string, string>,
+  options: { readonly cluster?: string; readonly guests?: Record<string, string>; readonly listen?: string } = {},
+): Promise<Node> {
   const heard: Node['heard'] = [];
   const events: string[] = [];
   const refusals: string[] = [];
+  const logged: string[] = [];
   const mesh = new Mesh({
-    cluster,
+    cluster: options.cluster ?? 'c',
     node: name,
     boot: 1,
-    peers,
-    log: (_level, event, fields) => {
+    listen: new URL(options.listen ?? peers[name] ?? '').host,
+    guests: asPeers(options.guests ?? {}),
+    log: (level, event, fields) => {
+      logged.push(`${level} ${event}`);
       if (event === 'mesh.refused') refusals.push(String(fields?.['message']));
     },
     onMessages: (from, messages) => heard.push(...messages.map((message) => ({ from, message }))),
@@ -59,8 +72,9 @@ async function open(name: string, peers: Record<string, string>, cluster = 'c'):
     onDisconnected: (peer) => events.push(`disconnected ${peer}`),
     onPeerLeft: (peer) => events.push(`left ${peer}`),
   });
-  const node = { mesh, heard, events, refusals };
+  const node = { mesh, heard, events, refusals, logged };
   nodes.push(node);
+  mesh.setPeers(asPeers(peers));
   await mesh.open();
   return node;
 }
@@ -270,9 +284,138 @@ describe('who is let in', () => {
 test('a peer that refuses us is not dialled as fast as it refuses', async () => {
   const peers = await peersOf('n1', 'n2');
   const n2 = await open('n2', peers);
-  await open('n1', peers, 'another cluster');
+  await open('n1', peers, { cluster: 'another cluster' });
   await new Promise((resolve) => setTimeout(resolve, 1_500));
   // Two channels; doubling waits from 20 ms on: some ten attempts each, not fifty.
   expect(n2.refusals.length).toBeGreaterThan(2);
   expect(n2.refusals.length).toBeLessThan(40);
+});
+
+describe('peers that come and go', () => {
+  test('a new peer is dialled and let in; before that it is refused', async () => {
+    const all = await peersOf('n1', 'n2', 'n3');
+    const { n3: url3 = '', ...two } = all;
+    const [n1, n2] = [await open('n1', two), await open('n2', two)];
+    const n3 = await open('n3', all);
+    await until('n3 was refused by both', () => n1.refusals.length > 0 && n2.refusals.length > 0);
+    expect(n1.refusals[0]).toMatch(/from "n3", which is no peer/);
+    expect(isLinked(n1, 'n3')).toBe(false);
+    for (const node of [n1, n2]) node.mesh.setPeers([...asPeers(two), { id: 'n3', mesh: new URL(url3).host }]);
+    await until('all are linked', () => [n1, n2].every((node) => isLinked(node, 'n3') && isLinked(n3, nameOf(node))));
+    n3.mesh.send('n1', 'control', batch(read(3)));
+    n1.mesh.send('n3', 'bulk', batch(forward('to n3')));
+    await until('both are heard', () => n1.heard.length === 1 && n3.heard.length === 1);
+    function nameOf(node: Node): string {
+      return node === n1 ? 'n1' : 'n2';
+    }
+  });
+
+  test('who knocks again and again is warned of once', async () => {
+    const peers = await peersOf('n1', 'n2');
+    const { n1: url1 = '' } = peers;
+    const n1 = await open('n1', { n1: url1 });
+    const n2 = await open('n2', peers);
+    await until('it was refused some times', () => n1.refusals.length >= 6);
+    expect(n1.logged.filter((line) => line === 'warn mesh.refused')).toHaveLength(1);
+    expect(n1.logged.filter((line) => line === 'debug mesh.refused').length).toBeGreaterThanOrEqual(5);
+    await until('n2 saw it', () => n2.logged.filter((line) => line === 'debug mesh.disconnected').length >= 2);
+    expect(n2.logged.filter((line) => line === 'info mesh.disconnected')).toHaveLength(2);
+  });
+
+  test('a peer that is let go gets what was sent to it, and is not heard any more, nor dialled, nor told of', async () => {
+    const peers = await peersOf('n1', 'n2', 'n3');
+    const nodes3 = [await open('n1', peers), await open('n2', peers), await open('n3', peers)];
+    const [n1, n2, n3] = nodes3 as [Node, Node, Node];
+    await until('all are linked', () => ['n2', 'n3'].every((peer) => isLinked(n1, peer)) && isLinked(n3, 'n1'));
+    for (let i = 1; i <= 20; i++) n1.mesh.send('n3', 'bulk', batch(forward('x'.repeat(100_000) + i)));
+    n1.mesh.setPeers(asPeers(peers).filter(({ id }) => id !== 'n3'));
+    expect(n1.mesh.send('n3', 'bulk', batch(read(1)))).toBe(false);
+    expect(n1.mesh.isOpen('n3', 'control')).toBe(false);
+    n3.mesh.send('n1', 'control', batch(read(7)));
+    await until('n3 has all that was sent to it', () => n3.heard.length === 20);
+    await until('n3 is refused when it comes again', () =>
+      n1.refusals.some((text) => /"n3", which is no peer/.test(text)),
+    );
+    expect(n1.heard).toEqual([]);
+    expect(n1.events.filter((event) => event.endsWith(' n3') && !event.startsWith('connected'))).toEqual([]);
+    // The others are as they were.
+    n2.mesh.send('n1', 'control', batch(read(2)));
+    await until('n2 is heard', () => n1.heard.length === 1);
+    // And it may come back.
+    n1.mesh.setPeers(asPeers(peers));
+    await until('n3 is linked again', () => isLinked(n1, 'n3') && isLinked(n3, 'n1'));
+    n3.mesh.send('n1', 'control', batch(read(8)));
+    await until('n3 is heard again', () => n1.heard.some(({ from }) => from === 'n3'));
+  });
+
+  test('a peer that takes nothing is let go all the same, within a second', async () => {
+    const peers = await peersOf('n1', 'n2');
+    const { n2: url2 = '' } = peers;
+    const server = createServer((socket) => {
+      sockets2.push(socket);
+      socket.once('data', (head: Buffer) => {
+        const key = /sec-websocket-key: (.*)\r/i.exec(head.toString())?.[1] ?? '';
+        const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+        socket.write(
+          `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+        );
+        // It reads no more.
+        socket.pause();
+      });
+    });
+    const sockets2: Socket[] = [];
+    await new Promise<void>((resolve) => server.listen(Number(new URL(url2).port), '127.0.0.1', resolve));
+    try {
+      const n1 = await open('n1', peers);
+      await until('n1 is linked', () => isLinked(n1, 'n2'));
+      n1.mesh.send('n2', 'bulk', batch(forward('x'.repeat(16_000_000))));
+      n1.mesh.setPeers([]);
+      const closed = Promise.all(sockets2.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+      const startedAt = performance.now();
+      for (const socket of sockets2) socket.on('error', () => {});
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      for (const socket of sockets2) socket.resume();
+      await closed;
+      expect(performance.now() - startedAt).toBeLessThan(5_000);
+    } finally {
+      for (const socket of sockets2) socket.destroy();
+      server.close();
+    }
+  });
+
+  test('a peer that moved is dialled at its new address', async () => {
+    const peers = await peersOf('n1', 'n2');
+    const n1 = await open('n1', peers);
+    const elsewhere = await peersOf('n2');
+    const n2 = await open('n2', { ...peers, ...elsewhere });
+    await until('n2 is heard of', () => isLinked(n2, 'n1'));
+    expect(isLinked(n1, 'n2')).toBe(false);
+    n1.mesh.setPeers(asPeers({ ...peers, ...elsewhere }));
+    await until('n1 is linked', () => isLinked(n1, 'n2'));
+  });
+
+  test('peers that are said before it opens are dialled when it does', async () => {
+    const peers = await peersOf('n1', 'n2');
+    const n2 = await open('n2', peers);
+    const { n1: url1 = '' } = peers;
+    const n1 = await open('n1', { n1: url1, ...peers });
+    await until('both are linked', () => isLinked(n1, 'n2') && isLinked(n2, 'n1'));
+  });
+
+  test('a guest is let in and answered while it is there, and is no peer', async () => {
+    const peers = await peersOf('n1', 'n2', 'n4');
+    const { n1: url1 = '', n2: url2 = '', n4: url4 = '' } = peers;
+    // n4 joins: it goes by n1 alone, and its config has n2 as well, who has become a member meanwhile.
+    const n4 = await open('n4', { n1: url1 }, { guests: peers, listen: url4 });
+    const n2 = await open('n2', { n4: url4 }, { listen: url2 });
+    await until('they are linked', () => isLinked(n2, 'n4') && isLinked(n4, 'n2'));
+    n2.mesh.send('n4', 'control', batch(read(1)));
+    n4.mesh.send('n2', 'control', batch(read(2)));
+    await until('both are heard', () => n2.heard.length === 1 && n4.heard.length === 1);
+    n2.mesh.close();
+    await until('it is gone', () => n4.events.includes('left n2') && !n4.mesh.isOpen('n2', 'control'));
+    const { socket, closed } = await dial(url4);
+    socket.send(hello({ from: 'n9', to: 'n4' }));
+    expect((await closed).reason).toMatch(/no peer/);
+  });
 });

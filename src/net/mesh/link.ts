@@ -1,6 +1,6 @@
 /**
  * Link: one channel from this node to one peer. We dial it, we send on it, nothing comes back on it; it is
- * dialled again, with jittered back-off, for as long as the node lives.
+ * dialled again, with jittered back-off, for as long as it is a peer.
  *
  * A half-open socket (the peer's host is gone without a word) is found by pings: no answer within the silence
  * bound ends it.
@@ -19,7 +19,8 @@ export interface LinkOptions {
   readonly boot: number;
   readonly channel: Channel;
   readonly onOpen: () => void;
-  readonly onClose: (reason: string) => void;
+  /** `hasLasted`: it was of use; false where the peer took the socket and refused us. */
+  readonly onClose: (reason: string, hasLasted: boolean) => void;
 }
 
 const HANDSHAKE_MS = 3_000;
@@ -27,6 +28,8 @@ export const PING_EVERY_MS = 1_000;
 export const SILENCE_MS_MAX = 4_000;
 /** What may wait in the socket. Raft's windows keep bulk far below; past it the peer is not reading. */
 const BUFFERED_BYTES_MAX = 64 * 1024 * 1024;
+/** How long what is queued for a peer that is left may take to go. */
+const LEAVE_MS = 1_000;
 
 export class Link {
   readonly #options: LinkOptions;
@@ -63,12 +66,39 @@ export class Link {
     return true;
   }
 
+  /** Dials now if it waits to: the peer was heard, so it is there. */
+  hurry(): void {
+    if (this.#isClosed || this.#socket !== undefined) return;
+    clearTimeout(this.#retry);
+    this.#backoff.reset();
+    this.#dial();
+  }
+
   close(): void {
+    this.#end();
+    this.#socket?.terminate();
+  }
+
+  /** Closes once what was sent is on its way; at once where nothing could be. */
+  leave(): void {
+    const socket = this.#socket;
+    const isOpen = this.#isOpen;
+    this.#end();
+    if (socket === undefined) return;
+    if (!isOpen) {
+      socket.terminate();
+      return;
+    }
+    // The close frame goes behind what is queued.
+    socket.close(1000);
+    setTimeout(() => socket.terminate(), LEAVE_MS).unref();
+  }
+
+  #end(): void {
     this.#isClosed = true;
     this.#isOpen = false;
     clearTimeout(this.#retry);
     clearInterval(this.#pinger);
-    this.#socket?.terminate();
   }
 
   #dial(): void {
@@ -81,6 +111,7 @@ export class Link {
     });
     this.#socket = socket;
     let reason = 'closed';
+    let hasLasted = false;
     socket.on('open', () => {
       const { cluster, from, to, boot, channel } = this.#options;
       const hello = new ByteWriter(128);
@@ -92,7 +123,8 @@ export class Link {
     });
     socket.on('pong', () => {
       this.#heardMs = performance.now();
-      // It lasted: a peer that refuses us closes before the first ping.
+      // A peer that refuses us closes before the first ping.
+      hasLasted = true;
       this.#backoff.reset();
     });
     socket.on('error', (error) => {
@@ -104,7 +136,7 @@ export class Link {
       this.#isOpen = false;
       this.#socket = undefined;
       if (this.#isClosed) return;
-      if (wasOpen) this.#options.onClose(text.length > 0 ? `${code} ${text.toString()}` : reason);
+      if (wasOpen) this.#options.onClose(text.length > 0 ? `${code} ${text.toString()}` : reason, hasLasted);
       this.#retry = setTimeout(() => this.#dial(), this.#backoff.next());
     });
   }

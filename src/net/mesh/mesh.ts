@@ -3,26 +3,37 @@
  * heartbeat.
  *
  * Out: two links per peer, `control` and `bulk`: a heartbeat never queues behind a megabyte of entries. In: a
- * server on the peer address; whoever connects must say within a deadline who it is, to whom it speaks, and of
- * which cluster it is, before anything it says is read. Each batch carries a checksum; a bad one ends the
- * socket, and Raft sends again what was in it.
+ * server on the peer address (inbound.ts). Who the peers are is said by `setPeers`, at the start and whenever the
+ * members change: new ones are dialled and let in, those that are no peers any more are let go.
+ *
+ * A node that joins knows the nodes of its config only, and which of them are members by now it cannot know: until
+ * the log says so, each of them is let in, and dialled while it is there (a *guest*), so that it can be answered.
+ *
+ * Bounds: links to peers and guests; sockets per peer; one warning per reason of refusal.
  */
 import { type AddressInfo } from 'node:net';
-import { type WebSocket, WebSocketServer } from 'ws';
+import { WebSocketServer } from 'ws';
 import type { Transport } from '../../actors/mesh-outbox.ts';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
-import { crc32c } from '../../core/base/crc32c.ts';
 import { StoreError } from '../../core/base/errors.ts';
-import { COMMAND_HEADER_BYTES } from '../../core/model/commands.ts';
-import { type Channel, decodeMesh, decodeMeshHello, type MeshMessage } from '../../core/wire/mesh.ts';
-import { Link, SILENCE_MS_MAX } from './link.ts';
+import type { Channel, MeshHello, MeshMessage } from '../../core/wire/mesh.ts';
+import { Inbound, type InboundWorld } from './inbound.ts';
+import { Link } from './link.ts';
+
+export interface MeshPeer {
+  readonly id: string;
+  /** "host:port". */
+  readonly mesh: string;
+}
 
 export interface MeshOptions {
   readonly cluster: string;
   readonly node: string;
   readonly boot: number;
-  /** Peer URL of every node, this one included. */
-  readonly peers: Readonly<Record<string, string>>;
+  /** Where this node listens: "host:port". */
+  readonly listen: string;
+  /** Who is let in though no peer: the nodes of the config, at a node that joins. */
+  readonly guests: readonly MeshPeer[];
   readonly log: LogFunction;
   readonly onMessages: (from: string, messages: readonly MeshMessage[]) => void;
   readonly onConnected: (peer: string) => void;
@@ -31,31 +42,50 @@ export interface MeshOptions {
   readonly onPeerLeft: (peer: string) => void;
 }
 
-const HELLO_DEADLINE_MS = 5_000;
-/** How long who was refused may take to close. */
-const CLOSE_MS = 1_000;
 const FRAME_BYTES_MAX = 16 * 1024 * 1024;
 /** Four sockets per peer are in order (two, and two that replace them); the rest is somebody else's mistake. */
 const SOCKETS_PER_PEER = 8;
+/** Reasons of refusals remembered, so that who knocks every second is told of once. */
+const REFUSALS_MAX = 100;
+const CHANNELS: readonly Channel[] = ['control', 'bulk'];
+
+/** Where a peer or a guest is, and our two links to it. */
+interface Linked {
+  readonly mesh: string;
+  readonly links: Readonly<Record<Channel, Link>>;
+}
 
 export class Mesh implements Transport {
   readonly #options: MeshOptions;
-  readonly #links = new Map<string, Link>();
-  readonly #inbound = new Map<string, number>();
+  /** Peer addresses by id, without this node. */
+  #peers = new Map<string, string>();
+  readonly #guests: ReadonlyMap<string, string>;
+  readonly #linked = new Map<string, Linked>();
+  readonly #inbound = new Map<string, Set<Inbound>>();
+  readonly #refusals = new Set<string>();
+  readonly #inboundWorld: InboundWorld;
   #server: WebSocketServer | undefined;
   #isClosed = false;
 
   constructor(options: MeshOptions) {
     this.#options = options;
+    this.#guests = new Map(options.guests.filter(({ id }) => id !== options.node).map(({ id, mesh }) => [id, mesh]));
+    this.#inboundWorld = {
+      node: options.node,
+      greet: (hello, inbound) => this.#greet(hello, inbound),
+      onMessages: options.onMessages,
+      onRefused: (peer, error) => this.#tellRefused(peer, error),
+      onError: (peer, { message }) => options.log('warn', 'mesh.socket', { peer, message }),
+      onClosed: (peer, inbound) => this.#left(peer, inbound),
+    };
   }
 
   /** Listens and dials. Rejects with the system's error when the address is taken. */
   async open(): Promise<AddressInfo> {
-    const { node, peers } = this.#options;
-    const own = new URL(peers[node] ?? '');
+    const own = new URL(`ws://${this.#options.listen}`);
     const server = new WebSocketServer({
       host: own.hostname.replace(/^\[|\]$/g, ''),
-      port: Number(own.port),
+      port: own.port === '' ? 80 : Number(own.port),
       perMessageDeflate: false,
       maxPayload: FRAME_BYTES_MAX,
       clientTracking: true,
@@ -65,134 +95,125 @@ export class Mesh implements Transport {
       server.once('error', reject);
     });
     server.on('error', (error) => this.#options.log('error', 'mesh.server', { message: error.message }));
-    server.on('connection', (socket) => this.#accept(socket));
+    server.on('connection', (socket) => void new Inbound(socket, this.#inboundWorld));
     this.#server = server;
-    for (const peer of Object.keys(peers)) if (peer !== node) this.#dial(peer);
+    this.#link();
     return server.address() as AddressInfo;
   }
 
+  /** Who belongs to the cluster from now on; this node may be among them. */
+  setPeers(peers: readonly MeshPeer[]): void {
+    const { node } = this.#options;
+    const before = this.#peers;
+    this.#peers = new Map(peers.filter(({ id }) => id !== node).map(({ id, mesh }) => [id, mesh]));
+    for (const id of before.keys()) if (!this.#peers.has(id)) this.#letGo(id);
+    this.#link();
+  }
+
   send(to: string, channel: Channel, bytes: Uint8Array): boolean {
-    return this.#links.get(`${channel}/${to}`)?.send(bytes) ?? false;
+    return this.#linked.get(to)?.links[channel].send(bytes) ?? false;
   }
 
   isOpen(to: string, channel: Channel): boolean {
-    return this.#links.get(`${channel}/${to}`)?.isOpen ?? false;
+    return this.#linked.get(to)?.links[channel].isOpen ?? false;
   }
 
   close(): void {
     this.#isClosed = true;
-    for (const link of this.#links.values()) link.close();
+    for (const { links } of this.#linked.values()) for (const channel of CHANNELS) links[channel].close();
     for (const socket of this.#server?.clients ?? []) socket.terminate();
     this.#server?.close();
   }
 
-  #dial(to: string): void {
-    const { cluster, node, boot, peers, log, onConnected, onDisconnected } = this.#options;
-    const url = peers[to] ?? '';
-    for (const channel of ['control', 'bulk'] as const) {
-      const link = new Link({
-        url,
-        cluster,
-        from: node,
-        to,
-        boot,
-        channel,
-        onOpen: () => {
-          log('debug', 'mesh.connected', { peer: to, channel });
-          onConnected(to);
-        },
-        onClose: (reason) => {
-          log('info', 'mesh.disconnected', { peer: to, channel, reason });
-          if (channel === 'bulk') onDisconnected(to);
-        },
-      });
-      this.#links.set(`${channel}/${to}`, link);
-    }
+  /** Links to everybody who is a peer, at the address that they have now. */
+  #link(): void {
+    if (this.#server === undefined || this.#isClosed) return;
+    for (const [id, mesh] of this.#peers) this.#dial(id, mesh);
   }
 
-  #accept(socket: WebSocket): void {
-    let from: string | undefined;
-    let heardMs = performance.now();
-    let isRefused = false;
-    const refuse = (reason: string): void => {
-      isRefused = true;
-      socket.close(1002, closeReason(reason));
-      setTimeout(() => socket.terminate(), CLOSE_MS).unref();
-    };
-    const deadline = setTimeout(() => refuse('no hello'), HELLO_DEADLINE_MS);
-    // A peer pings; one that is silent for long is gone without a word.
-    const watchdog = setInterval(() => {
-      if (performance.now() - heardMs > 2 * SILENCE_MS_MAX) socket.terminate();
-    }, SILENCE_MS_MAX);
-    socket.on('ping', () => {
-      heardMs = performance.now();
-    });
-    socket.on('error', (error) => this.#options.log('warn', 'mesh.socket', { peer: from, message: error.message }));
-    socket.on('message', (data: Buffer, isBinary) => {
-      heardMs = performance.now();
-      // What was under way when it was refused.
-      if (isRefused) return;
-      try {
-        if (!isBinary) throw new StoreError('PROTOCOL_ERROR', 'mesh messages are binary');
-        if (from === undefined) {
-          from = this.#greet(data);
-          clearTimeout(deadline);
-        } else this.#options.onMessages(from, decodeWhole(checked(data), from, this.#options.node));
-      } catch (error) {
-        if (!(error instanceof StoreError)) throw error;
-        this.#options.log('warn', 'mesh.refused', { peer: from, code: error.code, message: error.message });
-        refuse(error.message);
-      }
-    });
-    socket.on('close', () => {
-      clearTimeout(deadline);
-      clearInterval(watchdog);
-      if (from === undefined) return;
-      const left = (this.#inbound.get(from) ?? 1) - 1;
-      this.#inbound.set(from, left);
-      if (left === 0 && !this.#isClosed) this.#options.onPeerLeft(from);
+  #dial(to: string, mesh: string): void {
+    const linked = this.#linked.get(to);
+    if (linked?.mesh === mesh) return;
+    this.#unlink(to);
+    const links = { control: this.#newLink(to, mesh, 'control'), bulk: this.#newLink(to, mesh, 'bulk') };
+    this.#linked.set(to, { mesh, links });
+  }
+
+  #unlink(from: string): void {
+    const linked = this.#linked.get(from);
+    this.#linked.delete(from);
+    for (const channel of CHANNELS) linked?.links[channel].leave();
+  }
+
+  #newLink(to: string, mesh: string, channel: Channel): Link {
+    const { cluster, node, boot, log, onConnected, onDisconnected } = this.#options;
+    let lastReason = '';
+    return new Link({
+      url: `ws://${mesh}`,
+      cluster,
+      from: node,
+      to,
+      boot,
+      channel,
+      onOpen: () => {
+        log('debug', 'mesh.connected', { peer: to, channel });
+        onConnected(to);
+      },
+      onClose: (reason, hasLasted) => {
+        // A peer that refuses us (we are no member yet, or no more) does so at every try.
+        const isKnown = reason === lastReason && !hasLasted;
+        lastReason = reason;
+        log(isKnown ? 'debug' : 'info', 'mesh.disconnected', { peer: to, channel, reason });
+        if (channel === 'bulk') onDisconnected(to);
+      },
     });
   }
 
-  /** Who speaks, when it is one of ours. */
-  #greet(data: Buffer): string {
-    const hello = decodeMeshHello(data);
-    const { cluster, node, peers } = this.#options;
+  /** Lets in who is one of ours; throws why not. */
+  #greet(hello: MeshHello, inbound: Inbound): void {
+    const { from, to } = hello;
+    const { cluster, node } = this.#options;
     if (hello.cluster !== cluster) {
       throw new StoreError('PROTOCOL_ERROR', `of cluster "${hello.cluster}"; this is "${cluster}"`);
     }
-    if (hello.to !== node) throw new StoreError('PROTOCOL_ERROR', `for node "${hello.to}"; this is "${node}"`);
-    if (hello.from === node || !Object.hasOwn(peers, hello.from)) {
-      throw new StoreError('PROTOCOL_ERROR', `from "${hello.from}", which is no peer of this node`);
+    if (to !== node) throw new StoreError('PROTOCOL_ERROR', `for node "${to}"; this is "${node}"`);
+    const isPeer = this.#peers.has(from);
+    const guest = this.#guests.get(from);
+    if (!isPeer && guest === undefined) {
+      throw new StoreError('PROTOCOL_ERROR', `from "${from}", which is no peer of this node`);
     }
-    const count = (this.#inbound.get(hello.from) ?? 0) + 1;
-    if (count > SOCKETS_PER_PEER) throw new StoreError('PROTOCOL_ERROR', `too many sockets from "${hello.from}"`);
-    this.#inbound.set(hello.from, count);
-    return hello.from;
+    const sockets = this.#inbound.get(from) ?? new Set();
+    if (sockets.size >= SOCKETS_PER_PEER) throw new StoreError('PROTOCOL_ERROR', `too many sockets from "${from}"`);
+    this.#inbound.set(from, sockets.add(inbound));
+    if (!isPeer && guest !== undefined) this.#dial(from, guest);
+    // It is there: what waits to try it again need not wait.
+    const linked = this.#linked.get(from);
+    for (const channel of CHANNELS) linked?.links[channel].hurry();
   }
-}
 
-/** At most 123 bytes of UTF-8 may stand in a close frame; what a stranger sent may be in the text. */
-function closeReason(text: string): string {
-  return text.replace(/[^ -~]/g, '?').slice(0, 120);
-}
-
-/** The batch without its checksum, if that is right. */
-function checked(data: Buffer): Uint8Array {
-  if (data.length < 4 || data.readUInt32LE(0) !== crc32c(data, 4)) {
-    throw new StoreError('PROTOCOL_ERROR', 'a batch with a bad checksum');
+  #left(peer: string, inbound: Inbound): void {
+    const sockets = this.#inbound.get(peer);
+    if (sockets === undefined || !sockets.delete(inbound) || sockets.size > 0) return;
+    this.#inbound.delete(peer);
+    if (this.#isClosed) return;
+    if (!this.#peers.has(peer)) this.#unlink(peer);
+    this.#options.onPeerLeft(peer);
   }
-  return data.subarray(4);
-}
 
-/** A batch whose forwarded commands can be read and stamped: a peer's mistake must not reach the log, or stop us. */
-function decodeWhole(bytes: Uint8Array, from: string, to: string): MeshMessage[] {
-  const messages = decodeMesh(bytes, from, to);
-  for (const message of messages) {
-    if (message.kind !== 'forward') continue;
-    if (message.commands.some((command) => command.length < COMMAND_HEADER_BYTES)) {
-      throw new StoreError('PROTOCOL_ERROR', 'a forwarded command without its header');
-    }
+  /** No peer any more: what was sent to it leaves, what it sends is not heard. */
+  #letGo(id: string): void {
+    if (this.#guests.has(id) && this.#inbound.has(id)) return;
+    this.#unlink(id);
+    const sockets = this.#inbound.get(id);
+    this.#inbound.delete(id);
+    for (const inbound of sockets ?? []) inbound.refuse(`"${id}" is no peer of this node any more`);
   }
-  return messages;
+
+  #tellRefused(peer: string | undefined, error: StoreError): void {
+    const { code, message } = error;
+    const isKnown = this.#refusals.has(message);
+    if (this.#refusals.size >= REFUSALS_MAX) this.#refusals.clear();
+    this.#refusals.add(message);
+    this.#options.log(isKnown ? 'debug' : 'warn', 'mesh.refused', { peer, code, message });
+  }
 }
