@@ -39,8 +39,8 @@ const coreParts = {
   base: [],
   raft: ['base'],
   model: ['base'],
-  // wire → raft: the mesh carries Raft's messages, and names their types.
-  wire: ['base', 'model', 'raft/types'],
+  // wire → raft: the mesh carries Raft's messages, and names their types; clients ask for changes of its members.
+  wire: ['base', 'model', 'raft/types', 'raft/membership'],
 };
 
 /** Inside engine: wal, lsm and ldb are strangers, introduced at engine's root. */

@@ -3,7 +3,7 @@
  * reported together with the faults inside fields and not one run later.
  */
 import { resolve, sep } from 'node:path';
-import { HEARTBEATS_PER_TIMEOUT_MIN, NODES_MAX, RAFT_OPTIONS } from './options.ts';
+import { HEARTBEATS_PER_TIMEOUT_MIN, JOINING_MAX, NODES_MAX, RAFT_OPTIONS } from './options.ts';
 import type { ConfigFault } from './types.ts';
 import { isLoopback, parseAddress } from './url.ts';
 
@@ -13,7 +13,7 @@ export function crossFaults(value: unknown, baseDir: string): ConfigFault[] {
   const config = fields(value);
   const nodes = Object.entries(fields(config['nodes'])).map(([id, node]) => ({ id, node: fields(node) }));
   return [
-    ...countFaults(config['nodes'], nodes.length),
+    ...countFaults(config['nodes'], nodes),
     ...portFaults(nodes),
     ...directoryFaults(nodes, baseDir),
     ...raftFaults(fields(config['raft'])),
@@ -25,11 +25,19 @@ interface Node {
   readonly node: Fields;
 }
 
-function countFaults(nodes: unknown, count: number): ConfigFault[] {
-  if (typeof nodes !== 'object' || nodes === null || Array.isArray(nodes)) return [];
-  if (count === 0) return [{ path: 'nodes', message: 'a cluster has at least 1 node' }];
-  if (count > NODES_MAX)
-    return [{ path: 'nodes', message: `a cluster has at most ${NODES_MAX} nodes; these are ${count}` }];
+function countFaults(written: unknown, nodes: readonly Node[]): ConfigFault[] {
+  if (typeof written !== 'object' || written === null || Array.isArray(written)) return [];
+  if (nodes.length === 0) return [{ path: 'nodes', message: 'a cluster has at least 1 node' }];
+  const joining = nodes.filter(({ node }) => node['join'] === true).length;
+  const founding = nodes.length - joining;
+  const fault = (message: string): ConfigFault[] => [{ path: 'nodes', message }];
+  if (founding === 0) {
+    return fault(
+      'all nodes have join: true, so there is no cluster to join; leave it out at the nodes that the cluster began with, and list them here: a node that joins must know them',
+    );
+  }
+  if (founding > NODES_MAX) return fault(`a cluster has at most ${NODES_MAX} nodes; these are ${founding}`);
+  if (joining > JOINING_MAX) return fault(`at most ${JOINING_MAX} nodes may have join: true; these are ${joining}`);
   return [];
 }
 

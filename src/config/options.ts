@@ -117,15 +117,18 @@ export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn'
 export const LOG_LEVEL_DEFAULT: LogLevel = 'info';
 /** A quorum of seven is four: more nodes only make writes slower. */
 export const NODES_MAX = 7;
+/** Nodes that join: as many again, so that each can be replaced. */
+export const JOINING_MAX = 7;
 /** Heartbeats that fit in an election timeout, at least: fewer, and one lost message elects a new leader. */
 export const HEARTBEATS_PER_TIMEOUT_MIN = 3;
 
 /** What a node must say about itself. */
-export const NODE_FIELDS: Readonly<Record<'client' | 'peer' | 'http' | 'dataDir', string>> = {
+export const NODE_FIELDS: Readonly<Record<'client' | 'peer' | 'http' | 'dataDir' | 'join', string>> = {
   client: "where clients connect, like 'ws://127.0.0.1:7411'",
   peer: "where the other nodes connect, like 'ws://127.0.0.1:7421'",
   http: "where /metrics and /healthz are served, like 'http://127.0.0.1:7431'",
   dataDir: "the directory for this node's files, like 'data/n1'",
+  join: 'true at a node that is added to a cluster which is there already',
 };
 
 export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [

@@ -41,6 +41,7 @@ const node = z.strictObject({
   peer: address('ws:'),
   http: address('http:'),
   dataDir: z.string().min(1),
+  join: z.boolean().optional(),
 });
 
 const schema = z.strictObject({

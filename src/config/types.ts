@@ -13,6 +13,11 @@ export interface NodeConfig {
   readonly http: string;
   /** The node's files. In a config file, relative to that file. One node, one directory. */
   readonly dataDir: string;
+  /**
+   * The node does not found the cluster: it waits, with an empty directory, until `kvctl member add` names it. Left out
+   * at the nodes that a cluster begins with. Once its log says who the members are, it counts for nothing.
+   */
+  readonly join?: boolean | undefined;
 }
 
 export interface RaftConfig {

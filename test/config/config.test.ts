@@ -136,6 +136,40 @@ describe('each fault has its path and says what to write instead', () => {
     expect(faultsOf(value)).toEqual([expected]);
   });
 
+  test('a node joins, or founds; somebody must found', () => {
+    expect(
+      faultsOf({ nodes: { n1: node(1), n2: { ...node(2), join: true }, n3: { ...node(3), join: false } } }),
+    ).toEqual([]);
+    const config = parseConfig({ nodes: { n1: node(1), n2: { ...node(2), join: true } } }, { baseDir: '/srv' });
+    expect([config.nodes['n1']?.join, config.nodes['n2']?.join]).toEqual([undefined, true]);
+    expect(faultsOf({ nodes: { n1: { ...node(1), join: true } } })).toEqual([
+      expect.stringMatching(/^nodes: all nodes have join: true, so there is no cluster to join/),
+    ]);
+    expect(faultsOf({ nodes: { n1: node(1), n2: { ...node(2), join: 'yes' } } })).toEqual([
+      'nodes.n2.join: must be a boolean; this is "yes"',
+    ]);
+    expect(faultsOf({ nodes: { n1: node(1), n2: { ...node(2), jon: true } } })).toEqual([
+      "nodes.n2.jon: unknown key; did you mean 'join'?",
+    ]);
+  });
+
+  test('seven may found and seven more join', () => {
+    const far = (i: number, join: boolean): object => ({
+      client: `ws://10.0.0.${i}:1`,
+      peer: `ws://10.0.0.${i}:2`,
+      http: `http://10.0.0.${i}:3`,
+      dataDir: 'data',
+      ...(join ? { join } : {}),
+    });
+    const nodes = (founding: number, joining: number): object =>
+      Object.fromEntries(
+        Array.from({ length: founding + joining }, (_, i) => [`n${i + 1}`, far(i + 1, i >= founding)]),
+      );
+    expect(faultsOf({ nodes: nodes(7, 7) })).toEqual([]);
+    expect(faultsOf({ nodes: nodes(8, 1) })).toEqual(['nodes: a cluster has at most 7 nodes; these are 8']);
+    expect(faultsOf({ nodes: nodes(3, 8) })).toEqual(['nodes: at most 7 nodes may have join: true; these are 8']);
+  });
+
   test('eight nodes are too many', () => {
     const nodes = Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8].map((i) => [`n${i}`, node(i)]));
     expect(faultsOf({ nodes })).toEqual(['nodes: a cluster has at most 7 nodes; these are 8']);
