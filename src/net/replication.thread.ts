@@ -12,6 +12,7 @@ import type { StartActor } from '../actors/runtime/thread.ts';
 import { Shared } from '../actors/shared.ts';
 import { ByteReader } from '../core/base/bytes.ts';
 import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
+import { votersOnly } from '../core/raft/membership.ts';
 import { Raft } from '../core/raft/raft.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { WalReader } from '../engine/wal/reader.ts';
@@ -68,7 +69,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const reader = new WalReader(nodeDisk, args.dir, recovered, (index: Index) => raft.log.term(index));
   const raft: Raft = new Raft({
     id: args.node,
-    voters: nodes,
+    membership: votersOnly(nodes),
     electionTicks: Math.max(TICKS_PER_HEARTBEAT + 1, Math.round(args.electionTimeoutMs / tickMs)),
     heartbeatTicks: TICKS_PER_HEARTBEAT,
     random: Math.random,

@@ -9,6 +9,7 @@ import { createRing, RingReader, RingWriter } from '../../src/actors/runtime/rin
 import { Shared } from '../../src/actors/shared.ts';
 import { ByteReader, ByteWriter } from '../../src/core/base/bytes.ts';
 import { toIndex, toTerm } from '../../src/core/base/position.ts';
+import { votersOnly } from '../../src/core/raft/membership.ts';
 import { Raft } from '../../src/core/raft/raft.ts';
 import { decodeMesh, type MeshMessage } from '../../src/core/wire/mesh.ts';
 import { decodeRecord, type PersistRecord } from '../../src/engine/wal/payload.ts';
@@ -76,7 +77,7 @@ export class ReplicationWorld {
     this.#committed = new RingReader(this.buffers.committed);
     this.raft = new Raft({
       id,
-      voters: nodes,
+      membership: votersOnly(nodes),
       electionTicks: 10,
       heartbeatTicks: 2,
       random: () => 0.5,

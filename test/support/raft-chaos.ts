@@ -8,6 +8,7 @@
 import { assert, must } from '../../src/core/base/assert.ts';
 import type { Random } from '../../src/core/base/env.ts';
 import { plus } from '../../src/core/base/position.ts';
+import { withLearner, withoutMember, withReplacement, withVoter } from '../../src/core/raft/membership.ts';
 import type { Message } from '../../src/core/raft/types.ts';
 import { line, RaftCluster, type RaftNode } from './raft-cluster.ts';
 import { seeded } from './raft-random.ts';
@@ -23,6 +24,8 @@ export interface Day {
   /** Entries that nodes had removed by the evening, and lives that began with a log without some. */
   readonly compacted: number;
   readonly shortStarts: number;
+  /** Changes of members that were begun. */
+  readonly memberChanges: number;
 }
 
 const WIRE_MAX = 300;
@@ -31,9 +34,9 @@ const PAST_MAX = 40;
 const EVENING_TICKS_MAX = 200;
 
 /** Lives through the day of this seed; throws what was broken, with the seed. */
-export function liveThrough(seed: number, steps: number): Day {
+export function liveThrough(seed: number, steps: number, changesMembers = false): Day {
   try {
-    return new Chaos(seed).run(steps);
+    return new Chaos(seed, changesMembers).run(steps);
   } catch (error) {
     const replay = `CTLMESH_RAFT_SEED=${seed} npx vitest run test/core/raft/chaos.test.ts`;
     throw new Error(`seed ${seed}: ${(error as Error).message} (again: ${replay})`, { cause: error });
@@ -48,26 +51,31 @@ export function seedsToTry(first: number, count: number): number[] {
 
 class Chaos {
   readonly #seed: number;
+  readonly #changesMembers: boolean;
   readonly #random: Random;
   readonly #cluster: RaftCluster;
   /** What may happen, as often as its weight says. */
-  readonly #events: readonly (readonly [weight: number, happen: () => void])[];
+  #events: readonly (readonly [weight: number, happen: () => void])[];
   readonly #weights: number;
   readonly #reorder: number;
   /** Some of what was delivered: it may come again, much later. */
   readonly #past: Message[] = [];
   #crashes = 0;
+  #memberChanges = 0;
   #shortStarts = 0;
   #proposals = 0;
   #readsConfirmed = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, changesMembers: boolean) {
     this.#seed = seed;
+    this.#changesMembers = changesMembers;
     const random = seeded(seed);
     this.#random = random;
     const among = <T>(...values: readonly T[]): T => must(values[Math.floor(random() * values.length)], 'one of them');
+    const size = among(1, 2, 3, 3, 3, 4, 5, 5);
     this.#cluster = new RaftCluster({
-      size: among(1, 2, 3, 3, 3, 4, 5, 5),
+      size: changesMembers ? size + 2 : size,
+      voters: size,
       random,
       limits: {
         electionTicks: among(5, 10),
@@ -105,6 +113,18 @@ class Chaos {
       [among(0, 2, 10), () => this.#flush(this.#someone())],
       [among(0, 2, 10), () => this.#compact(this.#someone())],
     ];
+    // Without snapshots nobody may let go of what a newcomer has to be sent.
+    if (changesMembers) {
+      const [change, transfer] = [among(2, 8), among(0, 1)];
+      this.#events = [
+        ...this.#events.slice(0, -1),
+        [change, () => this.#changeMembers()],
+        [
+          transfer,
+          () => this.#cluster.leaders[0]?.raft?.transfer(this.#random() < 0.5 ? undefined : this.#someone().id),
+        ],
+      ];
+    }
     this.#weights = this.#events.reduce((sum, [weight]) => sum + weight, 0);
   }
 
@@ -125,6 +145,7 @@ class Chaos {
       reverts: nodes.reduce((sum, { disk }) => sum + disk.reverts.length, 0),
       compacted,
       shortStarts,
+      memberChanges: this.#memberChanges,
     };
   }
 
@@ -220,6 +241,22 @@ class Chaos {
     return `${++this.#proposals}`.padEnd(this.#below(40), '.');
   }
 
+  #changeMembers(): void {
+    const { leaders } = this.#cluster;
+    const leader = leaders[this.#below(leaders.length)];
+    if (leader?.raft === undefined) return;
+    const { learners, voters } = leader.raft.configuration.current;
+    const [id, other] = [this.#someone().id, this.#someone().id];
+    const chance = this.#random();
+    const isDone = this.#cluster.change(leader.id, (now) => {
+      if (chance < 0.35) return withLearner(now, { id, mesh: '', client: '', http: '' });
+      if (chance < 0.65) return withVoter(now, learners[this.#below(learners.length)] ?? id);
+      if (chance < 0.85) return withoutMember(now, id);
+      return withReplacement(now, voters[this.#below(voters.length)] ?? id, other);
+    });
+    if (isDone) this.#memberChanges++;
+  }
+
   #read(): void {
     const { leaders } = this.#cluster;
     const leader = leaders[this.#below(leaders.length)];
@@ -289,7 +326,9 @@ class Chaos {
     cluster.heal();
     for (const { disk } of nodes) disk.isStalled = false;
     for (const node of nodes) this.#start(node);
+    if (this.#changesMembers) this.#everybodyJoins();
     const last = this.#untilAllApplyMore();
+    if (this.#changesMembers) return this.#atRest();
     for (let ticks = 0; nodes.some(({ raft }) => (raft?.truncatable ?? 0) < last); ticks++) {
       assert(ticks < EVENING_TICKS_MAX, 'liveness: what everybody has applied may go everywhere');
       cluster.pass();
@@ -306,10 +345,32 @@ class Chaos {
     }
     for (const node of nodes) this.#start(node);
     this.#untilAllApplyMore();
+    this.#atRest();
+  }
+
+  #atRest(): void {
+    const { nodes, checker } = this.#cluster;
     assert(checker.openReads() === 0, 'every read is answered or failed');
     const images = new Set(nodes.map(({ disk }) => disk.entries.map(({ term }) => term).join()));
     assert(images.size === 1, 'at rest all disks hold the same log');
     for (const node of nodes) this.#tally(node);
+  }
+
+  /** Whoever is no member is added again: changes go through in a healed cluster, and newcomers catch up. */
+  #everybodyJoins(): void {
+    const cluster = this.#cluster;
+    for (let ticks = 0; ; ticks++) {
+      assert(ticks < 5 * EVENING_TICKS_MAX, 'liveness: a healed cluster takes members');
+      cluster.pass();
+      const [leader] = cluster.leaders;
+      if (leader?.raft === undefined) continue;
+      const { configuration, log } = leader.raft;
+      const { members } = configuration.current;
+      const missing = cluster.nodes.find(({ id }) => !members.some((member) => member.id === id));
+      if (missing === undefined && !configuration.isJoint && configuration.index <= log.committed) return;
+      if (missing === undefined) continue;
+      cluster.change(leader.id, (now) => withLearner(now, { id: missing.id, mesh: '', client: '', http: '' }));
+    }
   }
 
   /** Returns the index of something new that everybody has applied. */

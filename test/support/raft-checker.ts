@@ -38,7 +38,8 @@ const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length &&
 
 export class RaftChecker {
   readonly #subjects: readonly Subject[];
-  readonly #quorum: number;
+  /** Members come and go: what was said of all voters does not bind those who come later. */
+  changesMembers = false;
   readonly #inflightMessagesMax: number;
   readonly #leaders = new Map<Term, string>();
   readonly #entries = new Map<string, { data: Uint8Array; before: number }>();
@@ -53,7 +54,6 @@ export class RaftChecker {
 
   constructor(subjects: readonly Subject[], inflightMessagesMax: number) {
     this.#subjects = subjects;
-    this.#quorum = Math.floor(subjects.length / 2) + 1;
     this.#inflightMessagesMax = inflightMessagesMax;
   }
 
@@ -189,7 +189,7 @@ export class RaftChecker {
     this.#checkTerm(log, log.base, `${subject.id}#${subject.life}`);
     assert(subject.disk.base <= log.base, 'the disk keeps what the log may read');
     for (const index of [log.matchedByAll, log.base]) if (index > this.#matchedByAll) this.#matchedByAll = index;
-    if (this.#matchedByAll === 0) return;
+    if (this.#matchedByAll === 0 || this.changesMembers) return;
     const { term } = must(this.#committed[this.#matchedByAll - 1], 'what is held by all is committed');
     for (const { id, disk } of this.#subjects) {
       if (this.#wiped.has(id)) continue;
@@ -212,8 +212,9 @@ export class RaftChecker {
         assert(known.term === term, `state machine safety: ${life} commits index ${index} of another term`);
         continue;
       }
-      const holders = this.#subjects.filter(({ disk }) => disk.holds(index, term)).length;
-      assert(holders >= this.#quorum, `durable on a quorum: index ${index} is on ${holders} disks`);
+      const holders = this.#subjects.filter(({ disk }) => disk.holds(index, term)).map(({ id }) => id);
+      const isHeld = raft.configuration.reachedByQuorum((id) => (holders.includes(id) ? 1 : 0)) === 1;
+      assert(isHeld, `durable on a quorum: index ${index} is on ${holders.join()}`);
       this.#committed.push({ term, inTerm: raft.term });
     }
   }

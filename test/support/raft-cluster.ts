@@ -13,6 +13,8 @@
 import { assert, must } from '../../src/core/base/assert.ts';
 import type { Random } from '../../src/core/base/env.ts';
 import { type Index, toIndex } from '../../src/core/base/position.ts';
+import { isStoreError } from '../../src/core/base/errors.ts';
+import { type Membership, votersOnly } from '../../src/core/raft/membership.ts';
 import { Raft, type RaftOptions } from '../../src/core/raft/raft.ts';
 import type { Entry, Message, Ready, ReadState } from '../../src/core/raft/types.ts';
 import { RaftChecker } from './raft-checker.ts';
@@ -41,6 +43,8 @@ export const LIMITS: Limits = {
 
 export interface ClusterOptions {
   readonly size: number;
+  /** How many of them belong to the cluster at first, and vote; the others wait to be added. All, when left out. */
+  readonly voters?: number;
   readonly random?: Random;
   readonly limits?: Partial<Limits>;
   /** What the disks of n1, n2, … hold at first. */
@@ -84,20 +88,22 @@ export class RaftCluster {
   sent: Message[] | undefined;
   /** A hash of all that happened, in order. */
   trace = 0x811c9dc5;
-  readonly #options: ClusterOptions;
   readonly #random: Random;
   readonly #limits: Limits;
+  /** Who belongs to the cluster at first. */
+  readonly #initial: readonly string[];
   #lastRead = 0;
   #cut = new Set<string>();
 
   constructor(options: ClusterOptions) {
-    this.#options = options;
     this.#random = options.random ?? late;
     this.#limits = { ...LIMITS, ...options.limits };
+    this.#initial = Array.from({ length: options.voters ?? options.size }, (_, i) => `n${i + 1}`);
     this.nodes = Array.from({ length: options.size }, (_, i) => {
       return new RaftNode(`n${i + 1}`, new RaftDisk(options.disks?.[i]));
     });
     this.checker = new RaftChecker(this.nodes, this.#limits.inflightMessagesMax);
+    this.checker.changesMembers = this.#initial.length < options.size;
     for (const node of this.nodes) this.start(node);
   }
 
@@ -128,7 +134,8 @@ export class RaftCluster {
     node.raft = new Raft({
       ...this.#limits,
       id: node.id,
-      voters: Array.from({ length: this.#options.size }, (_, i) => `n${i + 1}`),
+      membership: node.disk.membership(votersOnly(this.#initial)),
+      laterMemberships: node.disk.laterMemberships(),
       random: this.#random,
       hardState: node.disk.hardState,
       baseIndex: node.disk.base,
@@ -245,6 +252,19 @@ export class RaftCluster {
     const index = this.raft(id).propose(datas.map((data) => new TextEncoder().encode(data)));
     this.checker.touched(this.node(id));
     return index;
+  }
+
+  /** Begins a change of members at `id`. False: refused, or it does not lead. */
+  change(id: string, change: (now: Membership) => Membership): boolean {
+    this.checker.changesMembers = true;
+    try {
+      return this.raft(id).changeMembers(change) !== undefined;
+    } catch (error) {
+      if (!isStoreError(error, 'MEMBER_REFUSED')) throw error;
+      return false;
+    } finally {
+      this.checker.touched(this.node(id));
+    }
   }
 
   /** Asks for a read; returns its number, or undefined when the node does not lead. */
@@ -383,6 +403,8 @@ export function line(message: Message): string {
       return `${head} c${message.commit}`;
     case 'heartbeat':
       return `${head} c${message.commit} r${message.readRound} m${message.matchedByAll}`;
+    case 'timeoutNow':
+      return head;
     default:
       return `${head} r${message.readRound}`;
   }

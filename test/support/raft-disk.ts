@@ -11,7 +11,9 @@
  */
 import { assert, must } from '../../src/core/base/assert.ts';
 import { type Index, type Term, toIndex, toTerm } from '../../src/core/base/position.ts';
+import type { MembershipAt } from '../../src/core/raft/configuration.ts';
 import type { LogSource, TermRun } from '../../src/core/raft/log.ts';
+import { decodeMembership, isMembershipEntry, type Membership } from '../../src/core/raft/membership.ts';
 import { type Entry, type HardState, NOBODY, type Persist } from '../../src/core/raft/types.ts';
 
 /** A log as the figures of the paper draw it: the term of each entry, from index 1 on. */
@@ -134,6 +136,19 @@ export class RaftDisk implements LogSource {
       found.push(entry);
     }
     return found;
+  }
+
+  /** What the state machine says of the members, and what the log says behind that. */
+  membership(initial: Membership): Membership {
+    const said = this.entries.slice(0, this.flushed).findLast(({ data }) => isMembershipEntry(data));
+    return said === undefined ? initial : decodeMembership(said.data);
+  }
+
+  laterMemberships(): MembershipAt[] {
+    return this.entries
+      .slice(this.flushed)
+      .filter(({ data }) => isMembershipEntry(data))
+      .map(({ index, data }) => ({ index, membership: decodeMembership(data) }));
   }
 
   runs(): TermRun[] {

@@ -10,7 +10,10 @@
  */
 import { assert, must } from '../base/assert.ts';
 import { type Index, plus, type Term, toIndex } from '../base/position.ts';
+import { StoreError } from '../base/errors.ts';
+import type { Configuration } from './configuration.ts';
 import { ENTRY_OVERHEAD_BYTES, type RaftLog } from './log.ts';
+import { encodeMembership, type Membership, withoutOutgoing } from './membership.ts';
 import { Progress } from './progress.ts';
 import type { ReadQueue } from './reads.ts';
 import type { AppendReply, Entry, Message, NodeId } from './types.ts';
@@ -18,8 +21,7 @@ import type { AppendReply, Entry, Message, NodeId } from './types.ts';
 export interface LeadershipOptions {
   readonly id: NodeId;
   readonly term: Term;
-  readonly peers: readonly NodeId[];
-  readonly quorum: number;
+  readonly configuration: Configuration;
   readonly log: RaftLog;
   readonly appendBytesMax: number;
   readonly window: { readonly messagesMax: number; readonly bytesMax: number };
@@ -45,11 +47,21 @@ export class Leadership {
   constructor(options: LeadershipOptions, reads: ReadQueue) {
     this.#options = options;
     this.reads = reads;
-    for (const peer of options.peers) {
-      const progress = new Progress(plus(options.log.last, 1), options.window);
+    // The entry that a term begins with is about to come.
+    this.#membersChanged(plus(options.log.last, 1));
+  }
+
+  /** Members came or went; newcomers are asked at `next` where they are. */
+  #membersChanged(next: Index): void {
+    const { id, configuration, window } = this.#options;
+    const peers = configuration.peersOf(id);
+    for (const peer of peers) {
+      if (this.#progress.has(peer)) continue;
+      const progress = new Progress(next, window);
       progress.isActive = true;
       this.#progress.set(peer, progress);
     }
+    for (const peer of this.#progress.keys()) if (!peers.includes(peer)) this.#progress.delete(peer);
   }
 
   progressOf(peer: NodeId): Progress | undefined {
@@ -58,19 +70,19 @@ export class Leadership {
 
   /** Did a quorum speak since the last time this was asked? (CheckQuorum, §6.2) */
   hearsQuorum(): boolean {
-    let count = 1;
-    for (const progress of this.#progress.values()) {
-      if (progress.isActive) count++;
-      progress.isActive = false;
-    }
-    return count >= this.#options.quorum;
+    const { id, configuration } = this.#options;
+    const heard = configuration.reachedByQuorum((peer) =>
+      peer === id || this.#progress.get(peer)?.isActive === true ? 1 : 0,
+    );
+    for (const progress of this.#progress.values()) progress.isActive = false;
+    return heard === 1;
   }
 
   /** Reads that came since the last round, in one new round: a heartbeat to everybody confirms them. */
   startReads(): void {
     if (!this.reads.hasWaiting) return;
     this.reads.startRound(this.#options.log.committed);
-    if (this.#options.quorum === 1) this.reads.confirm(this.reads.openRound);
+    if (this.#options.configuration.isAlone(this.#options.id)) this.reads.confirm(this.reads.openRound);
     else this.heartbeat();
   }
 
@@ -195,7 +207,9 @@ export class Leadership {
 
   appendReply(message: AppendReply): void {
     const { log } = this.#options;
-    const progress = must(this.#progress.get(message.from), 'acks come from peers');
+    const progress = this.#progress.get(message.from);
+    // From somebody who was a member when it was sent.
+    if (progress === undefined) return;
     progress.isActive = true;
     if (message.rejected) {
       const { hintIndex, hintTerm } = message;
@@ -204,18 +218,20 @@ export class Leadership {
     }
     assert(message.index <= log.last, 'a follower acks only what this leader has');
     if (progress.acked(message.index)) this.advanceCommit();
+    if (message.from === this.transferee) this.#handOver();
   }
 
   heartbeatReply(from: NodeId, readRound: number): void {
-    const { log, quorum } = this.#options;
-    const progress = must(this.#progress.get(from), 'heartbeats are answered by peers');
+    const { id, log, configuration } = this.#options;
+    const progress = this.#progress.get(from);
+    if (progress === undefined) return;
     progress.isActive = true;
     progress.isPaused = false;
     if (readRound > progress.readRound) {
       progress.readRound = readRound;
-      const rounds = [...this.#progress.values()].map((other) => other.readRound).sort((a, b) => b - a);
-      // This node and the (quorum - 1) peers that confirmed most.
-      this.reads.confirm(rounds[quorum - 2] ?? 0);
+      const confirmed = (peer: NodeId): number => this.#progress.get(peer)?.readRound ?? 0;
+      const { openRound } = this.reads;
+      this.reads.confirm(configuration.reachedByQuorum((peer) => (peer === id ? openRound : confirmed(peer))));
     }
     // Appends may have been lost without a trace: ask where the follower is. It answers at its first gap.
     const mayHaveLost = progress.match < log.last && progress.inflightMessages > 0;
@@ -232,12 +248,84 @@ export class Leadership {
 
   /** Commits the largest index that a quorum has synced, if it is of this term. The leader counts its own disk. */
   advanceCommit(): void {
-    const { log, quorum, term } = this.#options;
-    const matches = [log.stable as number];
-    for (const progress of this.#progress.values()) matches.push(progress.match);
-    matches.sort((a, b) => b - a);
-    const index = toIndex(must(matches[quorum - 1], 'a quorum is at most everybody'));
+    const { id, log, configuration, term } = this.#options;
+    const index = toIndex(
+      configuration.reachedByQuorum((peer) => (peer === id ? log.stable : (this.#progress.get(peer)?.match ?? 0))),
+    );
     if (index > log.committed && log.term(index) === term) log.commitTo(index);
+  }
+
+  // ── members ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** See Raft.changeMembers. */
+  changeMembers(change: (now: Membership) => Membership): Index {
+    const { configuration, log, term } = this.#options;
+    if (configuration.isJoint || configuration.index > log.committed) {
+      throw new StoreError('MEMBER_REFUSED', 'a change of members is under way; try again when it is done');
+    }
+    // Before an entry of its own term is committed, a leader may not know of a change that is (Ongaro, raft-dev 2015).
+    if (log.term(log.committed) !== term || this.transferee !== undefined) {
+      throw new StoreError('MEMBER_REFUSED', 'the leader was just elected, or is about to hand over; try again');
+    }
+    return this.#appendMembership(change(configuration.current));
+  }
+
+  #appendMembership(membership: Membership): Index {
+    const { configuration, log, term } = this.#options;
+    const entry = { index: plus(log.last, 1), term, data: encodeMembership(membership) };
+    log.append([entry]);
+    configuration.appended([entry]);
+    this.#membersChanged(entry.index);
+    return entry.index;
+  }
+
+  /**
+   * What follows from a membership that is committed now: a joint one is left; a leader that is no voter any more tells
+   * the others so and hands over. True: it leads no longer.
+   */
+  steerMembers(): boolean {
+    const { id, configuration, log, term, send } = this.#options;
+    if (configuration.index > log.committed) return false;
+    if (configuration.isJoint) this.#appendMembership(withoutOutgoing(configuration.current));
+    if (configuration.isVoter(id)) return false;
+    this.tellCommits();
+    this.sendAppends();
+    const to = this.mostAdvanced();
+    if (to !== undefined) send({ kind: 'timeoutNow', from: id, to, term });
+    return true;
+  }
+
+  // ── handing over ──────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Who is to lead next, as soon as it has the whole log. */
+  transferee: NodeId | undefined;
+
+  /** The voter that is nearest to the leader's log, of those that were heard of lately; undefined: there is none. */
+  mostAdvanced(): NodeId | undefined {
+    const { id, configuration } = this.#options;
+    let best: NodeId | undefined;
+    for (const peer of configuration.current.voters) {
+      const progress = this.#progress.get(peer);
+      if (peer === id || progress === undefined || progress.state !== 'replicate') continue;
+      if (best === undefined || progress.match > (this.#progress.get(best)?.match ?? 0)) best = peer;
+    }
+    return best;
+  }
+
+  transferTo(peer: NodeId): void {
+    this.transferee = peer;
+    this.#handOver();
+  }
+
+  endTransfer(): void {
+    this.transferee = undefined;
+  }
+
+  #handOver(): void {
+    const { id: from, term, log, send } = this.#options;
+    const to = this.transferee;
+    if (to === undefined || this.#progress.get(to)?.match !== log.last) return;
+    send({ kind: 'timeoutNow', from, to, term });
   }
 
   checkInvariants(): void {

@@ -3,13 +3,17 @@
  */
 import type { Random } from '../base/env.ts';
 import type { Index, Term } from '../base/position.ts';
+import type { MembershipAt } from './configuration.ts';
 import type { LogSource, TermRun } from './log.ts';
+import type { Membership } from './membership.ts';
 import type { HardState, NodeId } from './types.ts';
 
 export interface RaftOptions {
   readonly id: NodeId;
-  /** All voters, this node included. */
-  readonly voters: readonly NodeId[];
+  /** Who belongs to the cluster, as of `appliedIndex`. This node need not be among them: it waits to be added. */
+  readonly membership: Membership;
+  /** Of the entries behind `appliedIndex`, those that say another one. */
+  readonly laterMemberships?: readonly MembershipAt[];
   /** Ticks without a leader before standing; each wait is drawn from [1, 2) times this. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;

@@ -22,19 +22,19 @@
  *  - a promise (candidacy, vote, ack) leaves only after what it promises is synced;
  *  - the leader counts itself only up to `log.stable`.
  */
-import { assert, must, unreachable } from '../base/assert.ts';
+import { assert, unreachable } from '../base/assert.ts';
 import { type Index, plus, type Term, toIndex, toTerm } from '../base/position.ts';
+import { Acceptor } from './acceptor.ts';
+import { Configuration } from './configuration.ts';
 import { Leadership, type LogHolders } from './leadership.ts';
 import { RaftLog } from './log.ts';
+import type { Membership } from './membership.ts';
 import type { RaftOptions } from './options.ts';
 import { Persists } from './persists.ts';
 import type { Progress } from './progress.ts';
 import { ReadQueue } from './reads.ts';
-import type { Append, HardState, Heartbeat, Message, NodeId, Ready, VoteRequest } from './types.ts';
+import type { HardState, Heartbeat, Message, NodeId, Ready, VoteRequest } from './types.ts';
 import { NOBODY } from './types.ts';
-
-/** Before the first index: "no place". */
-const NOWHERE = toIndex(0);
 
 export type { RaftOptions } from './options.ts';
 
@@ -48,9 +48,9 @@ export class Raft {
   term: Term;
   #vote: NodeId;
 
+  readonly configuration: Configuration;
+
   readonly #options: RaftOptions;
-  readonly #peers: readonly NodeId[];
-  readonly #quorum: number;
   #leadership: Leadership | undefined;
   #votes = new Map<NodeId, boolean>();
   readonly #reads = new ReadQueue();
@@ -63,21 +63,28 @@ export class Raft {
   #promises: Message[] = [];
 
   readonly #persists: Persists;
+  readonly #acceptor: Acceptor;
 
   constructor(options: RaftOptions) {
-    assert(options.voters.includes(options.id), 'a node is one of the voters');
     assert(options.heartbeatTicks < options.electionTicks, 'heartbeats come faster than elections');
     this.#options = options;
     this.id = options.id;
-    this.#peers = options.voters.filter((voter) => voter !== options.id);
-    this.#quorum = Math.floor(options.voters.length / 2) + 1;
+    this.configuration = new Configuration(options.membership, options.laterMemberships);
     this.term = options.hardState.term;
     this.#vote = options.hardState.vote;
-    const { baseIndex = NOWHERE, baseTerm = toTerm(0), appliedIndex = baseIndex } = options;
+    const { baseIndex = toIndex(0), baseTerm = toTerm(0), appliedIndex = baseIndex } = options;
     const { commit: committed } = options.hardState;
     this.log = new RaftLog({ ...options, baseIndex, baseTerm, appliedIndex, committed });
     assert(this.log.lastTerm <= this.term, 'no entry is of a later term than the node has seen');
     this.#persists = new Persists(this.log.last, this.hardState);
+    this.#acceptor = new Acceptor({
+      id: this.id,
+      log: this.log,
+      persists: this.#persists,
+      configuration: this.configuration,
+      term: () => this.term,
+      promise: (message) => this.#promises.push(message),
+    });
     this.#resetTimer();
   }
 
@@ -92,6 +99,11 @@ export class Raft {
   /** The leader knows its commit index only after an entry of its own term is committed. */
   get hasCommittedInTerm(): boolean {
     return this.log.term(this.log.committed) === this.term;
+  }
+
+  /** A successor is being waited for; nothing is proposed meanwhile. */
+  get isTransferring(): boolean {
+    return this.#leadership?.transferee !== undefined;
   }
 
   progressOf(peer: NodeId): Progress | undefined {
@@ -122,6 +134,8 @@ export class Raft {
         this.#becomeFollower(this.term, NOBODY);
         return;
       }
+      // Whoever was to take over has not: this node leads on.
+      this.#leadership?.endTransfer();
     }
     this.#leadership?.tellCommits();
     if (++this.#heartbeatElapsed < this.#options.heartbeatTicks) return;
@@ -129,18 +143,20 @@ export class Raft {
     this.#leadership?.heartbeat();
   }
 
-  /** Stands for election now: asks first, unless it is alone. */
+  /** Stands for election now, if it votes: asks first, unless it is alone. */
   campaign(): void {
     if (this.role === 'leader') return;
     this.#resetTimer();
+    if (!this.configuration.mayStand(this.id)) return;
     this.leader = NOBODY;
-    if (this.#quorum === 1) {
+    if (this.configuration.isAlone(this.id)) {
       this.#becomeCandidate();
       return;
     }
     this.role = 'preCandidate';
     this.#votes = new Map([[this.id, true]]);
     this.#requestVotes('preVote', plus(this.term, 1), this.#send);
+    this.#countVotes();
   }
 
   /**
@@ -149,10 +165,29 @@ export class Raft {
    */
   propose(datas: readonly Uint8Array[]): Index | undefined {
     if (this.role !== 'leader' || datas.length === 0) return undefined;
-    if (this.isUncommittedFull) return undefined;
+    if (this.isUncommittedFull || this.isTransferring) return undefined;
     const first = plus(this.log.last, 1);
     this.log.append(datas.map((data, i) => ({ index: plus(first, i), term: this.term, data })));
     return first;
+  }
+
+  /**
+   * Begins a change of members: `change` makes the next membership of the one in force. Returns the index of its entry;
+   * the change is done when the configuration in force is not joint and committed. Throws MEMBER_REFUSED when it is not
+   * the time, and whatever `change` throws; undefined: not the leader.
+   */
+  changeMembers(change: (now: Membership) => Membership): Index | undefined {
+    return this.#leadership?.changeMembers(change);
+  }
+
+  /** Hands over to a voter (the most advanced one, when none is named). False: not the leader, or nobody to hand over to. */
+  transfer(to?: NodeId): boolean {
+    if (this.role !== 'leader') return false;
+    const target = to ?? this.#leadership?.mostAdvanced();
+    if (target === undefined || target === this.id || !this.configuration.isVoter(target)) return false;
+    this.#electionElapsed = 0;
+    this.#leadership?.transferTo(target);
+    return true;
   }
 
   /** Too much waits for a quorum, or for this node's disk (a quorum can commit without it, and it must not drown). */
@@ -210,8 +245,8 @@ export class Raft {
 
   step(message: Message): void {
     if (message.term > this.term) {
-      const isRequest = message.kind === 'preVote' || message.kind === 'vote';
-      // Whoever hears from a leader helps nobody to depose it (thesis §4.2.3).
+      const isRequest = (message.kind === 'preVote' || message.kind === 'vote') && !message.isTransfer;
+      // Whoever hears from a leader helps nobody to depose it (thesis §4.2.3), unless it asked for that itself.
       if (isRequest && this.leader !== NOBODY && this.#electionElapsed < this.#options.electionTicks) return;
       // A pre-vote, or a yes to ours, names a term that nobody has entered yet.
       const isHypothetical = message.kind === 'preVote' || (message.kind === 'preVoteReply' && message.granted);
@@ -229,14 +264,14 @@ export class Raft {
         this.#stepVoteRequest(message);
         break;
       case 'preVoteReply':
-        if (this.role === 'preCandidate') this.#countVote(message.from, message.granted);
+        if (this.role === 'preCandidate') this.#takeVote(message.from, message.granted);
         break;
       case 'voteReply':
-        if (this.role === 'candidate') this.#countVote(message.from, message.granted);
+        if (this.role === 'candidate') this.#takeVote(message.from, message.granted);
         break;
       case 'append':
         this.#heardLeader(message.from);
-        this.#stepAppend(message);
+        this.#acceptor.append(message);
         break;
       case 'commit':
         this.#heardLeader(message.from);
@@ -252,6 +287,11 @@ export class Raft {
       case 'heartbeatReply':
         this.#leadership?.heartbeatReply(message.from, message.readRound);
         break;
+      case 'timeoutNow':
+        if (this.role === 'follower' && this.leader === message.from && this.configuration.isVoter(this.id)) {
+          this.#becomeCandidate(true);
+        }
+        break;
       default:
         unreachable(message);
     }
@@ -259,6 +299,8 @@ export class Raft {
 
   /** Gathers what the turn asks for. `applyBytesMax` bounds `apply`; the rest is handed out whole. */
   ready(applyBytesMax: number): Ready {
+    this.configuration.committed(this.log.committed);
+    if (this.#leadership?.steerMembers() === true) this.#becomeFollower(this.term, NOBODY);
     if (this.#leadership !== undefined) {
       if (this.hasCommittedInTerm) this.#leadership.startReads();
       this.#leadership.sendAppends();
@@ -286,9 +328,11 @@ export class Raft {
 
   // ── elections ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  #requestVotes(kind: VoteRequest['kind'], term: Term, into: Message[]): void {
+  #requestVotes(kind: VoteRequest['kind'], term: Term, into: Message[], isTransfer = false): void {
     const { last: lastIndex, lastTerm } = this.log;
-    for (const to of this.#peers) into.push({ kind, from: this.id, to, term, lastIndex, lastTerm });
+    for (const to of this.configuration.electorateOf(this.id)) {
+      into.push({ kind, from: this.id, to, term, lastIndex, lastTerm, isTransfer });
+    }
   }
 
   #stepVoteRequest(message: VoteRequest): void {
@@ -309,18 +353,18 @@ export class Raft {
     this.#promises.push({ kind: 'voteReply', from: this.id, to: message.from, term: this.term, granted });
   }
 
-  #countVote(from: NodeId, granted: boolean): void {
+  #takeVote(from: NodeId, granted: boolean): void {
     if (!this.#votes.has(from)) this.#votes.set(from, granted);
-    let yes = 0;
-    let no = 0;
-    for (const vote of this.#votes.values()) vote ? yes++ : no++;
-    if (yes >= this.#quorum) {
-      if (this.role === 'preCandidate') this.#becomeCandidate();
-      else this.#becomeLeader();
-    } else if (no >= this.#quorum) this.#becomeFollower(this.term, NOBODY);
+    this.#countVotes();
   }
 
-  #becomeCandidate(): void {
+  #countVotes(): void {
+    const state = this.configuration.tally(this.#votes);
+    if (state === 'lost') this.#becomeFollower(this.term, NOBODY);
+    else if (state === 'won') this.role === 'preCandidate' ? this.#becomeCandidate() : this.#becomeLeader();
+  }
+
+  #becomeCandidate(isTransfer = false): void {
     this.role = 'candidate';
     this.leader = NOBODY;
     this.term = plus(this.term, 1);
@@ -330,7 +374,7 @@ export class Raft {
     // A yes may arrive late, at a later life of this node. It must not elect a log that was lost in between, nor the
     // same node twice in one term: so the others are asked once the log and the own vote are on disk, and only
     // then does the own vote count, like anybody's.
-    this.#requestVotes('vote', this.term, this.#promises);
+    this.#requestVotes('vote', this.term, this.#promises, isTransfer);
     this.#promises.push({ kind: 'voteReply', from: this.id, to: this.id, term: this.term, granted: true });
   }
 
@@ -345,8 +389,7 @@ export class Raft {
       {
         id: this.id,
         term: this.term,
-        peers: this.#peers,
-        quorum: this.#quorum,
+        configuration: this.configuration,
         log: this.log,
         appendBytesMax,
         window: { messagesMax, bytesMax },
@@ -379,7 +422,7 @@ export class Raft {
   /** From an earlier term. A node that is ahead says so, or a stuck leader would never learn of it. */
   #stepStale(message: Message): void {
     if (message.kind === 'append' || message.kind === 'heartbeat') {
-      this.#rejectAppend(message.from, NOWHERE, NOWHERE);
+      this.#acceptor.reject(message.from);
     } else if (message.kind === 'preVote') {
       const { id: from, term } = this;
       this.#promises.push({ kind: 'preVoteReply', from, to: message.from, term, granted: false });
@@ -396,49 +439,5 @@ export class Raft {
     this.log.commitTo(commit);
     this.log.matchedByAllTo(matchedByAll);
     this.#send.push({ kind: 'heartbeatReply', from: this.id, to, term: this.term, readRound });
-  }
-
-  // ── replication ───────────────────────────────────────────────────────────────────────────────────────────
-
-  #stepAppend(message: Append): void {
-    const { log } = this;
-    if (message.prevIndex < log.committed) {
-      // An old message: what is committed is equal by definition.
-      this.#ackAppend(message.from, log.committed);
-      return;
-    }
-    if (!log.matches(message.prevIndex, message.prevTerm)) {
-      this.#rejectAppend(message.from, message.prevIndex, log.findByTerm(message.prevIndex, message.prevTerm));
-      return;
-    }
-    const fresh = message.entries.findIndex((entry) => !log.matches(entry.index, entry.term));
-    if (fresh !== -1) {
-      const first = must(message.entries[fresh], 'found above');
-      if (first.index <= log.last) this.#revert(first.index);
-      log.append(fresh === 0 ? message.entries : message.entries.slice(fresh));
-    }
-    const lastNew = plus(message.prevIndex, message.entries.length);
-    log.commitTo(message.commit < lastNew ? message.commit : lastNew);
-    this.#ackAppend(message.from, lastNew);
-  }
-
-  #ackAppend(to: NodeId, index: Index): void {
-    const hint = { hintIndex: NOWHERE, hintTerm: toTerm(0) };
-    this.#promises.push({ kind: 'appendReply', from: this.id, to, term: this.term, rejected: false, index, ...hint });
-  }
-
-  /** `index` does not match; the logs may still agree at `hintIndex`. */
-  #rejectAppend(to: NodeId, index: Index, hintIndex: Index): void {
-    const hint = { hintIndex, hintTerm: this.log.term(hintIndex) ?? toTerm(0) };
-    this.#promises.push({ kind: 'appendReply', from: this.id, to, term: this.term, rejected: true, index, ...hint });
-  }
-
-  /**
-   * Reverts a suffix, and lowers what persists under way may prove: their entries from here on are no longer
-   * ours, even if the same (index, term) comes back later (the ABA of asynchronous appends).
-   */
-  #revert(from: Index): void {
-    this.log.truncate(from);
-    this.#persists.reverted(from, this.log.last);
   }
 }

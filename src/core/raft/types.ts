@@ -36,6 +36,8 @@ export interface VoteRequest extends Envelope {
   readonly kind: 'preVote' | 'vote';
   readonly lastIndex: Index;
   readonly lastTerm: Term;
+  /** The leader has asked the candidate to stand: who hears from that leader votes all the same. */
+  readonly isTransfer: boolean;
 }
 
 export interface VoteReply extends Envelope {
@@ -81,7 +83,12 @@ export interface HeartbeatReply extends Envelope {
   readonly readRound: number;
 }
 
-export type Message = VoteRequest | VoteReply | Append | AppendReply | Commit | Heartbeat | HeartbeatReply;
+/** The leader hands over: the receiver holds all of its log and stands at once. */
+export interface TimeoutNow extends Envelope {
+  readonly kind: 'timeoutNow';
+}
+
+export type Message = VoteRequest | VoteReply | Append | AppendReply | Commit | Heartbeat | HeartbeatReply | TimeoutNow;
 
 export interface Persist {
   /** Counts up by one; say it back in `persisted(seq)`, in order, once all of this is synced. */

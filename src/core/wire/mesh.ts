@@ -80,6 +80,7 @@ const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft
   commit: 7,
   heartbeat: 8,
   heartbeatReply: 9,
+  timeoutNow: 10,
   forward: 16,
   refused: 17,
   readIndex: 18,
@@ -122,7 +123,10 @@ function encodeRaft(writer: ByteWriter, message: Message): void {
   switch (message.kind) {
     case 'preVote':
     case 'vote':
-      writer.u64(message.lastIndex).u64(message.lastTerm);
+      writer
+        .u64(message.lastIndex)
+        .u64(message.lastTerm)
+        .u8(message.isTransfer ? 1 : 0);
       return;
     case 'preVoteReply':
     case 'voteReply':
@@ -147,6 +151,8 @@ function encodeRaft(writer: ByteWriter, message: Message): void {
       return;
     case 'heartbeatReply':
       writer.u64(message.readRound);
+      return;
+    case 'timeoutNow':
       return;
   }
 }
@@ -189,7 +195,8 @@ function decodeRaft(code: number, reader: ByteReader, from: NodeId, to: NodeId):
     case CODE.preVote:
     case CODE.vote: {
       const kind = code === CODE.vote ? 'vote' : 'preVote';
-      return { ...envelope, kind, lastIndex: toIndex(reader.u64()), lastTerm: toTerm(reader.u64()) };
+      const last = { lastIndex: toIndex(reader.u64()), lastTerm: toTerm(reader.u64()) };
+      return { ...envelope, kind, ...last, isTransfer: reader.u8() === 1 };
     }
     case CODE.preVoteReply:
     case CODE.voteReply:
@@ -222,6 +229,8 @@ function decodeRaft(code: number, reader: ByteReader, from: NodeId, to: NodeId):
     }
     case CODE.heartbeatReply:
       return { ...envelope, kind: 'heartbeatReply', readRound: reader.u64() };
+    case CODE.timeoutNow:
+      return { ...envelope, kind: 'timeoutNow' };
     default:
       throw new StoreError('PROTOCOL_ERROR', `unknown mesh message ${code}`);
   }

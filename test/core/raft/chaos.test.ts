@@ -31,3 +31,15 @@ describe('a cluster on a bad day', () => {
     for (const seed of [1, 2, 3, 5, 8, 13, 21, 34]) expect(liveThrough(seed, STEPS)).toEqual(liveThrough(seed, STEPS));
   });
 });
+
+describe('a bad day on which members come and go', () => {
+  test('stays safe at every step, and whoever is added again catches up', { timeout: 0 }, () => {
+    const days: Day[] = [];
+    for (const seed of seedsToTry(1, SEEDS)) days.push(liveThrough(seed, STEPS, true));
+    if (days.length < 100) return;
+    const sum = (of: (day: Day) => number): number => days.reduce((total, day) => total + of(day), 0);
+    expect(sum((day) => day.memberChanges) / days.length).toBeGreaterThan(10);
+    expect(sum((day) => day.committed) / days.length).toBeGreaterThan(30);
+    expect(sum((day) => day.elections) / days.length).toBeGreaterThan(3);
+  });
+});

@@ -27,11 +27,11 @@ describe('votes', () => {
     expect(cluster.raft('n2').hardState.vote).toBe('n1');
     const { last: lastIndex, lastTerm } = cluster.raft('n2').log;
     const term = cluster.raft('n2').term;
-    cluster.step({ kind: 'vote', from: 'n3', to: 'n2', term, lastIndex, lastTerm });
+    cluster.step({ kind: 'vote', from: 'n3', to: 'n2', term, lastIndex, lastTerm, isTransfer: false });
     cluster.turn(cluster.node('n2'));
     expect(cluster.wire).toMatchObject([{ kind: 'voteReply', to: 'n3', granted: false }]);
     cluster.wire = [];
-    cluster.step({ kind: 'vote', from: 'n1', to: 'n2', term, lastIndex, lastTerm });
+    cluster.step({ kind: 'vote', from: 'n1', to: 'n2', term, lastIndex, lastTerm, isTransfer: false });
     cluster.turn(cluster.node('n2'));
     expect(cluster.wire).toMatchObject([{ kind: 'voteReply', to: 'n1', granted: true }]);
   });

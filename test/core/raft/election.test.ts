@@ -93,7 +93,15 @@ describe('an election', () => {
   test('the real vote looks at the log too, not only the pre-vote', () => {
     const cluster = new RaftCluster({ size: 3, disks: [{ terms: [1] }, { terms: [1, 1] }, { terms: [1, 1] }] });
     const n2 = cluster.node('n2');
-    cluster.step({ kind: 'vote', from: 'n1', to: 'n2', term: 5 as never, lastIndex: 1 as never, lastTerm: 1 as never });
+    cluster.step({
+      kind: 'vote',
+      from: 'n1',
+      to: 'n2',
+      term: 5 as never,
+      lastIndex: 1 as never,
+      lastTerm: 1 as never,
+      isTransfer: false,
+    });
     cluster.turn(n2);
     cluster.sync(n2);
     expect(cluster.wire).toMatchObject([{ kind: 'voteReply', term: 5, granted: false }]);

@@ -23,7 +23,7 @@ const encode = (messages: readonly MeshMessage[]): Uint8Array => {
 
 const KINDS = [
   ...(['preVote', 'vote', 'preVoteReply', 'voteReply', 'append', 'appendReply', 'commit', 'heartbeat'] as const),
-  ...(['heartbeatReply', 'forward', 'refused', 'readIndex', 'readIndexReply'] as const),
+  ...(['heartbeatReply', 'timeoutNow', 'forward', 'refused', 'readIndex', 'readIndexReply'] as const),
 ];
 
 function randomMessage(random: () => number, kind: (typeof KINDS)[number] = pick(random, KINDS)): MeshMessage {
@@ -38,7 +38,7 @@ function randomMessage(random: () => number, kind: (typeof KINDS)[number] = pick
   switch (kind) {
     case 'preVote':
     case 'vote':
-      return raft({ lastIndex: index(), lastTerm: term() });
+      return raft({ lastIndex: index(), lastTerm: term(), isTransfer: random() < 0.5 });
     case 'preVoteReply':
     case 'voteReply':
       return raft({ granted: random() < 0.5 });
@@ -57,6 +57,8 @@ function randomMessage(random: () => number, kind: (typeof KINDS)[number] = pick
       return raft({ commit: index(), readRound: n(), matchedByAll: index() });
     case 'heartbeatReply':
       return raft({ readRound: n() });
+    case 'timeoutNow':
+      return raft({});
     case 'forward':
       return { kind, commands: Array.from({ length: below(random, 6) }, blob) };
     case 'refused':
@@ -91,7 +93,7 @@ test('each kind has a number of its own, and they stay', () => {
   const codes = KINDS.map((kind) => encode([randomMessage(Math.random, kind)])[0]);
   expect(Object.fromEntries(KINDS.map((kind, i) => [kind, codes[i]]))).toEqual({
     ...{ preVote: 1, preVoteReply: 2, vote: 3, voteReply: 4, append: 5, appendReply: 6, commit: 7, heartbeat: 8 },
-    ...{ heartbeatReply: 9, forward: 16, refused: 17, readIndex: 18, readIndexReply: 19 },
+    ...{ heartbeatReply: 9, timeoutNow: 10, forward: 16, refused: 17, readIndex: 18, readIndexReply: 19 },
   });
 });
 
