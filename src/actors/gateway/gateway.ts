@@ -14,6 +14,7 @@
  */
 import { ByteReader } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
+import type { Member } from '../../core/raft/membership.ts';
 import * as wire from '../../core/wire/client.ts';
 import type { StateReader } from '../../engine/state/state-reader.ts';
 import { TO_GATEWAY } from '../messages.ts';
@@ -21,6 +22,7 @@ import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import type { Shared } from '../shared.ts';
 import type { FromShipper, ToShipper } from '../shipper.ts';
 import { Connection, type Door } from './connection.ts';
+import { Members } from './members.ts';
 import { Reads } from './reads.ts';
 import { Writes } from './writes.ts';
 
@@ -41,6 +43,8 @@ export interface GatewayWorld {
   readonly monotonicMs: () => number;
   readonly leader: () => { readonly name: string; readonly url: string };
   readonly status: () => object;
+  /** The members have changed: everybody who ever was one, in the order of their numbers. */
+  readonly onMembers: (known: readonly Member[]) => void;
   /** Requests that the node holds at once, over all connections. */
   readonly inFlightMax: number;
 }
@@ -53,6 +57,7 @@ export class Gateway {
   readonly #dirty = new Set<Connection>();
   readonly #writes: Writes;
   readonly #reads: Reads;
+  readonly #members: Members;
   #requests = 0;
   #refused = 0;
 
@@ -60,6 +65,7 @@ export class Gateway {
     this.#world = world;
     const replication = world.shared.bell('replication');
     this.#writes = new Writes({ ...world, replication });
+    this.#members = new Members({ ...world, replication });
     this.#reads = new Reads({
       ...world,
       replication,
@@ -73,7 +79,7 @@ export class Gateway {
   }
 
   get inFlight(): number {
-    return this.#writes.underWay + this.#reads.underWay;
+    return this.#writes.underWay + this.#reads.underWay + this.#members.underWay;
   }
 
   /** For metrics. */
@@ -99,6 +105,7 @@ export class Gateway {
     connection.isClosed = true;
     connection.cancelRanges();
     this.#reads.closed(connection);
+    this.#members.closed(connection);
   }
 
   /** One frame of a client. */
@@ -141,6 +148,7 @@ export class Gateway {
     const nowMs = this.#world.monotonicMs();
     this.#writes.sweep(nowMs);
     this.#reads.sweep(nowMs);
+    this.#members.sweep(nowMs);
     this.#reads.release();
     for (const connection of this.#connections) {
       const lateness = connection.checkDeadlines(nowMs);
@@ -207,7 +215,8 @@ export class Gateway {
       }
       const waitMs = deadlineMs === 0 || deadlineMs > DEADLINE_MS_MAX ? DEADLINE_MS_MAX : deadlineMs;
       const untilMs = this.#world.monotonicMs() + waitMs;
-      if (wire.isCommand(kind)) this.#writes.submit(connection, request, kind, untilMs, body);
+      if (kind === wire.REQUEST.members) this.#members.submit(connection, request, untilMs, body);
+      else if (wire.isCommand(kind)) this.#writes.submit(connection, request, kind, untilMs, body);
       else this.#reads.submit(connection, request, kind, untilMs, new ByteReader(body));
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
@@ -225,13 +234,23 @@ export class Gateway {
       const kind = reader.u8();
       if (kind === TO_GATEWAY.read) this.#reads.confirmed(reader.u32(), reader.u64());
       else if (kind === TO_GATEWAY.refused) this.#writes.refused(reader);
-      else if (kind === TO_GATEWAY.doubt) this.#writes.doubt('the connection to the leader broke');
-      else this.#leaderChanged(reader.u64(), reader.u32() !== 0);
+      else if (kind === TO_GATEWAY.member) this.#members.answered(reader);
+      else if (kind === TO_GATEWAY.members) this.#membersChanged(reader.raw(reader.left));
+      else if (kind === TO_GATEWAY.doubt) {
+        this.#writes.doubt('the connection to the leader broke');
+        this.#members.leaderChanged();
+      } else this.#leaderChanged(reader.u64(), reader.u32() !== 0);
     }
+  }
+
+  #membersChanged(json: Uint8Array): void {
+    const { known } = JSON.parse(new TextDecoder().decode(json)) as { readonly known: readonly Member[] };
+    this.#world.onMembers(known);
   }
 
   #leaderChanged(term: number, hasLeader: boolean): void {
     this.#writes.leaderChanged(term, hasLeader);
+    this.#members.leaderChanged();
     const leader = this.#world.leader();
     for (const connection of this.#connections) connection.notice(leader.name, leader.url);
   }
