@@ -124,6 +124,8 @@ export class StoreClient implements api.Client {
     wire.encodeGet(body, {
       isLocal: options.consistency === 'local',
       atLeast: checkCounter('atLeast', options.atLeast),
+      maxStalenessMs: stalenessOf(options),
+      revision: checkCounter('revision', options.revision),
       key: keyBytes,
     });
     const { revision, extra } = await this.#call(wire.REQUEST.get, false, body.view(), options);
@@ -162,6 +164,8 @@ export class StoreClient implements api.Client {
       isLocal: options.consistency === 'local',
       reverse: options.reverse ?? false,
       atLeast: checkCounter('atLeast', options.atLeast),
+      maxStalenessMs: stalenessOf(options),
+      revision: checkCounter('revision', options.revision),
       from,
       to,
       limit: checkCounter('limit', options.limit),
@@ -172,14 +176,15 @@ export class StoreClient implements api.Client {
     return this.#open((events) => new RangeStream(range, events), { signal, deadlineMs });
   }
 
-  watch(options: api.WatchOptions = {}): AsyncIterable<api.WatchEvent> {
-    const { from, to } = boundsOf(options);
-    const fromRevision = checkCounter('fromRevision', options.fromRevision);
-    const { signal } = options;
-    return this.#open((events) => new WatchStream({ from, to, fromRevision }, events), {
+  watch<O extends api.WatchOptions = api.WatchOptions>(options?: O): AsyncIterable<api.WatchItem<O>> {
+    const { signal, onSlow, bookmarks = false, ...rest }: api.WatchOptions = options ?? {};
+    const fromRevision = checkCounter('fromRevision', rest.fromRevision);
+    const wishes = { ...boundsOf(rest), fromRevision, bookmarks, onSlow };
+    // A stream gives bookmarks only where they were wished for, which is what the type says.
+    return this.#open((events) => new WatchStream(wishes, events), {
       signal,
       deadlineMs: undefined,
-    });
+    }) as AsyncIterable<api.WatchItem<O>>;
   }
 
   ledger(options: api.LedgerOptions): AsyncIterable<api.LedgerFrame> {
@@ -303,6 +308,13 @@ export class StoreClient implements api.Client {
     this.#calls.close(error);
     this.#streams.close(error);
   }
+}
+
+/** How old a read may be, in ms; undefined: it asks for no less than everything. */
+function stalenessOf({ consistency, maxStalenessMs }: api.GetOptions): number | undefined {
+  if (maxStalenessMs === undefined) return undefined;
+  const checked = checkCounter('maxStalenessMs', maxStalenessMs);
+  return consistency === 'linearizable' ? undefined : checked;
 }
 
 function boundsOf(options: { prefix?: api.Bytes; key?: api.Bytes; from?: api.Bytes; to?: api.Bytes }): {

@@ -4,7 +4,7 @@
 import { text } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import type { Revision } from '../core/base/position.ts';
-import type { Bytes, Entry, WatchEvent } from './types.ts';
+import type { Bytes, Entry, WatchBookmark, WatchEvent } from './types.ts';
 
 const encoder = new TextEncoder();
 
@@ -100,5 +100,14 @@ export class ClientWatchEvent extends Content implements WatchEvent {
     this.kind = change.kind;
     this.timeMs = at.timeMs;
     this.lastOfRevision = at.lastOfRevision;
+  }
+}
+
+export class ClientBookmark implements WatchBookmark {
+  readonly kind: 'bookmark' = 'bookmark' as const;
+  readonly revision: Revision;
+
+  constructor(revision: Revision) {
+    this.revision = revision;
   }
 }

@@ -10,9 +10,9 @@ import { StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { decodeRecords } from '../core/model/ledger.ts';
 import * as wire from '../core/wire/client.ts';
-import { ClientEntry, ClientWatchEvent } from './entry.ts';
+import { ClientBookmark, ClientEntry, ClientWatchEvent } from './entry.ts';
 import { AsyncQueue, type QueueEvents } from './queue.ts';
-import type { Entry, LedgerFrame, SnapshotEntry, WatchEvent } from './types.ts';
+import type { Entry, LedgerFrame, SlowWatch, SnapshotEntry, WatchBookmark, WatchEvent } from './types.ts';
 
 /** One stream, as the client's connection handles it. */
 export interface Stream {
@@ -32,13 +32,15 @@ export interface Stream {
 export class RangeStream implements Stream {
   readonly kind: wire.RequestKind = wire.REQUEST.range;
   readonly queue: AsyncQueue<Entry>;
-  readonly #range: Omit<wire.RangeRequest, 'creditBytes' | 'revision'>;
-  #revision = 0;
+  readonly #range: Omit<wire.RangeRequest, 'creditBytes'>;
+  /** As asked, or that of the first part: a range is one state, wherever it goes on. */
+  #revision: number;
   #last: Uint8Array | undefined;
   #count = 0;
 
-  constructor(range: Omit<wire.RangeRequest, 'creditBytes' | 'revision'>, events: QueueEvents) {
+  constructor(range: Omit<wire.RangeRequest, 'creditBytes'>, events: QueueEvents) {
     this.#range = range;
+    this.#revision = range.revision;
     this.queue = new AsyncQueue(events);
   }
 
@@ -89,21 +91,24 @@ function after(key: Uint8Array): Uint8Array {
   return next;
 }
 
+export interface WatchWishes {
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+  readonly fromRevision: number;
+  readonly bookmarks: boolean;
+  readonly onSlow: ((news: SlowWatch) => void) | undefined;
+}
+
 export class WatchStream implements Stream {
   readonly kind: wire.RequestKind = wire.REQUEST.watch;
-  readonly queue: AsyncQueue<WatchEvent>;
-  readonly #from: Uint8Array;
-  readonly #to: Uint8Array;
+  readonly queue: AsyncQueue<WatchEvent | WatchBookmark>;
+  readonly #wishes: WatchWishes;
   /** The next revision wanted; 0: whatever comes next. */
   #next: number;
 
-  constructor(
-    options: { readonly from: Uint8Array; readonly to: Uint8Array; readonly fromRevision: number },
-    events: QueueEvents,
-  ) {
-    this.#from = options.from;
-    this.#to = options.to;
-    this.#next = options.fromRevision;
+  constructor(wishes: WatchWishes, events: QueueEvents) {
+    this.#wishes = wishes;
+    this.#next = wishes.fromRevision;
     this.queue = new AsyncQueue(events);
   }
 
@@ -116,17 +121,25 @@ export class WatchStream implements Stream {
   }
 
   request(writer: ByteWriter, creditBytes: number): void {
-    wire.encodeWatch(writer, { fromRevision: this.#next, from: this.#from, to: this.#to, creditBytes });
+    const { from, to, bookmarks, onSlow } = this.#wishes;
+    const tellSlow = onSlow !== undefined;
+    wire.encodeWatch(writer, { fromRevision: this.#next, from, to, creditBytes, bookmarks, tellSlow });
   }
 
   part(payload: Uint8Array, frameBytes: number): void {
     const reader = new ByteReader(payload);
     const kind = reader.u8();
-    const events: WatchEvent[] = [];
+    const events: (WatchEvent | WatchBookmark)[] = [];
     if (kind === wire.PART.progress) {
-      const revision = reader.u64();
+      const revision = toIndex(reader.u64());
       if (revision + 1 > this.#next) this.#next = revision + 1;
+      if (this.#wishes.bookmarks) events.push(new ClientBookmark(revision));
       this.queue.push(events, frameBytes);
+      return;
+    }
+    if (kind === wire.PART.behind) {
+      this.queue.push(events, frameBytes);
+      this.#tellSlow(toIndex(reader.u64()), toIndex(reader.u64()));
       return;
     }
     if (kind !== wire.PART.records) throw new StoreError('PROTOCOL_ERROR', `a watch has no part ${kind}`);
@@ -139,6 +152,13 @@ export class WatchStream implements Stream {
       this.#next = revision + 1;
     }
     this.queue.push(events, frameBytes);
+  }
+
+  /** In a turn of its own: what the caller throws is the caller's, and does not end the connection. */
+  #tellSlow(revision: Revision, newestRevision: Revision): void {
+    const { onSlow } = this.#wishes;
+    const news = { revision, newestRevision, behind: newestRevision - revision };
+    if (onSlow !== undefined) queueMicrotask(() => onSlow(news));
   }
 
   end(error: StoreError | undefined): void {

@@ -25,6 +25,14 @@ export interface GetOptions extends CallOptions {
   readonly consistency?: 'linearizable' | 'local';
   /** Waits until the node has applied this revision (read your own write anywhere). */
   readonly atLeast?: Revision | number;
+  /**
+   * Sees every write that was acknowledged this many milliseconds before the call: answered by the connected node
+   * alone while it can prove that of its state, else confirmed with a quorum. TOO_STALE when neither can be by the
+   * deadline. With `consistency: 'linearizable'`, which asks for more, it changes nothing.
+   */
+  readonly maxStalenessMs?: number;
+  /** The state of exactly this revision. COMPACTED, with `data.oldestRevision`, when the node no longer has it. */
+  readonly revision?: Revision | number;
 }
 
 export interface Entry {
@@ -53,10 +61,41 @@ export interface RangeOptions extends GetOptions {
 export interface WatchOptions {
   readonly key?: Bytes;
   readonly prefix?: Bytes;
-  /** First revision wanted; default: the next one. COMPACTED when it is older than what the nodes keep. */
+  /**
+   * First revision wanted; default: the next one. COMPACTED when it is older than what the nodes keep: begin at
+   * `data.oldestRevision` of the error, or read the state and go on from there.
+   */
   readonly fromRevision?: Revision | number;
+  /** Also gives bookmarks, one a second at least: how far the watch is while nothing it watches changes. */
+  readonly bookmarks?: boolean;
+  /**
+   * Told once when the consumer has been too slow for what the node may hold for it: the node sends no more until it
+   * goes on, and then goes on where it was. Called as soon as the news comes, ahead of events that wait to be taken.
+   */
+  readonly onSlow?: (news: SlowWatch) => void;
   readonly signal?: AbortSignal;
 }
+
+/** How far a slow watch is. */
+export interface SlowWatch {
+  /** Everything up to here was sent. */
+  readonly revision: Revision;
+  /** The newest revision of the node. */
+  readonly newestRevision: Revision;
+  /** Revisions between the two. */
+  readonly behind: number;
+}
+
+/** Everything up to `revision` came before it: the watch may be resumed at `revision + 1`. */
+export interface WatchBookmark {
+  readonly kind: 'bookmark';
+  readonly revision: Revision;
+}
+
+/** What a watch gives: bookmarks only where they were asked for. */
+export type WatchItem<O extends WatchOptions> = O extends { readonly bookmarks: true }
+  ? WatchEvent | WatchBookmark
+  : WatchEvent;
 
 export interface WatchEvent {
   readonly kind: 'put' | 'delete';
@@ -165,7 +204,7 @@ export interface Client extends AsyncDisposable {
   delete(key: Bytes, options?: CallOptions): Promise<DeleteResult>;
   range(options?: RangeOptions): AsyncIterable<Entry>;
   txn(build: (t: TxnBuilder) => unknown, options?: CallOptions): Promise<TxnResult>;
-  watch(options?: WatchOptions): AsyncIterable<WatchEvent>;
+  watch<O extends WatchOptions = WatchOptions>(options?: O): AsyncIterable<WatchItem<O>>;
   status(options?: CallOptions): Promise<NodeStatus>;
   /** The whole ledger, as a reflector needs it. See `LedgerFrame`. */
   ledger(options: LedgerOptions): AsyncIterable<LedgerFrame>;

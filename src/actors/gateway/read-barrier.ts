@@ -8,6 +8,10 @@
  *   add → next round → confirmed (index) → applied >= index → released, in index order
  *
  * A round that is lost or refused is asked again; reads wait until their own deadline, which the gateway keeps.
+ *
+ * A confirmed round proves more than that its reads may be answered: once its index is applied here, this node has
+ * every write that was acknowledged before the round was asked. So it dates the state, by this node's clock alone,
+ * and a read that may be a little stale needs no round of its own (`provenMs`).
  */
 
 export interface Waiter {
@@ -23,6 +27,14 @@ export interface BarrierWorld {
   readonly firstId: number;
 }
 
+/** Confirmed at `index`: whoever has applied that far has what was acknowledged before `askedMs`. */
+interface Proof {
+  readonly index: number;
+  readonly askedMs: number;
+}
+
+/** Proofs that wait for their index to be applied. Past it the newest takes the place of the one before it. */
+const PROOFS_MAX = 64;
 const ROUND_DEADLINE_MS = 300;
 const RETRY_AFTER_MS = 20;
 
@@ -33,6 +45,9 @@ export class ReadBarrier<T extends Waiter> {
   #confirmed: T[] = [];
   #nextId: number;
   #notBeforeMs = 0;
+  /** Not applied yet, in the order of their rounds. */
+  readonly #proofs: Proof[] = [];
+  #provenMs = Number.NEGATIVE_INFINITY;
 
   constructor(world: BarrierWorld) {
     this.#world = world;
@@ -80,11 +95,28 @@ export class ReadBarrier<T extends Waiter> {
       this.#notBeforeMs = this.#world.nowMs() + RETRY_AFTER_MS;
       return;
     }
+    if (this.#proofs.length === PROOFS_MAX) this.#proofs.pop();
+    this.#proofs.push({ index, askedMs: this.#round.askedMs });
     for (const waiter of this.#round.waiters) {
       if (waiter.needs < index) waiter.needs = index;
       this.#confirmed.push(waiter);
     }
     this.#round = undefined;
+  }
+
+  /**
+   * The newest moment of which it is known that the state at `applied` holds every write acknowledged before it;
+   * -Infinity before the first round.
+   */
+  provenMs(applied: number): number {
+    let count = 0;
+    for (const { index, askedMs } of this.#proofs) {
+      if (index > applied) break;
+      this.#provenMs = askedMs;
+      count++;
+    }
+    if (count > 0) this.#proofs.splice(0, count);
+    return this.#provenMs;
   }
 
   /** Takes out everyone who may be answered now. */

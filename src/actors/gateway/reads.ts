@@ -2,7 +2,8 @@
  * Reads: gets and ranges, answered here from shared memory once the barrier lets them, and the watches and
  * ledgers that the shipper feeds.
  *
- * A linearizable read waits for the barrier (read-barrier.ts); a local one only for the revision it names. A
+ * A linearizable read waits for the barrier (read-barrier.ts); a local one only for the revision it names. One that
+ * may be stale by so much is local while an earlier round proves that, and linearizable otherwise. A
  * watch "from now on" needs to know what now is, so it waits for the barrier too; one that names a revision
  * knows already.
  */
@@ -11,6 +12,7 @@ import { ByteWriter } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
 import { checkKey } from '../../core/model/limits.ts';
+import type { StoredValue } from '../../core/model/store.ts';
 import * as wire from '../../core/wire/client.ts';
 import type { StateCursor, StateReader } from '../../engine/state/state-reader.ts';
 import { TO_REPLICATION } from '../messages.ts';
@@ -42,6 +44,8 @@ interface PendingRead extends Waiter {
   readonly get: wire.GetRequest | undefined;
   readonly range: wire.RangeRequest | undefined;
   readonly watch: wire.WatchRequest | undefined;
+  /** It may be answered from a state that is at most this old. */
+  readonly maxStalenessMs?: number | undefined;
   needs: number;
 }
 
@@ -60,6 +64,9 @@ interface Sub {
 const CREDIT_BYTES_SHARED = 16 * 1024 * 1024;
 const CREDIT_BYTES_MAX = 1024 * 1024;
 const CREDIT_BYTES_MIN = 256 * 1024;
+
+/** So much before its deadline a read that found no proof is told so: its reason is to arrive before the deadline does. */
+const TELL_STALE_MS = 100;
 
 const NONE = new Uint8Array(0);
 const encoder = new TextEncoder();
@@ -91,7 +98,14 @@ export class Reads {
         const get = wire.decodeGet(reader);
         reader.end();
         checkKey(get.key);
-        this.#await({ ...pending, get, needs: get.atLeast }, get.isLocal);
+        const { revision = 0 } = get;
+        const needs = Math.max(get.atLeast, revision);
+        this.#await(
+          { ...pending, get, ...this.#freshness({ ...get, revision }, deadlineMs), needs },
+          {
+            isSettled: isLocal(get) || revision !== 0,
+          },
+        );
         break;
       }
       case wire.REQUEST.range: {
@@ -100,14 +114,19 @@ export class Reads {
         connection.checkNewStream(request);
         // A named revision is settled already: it needs no confirmation, only to be applied here.
         const needs = Math.max(range.atLeast, range.revision);
-        this.#await({ ...pending, range, needs }, range.isLocal || range.revision !== 0);
+        this.#await(
+          { ...pending, range, ...this.#freshness(range, deadlineMs), needs },
+          {
+            isSettled: isLocal(range) || range.revision !== 0,
+          },
+        );
         break;
       }
       case wire.REQUEST.watch: {
         const watch = wire.decodeWatch(reader);
         reader.end();
         connection.checkNewStream(request);
-        if (watch.fromRevision === 0) this.#await({ ...pending, watch, needs: 0 }, false);
+        if (watch.fromRevision === 0) this.#await({ ...pending, watch, needs: 0 }, { isSettled: false });
         else this.#subscribe(connection, request, 'watch', watch);
         break;
       }
@@ -163,8 +182,7 @@ export class Reads {
   sweep(nowMs: number): void {
     for (const read of this.#barrier.remove((waiter) => waiter.deadlineMs <= nowMs)) {
       this.expired++;
-      const what = read.watch === undefined ? 'read' : 'watch';
-      this.#fail(read, new StoreError('DEADLINE_EXCEEDED', `no quorum confirmed the ${what} before its deadline`));
+      this.#fail(read, this.#lateness(read, nowMs));
     }
     this.#barrier.flush();
   }
@@ -212,22 +230,53 @@ export class Reads {
     for (const [request, sub] of connection.subs) this.#unsubscribe(connection, request, sub);
   }
 
+  #lateness({ watch, maxStalenessMs }: PendingRead, nowMs: number): StoreError {
+    if (maxStalenessMs === undefined) {
+      const what = watch === undefined ? 'read' : 'watch';
+      return new StoreError('DEADLINE_EXCEEDED', `no quorum confirmed the ${what} before its deadline`);
+    }
+    const provenMs = this.#barrier.provenMs(this.#world.applied());
+    const stalenessMs = provenMs === Number.NEGATIVE_INFINITY ? null : Math.ceil(nowMs - provenMs);
+    const age = stalenessMs === null ? 'of an age nobody has confirmed' : `up to ${stalenessMs} ms old`;
+    return new StoreError('TOO_STALE', `what this node has is ${age}; ${maxStalenessMs} ms were asked for`, {
+      data: { maxStalenessMs, stalenessMs },
+    });
+  }
+
+  /** What a read that may be stale has beside others: its bound, and a deadline of its own. */
+  #freshness(
+    { maxStalenessMs, revision }: { readonly maxStalenessMs?: number | undefined; readonly revision: number },
+    deadlineMs: number,
+  ): Partial<Pick<PendingRead, 'maxStalenessMs' | 'deadlineMs'>> {
+    // The state of a named revision is as old as it is.
+    if (maxStalenessMs === undefined || revision !== 0) return {};
+    const leftMs = deadlineMs - this.#world.monotonicMs();
+    return { maxStalenessMs, deadlineMs: deadlineMs - Math.min(TELL_STALE_MS, leftMs / 4) };
+  }
+
+  /** Does this node's state hold every write that was acknowledged so long before now? */
+  #isFresh({ maxStalenessMs }: PendingRead): boolean {
+    if (maxStalenessMs === undefined) return false;
+    return this.#world.monotonicMs() - this.#barrier.provenMs(this.#world.applied()) <= maxStalenessMs;
+  }
+
   /** Answers now if it may, or puts it behind the barrier. */
-  #await(read: PendingRead, isLocal: boolean): void {
+  #await(read: PendingRead, { isSettled }: { readonly isSettled: boolean }): void {
     this.count++;
-    if (isLocal && read.needs <= this.#world.applied()) {
+    const isHere = isSettled || this.#isFresh(read);
+    if (isHere && read.needs <= this.#world.applied()) {
       this.#answer(read);
       return;
     }
     read.connection.inFlight++;
-    if (isLocal) this.#barrier.addApplied(read);
+    if (isHere) this.#barrier.addApplied(read);
     else this.#barrier.add(read);
   }
 
   #answer(read: PendingRead): void {
     const { connection, request, get, range, watch } = read;
     if (get !== undefined) {
-      this.#answerGet(connection, request, get.key);
+      this.#answerGet(connection, request, get);
     } else if (range !== undefined) {
       const cursor = this.#scan(connection, request, range);
       if (cursor === undefined) return;
@@ -243,17 +292,27 @@ export class Reads {
     }
   }
 
-  #answerGet(connection: Connection, request: number, key: Uint8Array): void {
+  #answerGet(connection: Connection, request: number, { key, revision = 0 }: wire.GetRequest): void {
     const refusal = connection.refusesValue();
     if (refusal !== undefined) return connection.fail(request, refusal);
     try {
-      const stored = this.#world.state.get(key);
+      const stored = revision === 0 ? this.#world.state.get(key) : this.#getAt(key, revision);
       if (stored === undefined) connection.ok(request, 0, NONE);
       else connection.okValue(request, stored);
     } catch (error) {
-      // A damaged table: the client asks another node.
+      // A damaged table: the client asks another node. COMPACTED: the revision is no longer kept.
       if (!(error instanceof StoreError)) throw error;
       connection.fail(request, error);
+    }
+  }
+
+  /** The value of `key` as of `revision`; COMPACTED, with the oldest one, when that is no longer kept. */
+  #getAt(key: Uint8Array, revision: number): StoredValue | undefined {
+    const cursor = this.#world.state.scan({ from: key, to: after(key), reverse: false }, revision as Revision);
+    try {
+      return cursor.next();
+    } finally {
+      cursor.close();
     }
   }
 
@@ -304,6 +363,18 @@ export class Reads {
     this.#subs.delete(sub);
     this.#world.toShipper({ kind: 'cancel', sub });
   }
+}
+
+/** Local without a bound: one that has a bound is answered from here only where the bound is proved. */
+function isLocal(read: { readonly isLocal: boolean; readonly maxStalenessMs?: number | undefined }): boolean {
+  return read.isLocal && read.maxStalenessMs === undefined;
+}
+
+/** The first key after `key`. */
+function after(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
 }
 
 /** What one stream of `connection` may have on its way. */

@@ -56,7 +56,8 @@ export const REQUEST: Readonly<
     | 'range'
     | 'watch'
     | 'ledger'
-    | 'status',
+    | 'status'
+    | 'members',
     RequestKind
   >
 > = {
@@ -71,6 +72,7 @@ export const REQUEST: Readonly<
   watch: 18,
   ledger: 19,
   status: 20,
+  members: 21,
 };
 
 export const isCommand = (kind: RequestKind): boolean => kind >= 1 && kind <= 6;
@@ -208,27 +210,48 @@ const codeOf = (number: number): ErrorCode => ERROR_CODE_LIST[number - 1] ?? 'IN
 
 const LOCAL = 1;
 const REVERSE = 2;
+/** What is flagged by these stands at the end of the body: a node that does not know them refuses the request. */
+const STALENESS = 4;
+const REVISION = 8;
 
-export interface GetRequest {
+/** How old the answer may be; undefined: not at all. */
+interface Staleness {
+  readonly maxStalenessMs?: number | undefined;
+}
+
+const stalenessFlag = ({ maxStalenessMs }: Staleness): number => (maxStalenessMs === undefined ? 0 : STALENESS);
+
+export interface GetRequest extends Staleness {
   readonly isLocal: boolean;
   readonly atLeast: number;
+  /** Read the state of exactly this revision; 0 or undefined: the newest. */
+  readonly revision?: number | undefined;
   readonly key: Uint8Array;
 }
 
 export function encodeGet(writer: ByteWriter, get: GetRequest): void {
+  const { maxStalenessMs, revision = 0 } = get;
   writer
-    .u8(get.isLocal ? LOCAL : 0)
+    .u8((get.isLocal ? LOCAL : 0) | stalenessFlag(get) | (revision === 0 ? 0 : REVISION))
     .varint(get.atLeast)
     .blob(get.key);
+  if (maxStalenessMs !== undefined) writer.varint(maxStalenessMs);
+  if (revision !== 0) writer.varint(revision);
 }
 
 export function decodeGet(reader: ByteReader): GetRequest {
   const flags = reader.u8();
-  return { isLocal: (flags & LOCAL) !== 0, atLeast: reader.varint(), key: reader.blob() };
+  return {
+    isLocal: (flags & LOCAL) !== 0,
+    atLeast: reader.varint(),
+    key: reader.blob(),
+    maxStalenessMs: (flags & STALENESS) === 0 ? undefined : reader.varint(),
+    revision: (flags & REVISION) === 0 ? undefined : reader.varint(),
+  };
 }
 
 /** The extra of a get's reply: expiry f64, value. Its revision is 0 when there is no such key. */
-export interface RangeRequest {
+export interface RangeRequest extends Staleness {
   readonly isLocal: boolean;
   readonly reverse: boolean;
   readonly atLeast: number;
@@ -243,8 +266,11 @@ export interface RangeRequest {
 }
 
 export function encodeRange(writer: ByteWriter, range: RangeRequest): void {
-  writer.u8((range.isLocal ? LOCAL : 0) | (range.reverse ? REVERSE : 0)).varint(range.atLeast);
+  const { maxStalenessMs } = range;
+  const flags = (range.isLocal ? LOCAL : 0) | (range.reverse ? REVERSE : 0) | stalenessFlag(range);
+  writer.u8(flags).varint(range.atLeast);
   writer.varint(range.revision).blob(range.from).blob(range.to).varint(range.limit).varint(range.creditBytes);
+  if (maxStalenessMs !== undefined) writer.varint(maxStalenessMs);
 }
 
 export function decodeRange(reader: ByteReader): RangeRequest {
@@ -258,6 +284,7 @@ export function decodeRange(reader: ByteReader): RangeRequest {
     to: reader.blob(),
     limit: reader.varint(),
     creditBytes: reader.varint(),
+    maxStalenessMs: (flags & STALENESS) === 0 ? undefined : reader.varint(),
   };
 }
 
@@ -287,19 +314,32 @@ export interface WatchRequest {
   /** Exclusive; empty: to the end. */
   readonly to: Uint8Array;
   readonly creditBytes: number;
+  /** A progress part at least once a second while nothing is held back. */
+  readonly bookmarks?: boolean | undefined;
+  /** A behind part when the reader is slow. */
+  readonly tellSlow?: boolean | undefined;
 }
+
+const BOOKMARKS = 1;
+const TELL_SLOW = 2;
 
 export function encodeWatch(writer: ByteWriter, watch: WatchRequest): void {
   writer.varint(watch.fromRevision).blob(watch.from).blob(watch.to).varint(watch.creditBytes);
+  const flags = (watch.bookmarks === true ? BOOKMARKS : 0) | (watch.tellSlow === true ? TELL_SLOW : 0);
+  // Nothing wished for, nothing said: as clients wrote it before there was something to wish for.
+  if (flags !== 0) writer.u8(flags);
 }
 
 export function decodeWatch(reader: ByteReader): WatchRequest {
-  return {
+  const watch = {
     fromRevision: reader.varint(),
     from: reader.blob(),
     to: reader.blob(),
     creditBytes: reader.varint(),
   };
+  if (reader.left === 0) return watch;
+  const flags = reader.u8();
+  return { ...watch, bookmarks: (flags & BOOKMARKS) !== 0, tellSlow: (flags & TELL_SLOW) !== 0 };
 }
 
 export interface LedgerRequest {
@@ -325,7 +365,8 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
  *   snapshotBegin     revision u64 | timeMs f64
  *   snapshotEntries   entry*
  *   snapshotEnd       revision u64
+ *   behind            sent u64 | newest u64     a slow reader: everything up to `sent` was sent, and more is there
  */
 export const PART: Readonly<
-  Record<'progress' | 'records' | 'hello' | 'snapshotBegin' | 'snapshotEntries' | 'snapshotEnd', number>
-> = { progress: 0, records: 1, hello: 2, snapshotBegin: 3, snapshotEntries: 4, snapshotEnd: 5 };
+  Record<'progress' | 'records' | 'hello' | 'snapshotBegin' | 'snapshotEntries' | 'snapshotEnd' | 'behind', number>
+> = { progress: 0, records: 1, hello: 2, snapshotBegin: 3, snapshotEntries: 4, snapshotEnd: 5, behind: 6 };

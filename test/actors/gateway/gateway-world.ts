@@ -8,7 +8,7 @@ import { createRing, RingReader, RingWriter } from '../../../src/actors/runtime/
 import { Shared } from '../../../src/actors/shared.ts';
 import type { ToShipper } from '../../../src/actors/shipper.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../../src/core/base/bytes.ts';
-import type { ErrorCode, StoreError } from '../../../src/core/base/errors.ts';
+import { type ErrorCode, StoreError } from '../../../src/core/base/errors.ts';
 import { type Revision, toIndex } from '../../../src/core/base/position.ts';
 import { Machine, resultCode } from '../../../src/core/model/machine.ts';
 import * as wire from '../../../src/core/wire/client.ts';
@@ -176,13 +176,12 @@ export const ask = {
   get: (
     id: number,
     key: string,
-    options: { readonly isLocal?: boolean; readonly atLeast?: number; readonly deadlineMs?: number } = {},
+    options: Partial<Omit<wire.GetRequest, 'key'>> & { readonly deadlineMs?: number } = {},
   ): Ask => ({
     id,
     kind: wire.REQUEST.get,
     deadlineMs: options.deadlineMs ?? 1_000,
-    body: (writer) =>
-      wire.encodeGet(writer, { isLocal: options.isLocal ?? false, atLeast: options.atLeast ?? 0, key: utf8(key) }),
+    body: (writer) => wire.encodeGet(writer, { isLocal: false, atLeast: 0, ...options, key: utf8(key) }),
   }),
   range: (
     id: number,
@@ -203,10 +202,16 @@ export const ask = {
         to: utf8(options.to ?? ''),
       }),
   }),
-  watch: (id: number, fromRevision: number, creditBytes = 1_000): Ask => ({
+  watch: (
+    id: number,
+    fromRevision: number,
+    creditBytes = 1_000,
+    wishes: Pick<wire.WatchRequest, 'bookmarks' | 'tellSlow'> = {},
+  ): Ask => ({
     id,
     kind: wire.REQUEST.watch,
-    body: (writer) => wire.encodeWatch(writer, { fromRevision, from: utf8('a'), to: utf8('b'), creditBytes }),
+    body: (writer) =>
+      wire.encodeWatch(writer, { fromRevision, from: utf8('a'), to: utf8('b'), creditBytes, ...wishes }),
   }),
   ledger: (id: number, cluster = '', fromRevision = 1): Ask => ({
     id,
@@ -225,6 +230,8 @@ export class GatewayWorld {
   nowMs = 10_000;
   /** The disk is full. */
   isFull = false;
+  /** The oldest state that can be read. */
+  floor = 0;
   leader: { name: string; url: string } = { name: '', url: '' };
   readonly #inbox: RingReader;
   readonly #toGateway: RingWriter;
@@ -250,7 +257,12 @@ export class GatewayWorld {
       shared: this.shared,
       state: {
         get: (key) => this.memtable.get(key, this.#at()),
-        scan: (bounds, revision) => this.memtable.scan(bounds, revision ?? this.#at()),
+        scan: (bounds, revision) => {
+          if (revision !== undefined && revision < this.floor) {
+            throw new StoreError('COMPACTED', 'no longer kept', { data: { oldestRevision: this.floor } });
+          }
+          return this.memtable.scan(bounds, revision ?? this.#at());
+        },
       },
       isFull: () => this.isFull,
       outbox: new RingWriter(inbox),
@@ -263,6 +275,7 @@ export class GatewayWorld {
       monotonicMs: () => this.nowMs,
       leader: () => this.leader,
       status: () => ({ node: 'n1', role: 'leader' }),
+      onMembers: () => {},
       inFlightMax: options.inFlightMax ?? 10_000,
     });
   }

@@ -120,3 +120,40 @@ test('who is taken out is not released, wherever it stood; the others are', () =
   expect(names(barrier.release(100))).toEqual(['stays']);
   expect(barrier.waiting).toBe(0);
 });
+
+test('a round dates the state from when it was asked, once its index is applied', () => {
+  expect(barrier.provenMs(100)).toBe(Number.NEGATIVE_INFINITY);
+  barrier.add(read('a'));
+  barrier.flush();
+  nowMs += 30;
+  barrier.answer(round(), 5);
+  expect(barrier.provenMs(4)).toBe(Number.NEGATIVE_INFINITY);
+  barrier.add(read('b'));
+  barrier.flush();
+  nowMs += 30;
+  barrier.answer(round(), 8);
+  expect([5, 7, 8, 9].map((applied) => barrier.provenMs(applied))).toEqual([1_000, 1_000, 1_030, 1_030]);
+});
+
+test('refused and late rounds prove nothing', () => {
+  barrier.add(read('a'));
+  barrier.flush();
+  const first = round();
+  barrier.answer(first, 0);
+  nowMs += 1_000;
+  barrier.flush();
+  barrier.answer(first, 5);
+  expect(barrier.provenMs(100)).toBe(Number.NEGATIVE_INFINITY);
+});
+
+test('proofs that wait are bounded, and the newest is among those kept', () => {
+  for (let i = 1; i <= 200; i++) {
+    barrier.add(read(`r${i}`));
+    nowMs = 1_000 + i;
+    barrier.flush();
+    barrier.answer(round(), i);
+  }
+  expect(barrier.provenMs(63)).toBe(1_063);
+  expect(barrier.provenMs(199)).toBe(1_063);
+  expect(barrier.provenMs(200)).toBe(1_200);
+});

@@ -44,7 +44,7 @@ test('numbers of the protocol stay what they are', () => {
   });
   expect(client.REQUEST).toEqual({
     ...{ put: 1, delete: 2, txn: 3, openSession: 4, keepAlive: 5, closeSession: 6 },
-    ...{ get: 16, range: 17, watch: 18, ledger: 19, status: 20 },
+    ...{ get: 16, range: 17, watch: 18, ledger: 19, status: 20, members: 21 },
   });
   expect(client.PART).toEqual({
     progress: 0,
@@ -53,6 +53,7 @@ test('numbers of the protocol stay what they are', () => {
     snapshotBegin: 3,
     snapshotEntries: 4,
     snapshotEnd: 5,
+    behind: 6,
   });
   for (const kind of ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession'] as const) {
     expect(client.REQUEST[kind], 'a command has one number').toBe(commandCode(kind));
@@ -86,12 +87,28 @@ describe('what is written is read', () => {
       const n = (): number => counter(random);
       const b = (): Uint8Array => blob(random);
       roundTrip({ isLocal, atLeast: n(), key: b() }, client.encodeGet, client.decodeGet);
+      const maxStalenessMs = random() < 0.5 ? undefined : n();
+      const revision = random() < 0.5 ? undefined : 1 + below(random, 1_000);
+      roundTrip({ isLocal, atLeast: n(), key: b(), maxStalenessMs, revision }, client.encodeGet, client.decodeGet);
       roundTrip(
-        { isLocal, reverse, atLeast: n(), revision: n(), from: b(), to: b(), limit: n(), creditBytes: n() },
+        {
+          isLocal,
+          reverse,
+          atLeast: n(),
+          revision: n(),
+          from: b(),
+          to: b(),
+          limit: n(),
+          creditBytes: n(),
+          maxStalenessMs,
+        },
         client.encodeRange,
         client.decodeRange,
       );
-      roundTrip({ fromRevision: n(), from: b(), to: b(), creditBytes: n() }, client.encodeWatch, client.decodeWatch);
+      const watch = { fromRevision: n(), from: b(), to: b(), creditBytes: n() };
+      roundTrip(watch, client.encodeWatch, client.decodeWatch);
+      const wishes = { bookmarks: random() < 0.5, tellSlow: true };
+      roundTrip({ ...watch, ...wishes }, client.encodeWatch, client.decodeWatch);
       roundTrip(
         { fromRevision: n(), cluster: word(random), creditBytes: n() },
         client.encodeLedger,
