@@ -19,11 +19,12 @@ import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
 import type { Clock } from '../core/base/env.ts';
 import type { ErrorCode } from '../core/base/errors.ts';
 import { type Index, toIndex } from '../core/base/position.ts';
-import { encodeClock, stampTime } from '../core/model/commands.ts';
+import { stampTime } from '../core/model/commands.ts';
 import { resultCode } from '../core/model/machine.ts';
 import type { Raft } from '../core/raft/raft.ts';
 import type { Entry, Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
+import { LeaderClock } from './leader-clock.ts';
 import { LogTruncation } from './log-truncation.ts';
 import { MeshOutbox, type Transport } from './mesh-outbox.ts';
 import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
@@ -88,7 +89,7 @@ export class Replication {
   #hasHandedEntries = false;
   #applyWaits = false;
   #shown = { committed: -1, stable: -1, last: -1 };
-  #lastStampMs = 0;
+  readonly #time: LeaderClock;
   #lastAppendMs = 0;
   #told = { term: -1, leader: '', role: '' };
 
@@ -98,6 +99,7 @@ export class Replication {
     this.#memtable = world.shared.bell('memtable');
     this.#wal = new WalOutbox(world.shared, world.records, world.lastLsn);
     this.#truncation = new LogTruncation(world);
+    this.#time = new LeaderClock(world.clock);
     this.#outbox = new MeshOutbox({
       transport: world.transport,
       onSent: (messages, bytes) => {
@@ -305,9 +307,8 @@ export class Replication {
   }
 
   #propose(commands: readonly Uint8Array[]): ErrorCode | undefined {
-    const nowMs = this.#world.clock.nowMs();
-    if (nowMs > this.#lastStampMs) this.#lastStampMs = nowMs;
-    for (const command of commands) stampTime(command, this.#lastStampMs);
+    const stampMs = this.#time.stampMs(this.#raft.term);
+    for (const command of commands) stampTime(command, stampMs);
     if (this.#raft.propose(commands) !== undefined) return undefined;
     return this.#raft.isLeader ? 'OVERLOADED' : 'NOT_LEADER';
   }
@@ -372,14 +373,12 @@ export class Replication {
   #advanceTime(): void {
     if (!this.#raft.isLeader || !this.#raft.hasCommittedInTerm) return;
     const { clock, shared, clockEveryMs } = this.#world;
+    const { term } = this.#raft;
     const nextExpiryMs = shared.get('nextExpiryMs');
-    const isDue = nextExpiryMs !== 0 && nextExpiryMs <= clock.nowMs() && shared.get('timeMs') < nextExpiryMs;
-    const hasMoreDue = nextExpiryMs !== 0 && nextExpiryMs <= shared.get('timeMs');
+    const isDue = nextExpiryMs !== 0 && nextExpiryMs <= this.#time.stampMs(term);
     const isSilent = clock.monotonicMs() - this.#lastAppendMs >= clockEveryMs;
-    if (!isDue && !hasMoreDue && !isSilent) return;
-    const command = new ByteWriter(32);
-    encodeClock(command);
-    this.#propose([command.take()]);
+    if (!isDue && !isSilent && !this.#time.wasSet(term)) return;
+    if (this.#raft.propose(this.#time.entries(term)) !== undefined) this.#time.logged(term);
   }
 
   #sendBacklogs(): void {

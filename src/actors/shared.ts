@@ -62,6 +62,7 @@ const MARKS = [
   // memtable
   'applied',
   'timeMs',
+  /** The stamp of the leader in charge at which the next key is due; 0: none. */
   'nextExpiryMs',
   'memtableBytes',
   'memtableKeys',

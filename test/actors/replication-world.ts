@@ -120,6 +120,12 @@ export class ReplicationWorld {
     });
   }
 
+  /** Time goes by, on both clocks. */
+  pass(ms: number): void {
+    this.clock.wallMs += ms;
+    this.clock.upMs += ms;
+  }
+
   // ── the gateway ──
 
   propose(...commands: readonly Uint8Array[]): void {

@@ -159,16 +159,38 @@ describe('to the memtable', () => {
 });
 
 describe('from the gateway', () => {
-  test('a leader stamps log time, which does not go back with the clock', () => {
+  test('a leader stamps by its wall clock and then by its monotonic one, whatever the wall clock is set to', () => {
     const world = alone();
     world.clock.wallMs = 5_000_000;
     world.propose(put(1));
     world.clock.wallMs = 4_000_000;
+    world.clock.upMs = 10;
     world.propose(put(2));
     world.clock.wallMs = 6_000_000;
+    world.clock.upMs = 30;
     world.propose(put(3));
     world.settle();
-    expect(world.takeApplied().map(({ data }) => timeOf(data))).toEqual([5_000_000, 5_000_000, 6_000_000]);
+    expect(world.takeApplied().map(({ data }) => timeOf(data))).toEqual([5_000_000, 5_000_010, 5_000_030]);
+  });
+
+  test('a wall clock that was set is told in the log, unless the log has no room: then the old stamps go on', () => {
+    const world = alone({ clockEveryMs: 1_000_000, uncommittedBytesMax: 10_000 });
+    const times = (): number[] => {
+      world.settle();
+      return world.takeApplied().map(({ data }) => timeOf(data));
+    };
+    world.propose(put(1));
+    expect(times()).toEqual([1_000_000]);
+    world.clock.upMs = 2_000;
+    world.clock.wallMs = 9_000_000;
+    // Nothing more is taken until this is synced.
+    world.propose(put(2, 20_000));
+    world.replication.tick();
+    world.propose(put(3));
+    expect(times()).toEqual([1_002_000]);
+    world.replication.tick();
+    world.propose(put(4));
+    expect(times()).toEqual([1_002_000, 9_000_000, 9_000_000]);
   });
 
   test('what exceeds the bound of uncommitted bytes is refused, by token', () => {
@@ -394,16 +416,16 @@ describe('log time and news', () => {
       world.settle();
       return world.takeApplied().filter(({ data }) => kindOf(data) === 'clock').length;
     };
-    world.clock.upMs = 500;
+    world.pass(500);
     world.replication.tick();
     expect(clocks()).toBe(0);
-    world.clock.upMs = 1_000;
+    world.pass(500);
     world.replication.tick();
     world.replication.tick();
     expect(clocks()).toBe(1);
-    world.clock.upMs = 1_900;
+    world.pass(900);
     world.propose(put(1));
-    world.clock.upMs = 2_100;
+    world.pass(200);
     world.replication.tick();
     expect(clocks()).toBe(0);
   });
@@ -414,15 +436,13 @@ describe('log time and news', () => {
       world.settle();
       return world.takeApplied().filter(({ data }) => kindOf(data) === 'clock').length;
     };
-    world.shared.set('timeMs', 900_000);
     world.shared.set('nextExpiryMs', 1_000_500);
     world.replication.tick();
     expect(clocks()).toBe(0);
-    world.clock.wallMs = 1_000_500;
+    world.pass(500);
     world.replication.tick();
     expect(clocks()).toBe(1);
     // The memtable has applied it, and still has keys that are due.
-    world.shared.set('timeMs', 1_000_500);
     world.replication.tick();
     expect(clocks()).toBe(1);
     world.shared.set('nextExpiryMs', 0);

@@ -59,11 +59,17 @@ export function encodeCommandHeader(writer: ByteWriter, header: CommandHeader): 
   writer.u8(commandCode(header.kind)).f64(0).u64(header.origin).u32(header.token);
 }
 
-/** A whole command that advances log time and does nothing else. */
-export function encodeClock(writer: ByteWriter): void {
+const CLOCK_WAS_SET = 1;
+
+/** A whole command that advances log time and does nothing else. `wasSet`: the leader's clock was, before this stamp. */
+export function encodeClock(writer: ByteWriter, wasSet = false): void {
   encodeCommandHeader(writer, { kind: 'clock', origin: 0, token: 0 });
   writer.varint(0).varint(0).varint(0);
+  if (wasSet) writer.u8(CLOCK_WAS_SET);
 }
+
+/** Of a clock's call, read from its beginning. */
+export const saysClockWasSet = (reader: ByteReader): boolean => reader.left === 4 && reader.raw(4)[3] === CLOCK_WAS_SET;
 
 /** The leader's stamp: log time in milliseconds. */
 export function stampTime(command: Uint8Array, timeMs: number): void {

@@ -5,6 +5,7 @@
 import type { Revision } from '../base/position.ts';
 
 export interface ExpiryItem {
+  /** Age (log-time.ts) at which it is due. */
   readonly expiryMs: number;
   readonly revision: Revision;
   readonly key: Uint8Array;
@@ -20,7 +21,7 @@ export class ExpiryQueue {
     return this.#heap.length;
   }
 
-  /** When the next item is due, in log time; Infinity when there is none. */
+  /** Age at which the next item is due; Infinity when there is none. */
   get nextMs(): number {
     return this.#heap[0]?.expiryMs ?? Number.POSITIVE_INFINITY;
   }
@@ -39,11 +40,11 @@ export class ExpiryQueue {
     heap[at] = item;
   }
 
-  /** Takes the first item if it is due at `nowMs`. */
-  popDue(nowMs: number): ExpiryItem | undefined {
+  /** Takes the first item if it is due at `ageMs`. */
+  popDue(ageMs: number): ExpiryItem | undefined {
     const heap = this.#heap;
     const first = heap[0];
-    if (first === undefined || first.expiryMs > nowMs) return undefined;
+    if (first === undefined || first.expiryMs > ageMs) return undefined;
     const last = heap.pop() as ExpiryItem;
     if (heap.length === 0) return first;
     let at = 0;

@@ -4,9 +4,9 @@
  * Deterministic: the same entries in the same order give the same state, the same ledger bytes and the same
  * answers on every node and in every replay. No clock, no chance, no iteration over anything unordered.
  *
- * Time comes only from entries and never goes back. Before an entry acts, everything whose expiry its time has
- * reached is deleted, as part of the same revision: readers, watchers and LDBs then need no rule of their own
- * for expiry, a delete is a delete.
+ * Time comes only from entries and never goes back; keys and sessions expire by the time that certainly passed
+ * (log-time.ts). Before an entry acts, everything that it makes due is deleted, as part of the same revision: readers,
+ * watchers and LDBs then need no rule of their own for expiry, a delete is a delete.
  *
  * On the put path: stop 7 of 9. From memtable (its actor); to gateway (answers) and shipper (ledger).
  */
@@ -14,9 +14,17 @@ import { assert } from '../base/assert.ts';
 import { ByteReader, ByteWriter, equalBytes } from '../base/bytes.ts';
 import { ERROR_CODE_LIST, type ErrorCode, isStoreError } from '../base/errors.ts';
 import { type Index, type Revision, toIndex } from '../base/position.ts';
-import { type CommandKind, commandKind, type Condition, decodeTxn, type Operation } from './commands.ts';
+import {
+  type CommandKind,
+  commandKind,
+  type Condition,
+  decodeTxn,
+  type Operation,
+  saysClockWasSet,
+} from './commands.ts';
 import { ExpiryQueue } from './expiry.ts';
 import { type Change, encodeChange } from './ledger.ts';
+import { LogTime } from './log-time.ts';
 import { type Session, Sessions, type StoredResult } from './sessions.ts';
 import type { Store } from './store.ts';
 
@@ -42,12 +50,12 @@ export class Machine {
   readonly #store: Store;
   readonly #origin: number;
   readonly sessions: Sessions = new Sessions();
+  /** By age (log-time.ts). */
   readonly #expiry = new ExpiryQueue();
+  readonly #time = new LogTime();
   /** Changes of the entry in hand. */
   #changes: Change[] = [];
 
-  /** Log time: the newest stamp applied, in ms. */
-  timeMs = 0;
   applied: Index = toIndex(0);
 
   /** Ledger records, one per entry, as in ledger.ts. The driver takes and resets it. */
@@ -63,14 +71,20 @@ export class Machine {
     this.#origin = origin;
   }
 
-  /** When the next key expires, in log time; Infinity when none does. */
+  /** Log time: the greatest stamp applied, in ms. */
+  get timeMs(): number {
+    return this.#time.nowMs;
+  }
+
+  /** The stamp of the leader in charge at which the next key expires; Infinity when none does, or it has no stamp yet. */
   get nextExpiryMs(): number {
-    return this.#expiry.nextMs;
+    return this.#time.stampAt(this.#expiry.nextMs);
   }
 
   /** What is beside the store's rows: log time and sessions. With the rows of the same moment, the whole state. */
   save(writer: ByteWriter): void {
-    writer.varint(this.applied).f64(this.timeMs);
+    writer.varint(this.applied);
+    this.#time.save(writer);
     this.sessions.encode(writer);
   }
 
@@ -78,11 +92,11 @@ export class Machine {
   restore(reader: ByteReader): void {
     assert(this.applied === 0, 'a machine is restored before it applies');
     this.applied = toIndex(reader.varint());
-    this.timeMs = reader.f64();
+    this.#time.restore(reader);
     this.sessions.decode(reader);
   }
 
-  /** The store remembers this expiry. `key` is kept. */
+  /** The store remembers this expiry, by age. `key` is kept. */
   remember(key: Uint8Array, expiryMs: number, revision: Revision): void {
     this.#expiry.push({ expiryMs, revision, key });
   }
@@ -93,6 +107,8 @@ export class Machine {
     this.applied = index;
     this.#changes = [];
     if (data.length > 0) this.#command(index, data);
+    // A leader begins its term with this entry: what is stamped from here on is stamped by another clock.
+    else this.#time.beginClock();
     this.#writeRecord(index);
   }
 
@@ -102,10 +118,12 @@ export class Machine {
     // No command at all: every node passes over it alike.
     if (header === undefined) return;
     const { kind, timeMs, origin, token } = header;
-    if (timeMs > this.timeMs) this.timeMs = timeMs;
+    if (kind === 'clock' && saysClockWasSet(reader)) this.#time.beginClock();
+    // Bytes of no known kind have no stamp.
+    if (kind !== undefined) this.#time.advance(timeMs);
     // Also when time stood still: an earlier entry may have left some that were due.
     this.#expireKeys(index);
-    this.sessions.expire(this.timeMs);
+    this.sessions.expire(this.#time.ageMs);
     if (kind === 'clock') return;
     const result = this.#answer(index, kind, reader);
     if (origin === this.#origin) {
@@ -134,13 +152,13 @@ export class Machine {
     const seq = reader.varint();
     const acked = reader.varint();
     if (kind === 'openSession') {
-      const isOpen = this.sessions.open(index, reader.varint(), this.timeMs);
+      const isOpen = this.sessions.open(index, reader.varint(), this.#time.ageMs);
       return { code: isOpen ? RESULT_OK : resultCode('OVERLOADED'), revision: index, extra: undefined };
     }
     if (id === 0) return this.#run(index, kind, reader);
     const session = this.sessions.get(id);
     if (session === undefined) return failed('SESSION_EXPIRED', index);
-    session.lastActiveMs = this.timeMs;
+    session.lastActiveMs = this.#time.ageMs;
     session.ack(acked);
     if (kind === 'keepAlive') return { code: RESULT_OK, revision: index, extra: undefined };
     if (kind === 'closeSession') {
@@ -223,12 +241,14 @@ export class Machine {
   }
 
   #put(index: Index, key: Uint8Array, value: Uint8Array, ttlMs: number): void {
-    const expiryMs = ttlMs === 0 ? 0 : Math.floor(this.timeMs) + ttlMs;
+    // What readers are told: when it goes if log time runs on as it does. Not earlier.
+    const expiryMs = ttlMs === 0 ? 0 : this.timeMs + ttlMs;
     this.#store.put(key, value, index, expiryMs);
-    // The queue outlives the entry's bytes, which are only lent.
-    if (expiryMs !== 0) {
-      this.#expiry.push({ expiryMs, revision: index, key: key.slice() });
-      this.#store.expect(key, expiryMs, index);
+    if (ttlMs !== 0) {
+      const dueMs = Math.ceil(this.#time.ageMs) + ttlMs;
+      // The queue outlives the entry's bytes, which are only lent.
+      this.#expiry.push({ expiryMs: dueMs, revision: index, key: key.slice() });
+      this.#store.expect(key, dueMs, index);
     }
     this.#change({ kind: 'put', key, value, expiryMs });
   }
@@ -243,7 +263,7 @@ export class Machine {
   /** Deletes what is due, at most so many per entry: a record stays small, and the rest goes with the next. */
   #expireKeys(index: Revision): void {
     for (let count = 0; count < EXPIRED_PER_ENTRY_MAX; ) {
-      const due = this.#expiry.popDue(this.timeMs);
+      const due = this.#expiry.popDue(this.#time.ageMs);
       if (due === undefined) return;
       this.#store.expected(due.key, due.expiryMs, due.revision, index);
       if (this.#store.newestRevision(due.key) !== due.revision) continue;

@@ -3,8 +3,8 @@
  *
  * A client opens a session through the log (its id is the revision that opened it) and numbers its writes. The
  * answer of each is kept, in replicated state, until the client says that it has it; the same number again
- * gets the same answer and does nothing. Everything here depends on the log alone, expiry included: it
- * compares log time with log time, so every node forgets a session at the same entry.
+ * gets the same answer and does nothing. Everything here depends on the log alone, expiry included: its times are
+ * ages of the log (log-time.ts), so every node forgets a session at the same entry, and never early.
  *
  * Invariant: a session holds at most RESULTS_MAX answers, all with seq > acked, and begins none past
  * RESULT_BYTES_MAX of them.

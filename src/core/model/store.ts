@@ -7,7 +7,7 @@ export interface StoredValue {
   /** The caller's own copy. */
   readonly value: Uint8Array;
   readonly revision: Revision;
-  /** Absolute log time at which it goes; 0: never. */
+  /** Absolute log time at which it goes, or later; 0: never. */
   readonly expiryMs: number;
 }
 
@@ -16,7 +16,7 @@ export interface Store {
   put(key: Uint8Array, value: Uint8Array, revision: Revision, expiryMs: number): void;
   /** Makes the key absent from `revision` on. */
   remove(key: Uint8Array, revision: Revision): void;
-  /** Remembers that what `revision` wrote to `key` expires then, over a restart. */
+  /** Remembers that what `revision` wrote to `key` expires at that age (log-time.ts), over a restart. */
   expect(key: Uint8Array, expiryMs: number, revision: Revision): void;
   /** The expiry of what `written` wrote to `key` has been dealt with, at `revision`. */
   expected(key: Uint8Array, expiryMs: number, written: Revision, revision: Revision): void;
