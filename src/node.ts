@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
 import { Gateway } from './actors/gateway/gateway.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
-import { leaderName, ROLES } from './actors/shared.ts';
+import { ROLES } from './actors/shared.ts';
 import type { FromShipper, ToShipper } from './actors/shipper.ts';
 import { Supervisor } from './actors/supervisor.ts';
 import { createPlumbing } from './actors/topology.ts';
@@ -21,10 +21,11 @@ import { ClientEntry, LocalEntry, toBytes } from './client/entry.ts';
 import type { Dial } from './client/transport.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
-import { parseConfig } from './config/index.ts';
+import { foundingMembers, guestsOf, memberOf, parseConfig } from './config/index.ts';
 import { KeyEncoder, prefixEnd } from './core/base/bytes.ts';
 import { StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
+import type { Member } from './core/raft/membership.ts';
 import { claimDir } from './engine/disk/identity.ts';
 import { type DirLock, lockDir } from './engine/disk/lock.ts';
 import { type TreeOptions, treeOptions } from './engine/lsm/tree/options.ts';
@@ -34,6 +35,7 @@ import { ClientDoor } from './net/client-door.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
 import * as replication from './net/replication.thread.ts';
+import { readinessOf } from './node/readiness.ts';
 
 export interface StartOptions {
   /** Where the node logs; default: pino on stdout at the config's level. */
@@ -63,8 +65,6 @@ const REFRESH_EVERY_MS = 1_000;
 const ENTRY_BYTES_MAX = 16 * 1024 * 1024;
 /** Three threads read: index and filter blocks of each. */
 const TABLE_CACHE_BYTES = 8 * 1024 * 1024;
-/** Committed entries not yet applied above which a node is not ready to serve. */
-const READY_BACKLOG_MAX = 10_000;
 const SUBSCRIPTIONS_MAX = 10_000;
 
 /**
@@ -99,7 +99,8 @@ export async function startNode(
 class Node implements RunningNode {
   readonly id: string;
   readonly #config: ClusterConfig;
-  readonly #nodes: readonly string[];
+  /** Everybody who ever was a member: what a leader's number means (actors/shared.ts). */
+  #known: readonly Member[];
   readonly #lock: DirLock;
   readonly #logger: Logger;
   readonly #startedMs = performance.now();
@@ -121,7 +122,7 @@ class Node implements RunningNode {
   private constructor(config: ClusterConfig, id: string, lock: DirLock, logger: Logger) {
     this.id = id;
     this.#config = config;
-    this.#nodes = Object.keys(config.nodes).sort();
+    this.#known = foundingMembers(config);
     this.#lock = lock;
     this.#logger = logger;
     this.failed = new Promise((resolve) => {
@@ -135,10 +136,10 @@ class Node implements RunningNode {
     const treeDir = `${own.dataDir}/tree`;
     this.#state = new StateReader({ memory: this.#plumbing.tree, dir: treeDir, options: tree });
     const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
-    const peers = Object.fromEntries(Object.entries(config.nodes).map(([name, node]) => [name, node.peer]));
     const walDir = `${own.dataDir}/wal`;
     this.#supervisor = new Supervisor({
       plumbing: this.#plumbing,
+      membership: () => this.#state.members(),
       replication: {
         module: replication.url,
         args: {
@@ -146,7 +147,9 @@ class Node implements RunningNode {
           cluster: config.cluster,
           node: id,
           boot,
-          peers,
+          members: this.#known,
+          listen: memberOf(id, own).mesh,
+          guests: guestsOf(config, id),
           electionTimeoutMs: config.raft.electionTimeoutMs,
           heartbeatMs: config.raft.heartbeatMs,
         },
@@ -181,6 +184,9 @@ class Node implements RunningNode {
       monotonicMs: () => performance.now(),
       leader: () => this.#leader(),
       status: () => this.status(),
+      onMembers: (known) => {
+        this.#known = known;
+      },
       inFlightMax: config.inFlightMax,
     });
     port.on('message', (message: FromShipper) => this.#guard(() => this.#gateway.ship(message)));
@@ -327,6 +333,10 @@ class Node implements RunningNode {
   watch: Client['watch'] = (options) => this.#client.watch(options);
   ledger: Client['ledger'] = (options) => this.#client.ledger(options);
 
+  get members(): Client['members'] {
+    return this.#client.members;
+  }
+
   inspect(): Promise<Record<string, unknown>> {
     return this.#supervisor.inspect();
   }
@@ -357,8 +367,8 @@ class Node implements RunningNode {
   }
 
   #leader(): { name: string; url: string } {
-    const name = leaderName(this.#nodes, this.#plumbing.shared.get('leader'));
-    return name === undefined ? { name: '', url: '' } : { name, url: this.#config.nodes[name]?.client ?? '' };
+    const leader = this.#known[this.#plumbing.shared.get('leader') - 1];
+    return leader === undefined ? { name: '', url: '' } : { name: leader.id, url: leader.client };
   }
 
   #health(): Readiness {
@@ -371,19 +381,14 @@ class Node implements RunningNode {
   }
 
   #readiness(): Readiness {
-    const { ok } = this.#health();
-    const { leader, committed, applied } = this.status();
-    const backlog = committed - applied;
-    return {
-      ok: ok && this.#isOpen && leader !== null && backlog < READY_BACKLOG_MAX && this.#stopping === undefined,
-      checks: {
-        health: ok ? 'ok' : 'not healthy',
-        leader: leader ?? 'none known',
-        applied: `${applied} of ${committed}`,
-        ...(this.#isOpen ? {} : { clients: 'not yet' }),
-        ...(this.#stopping === undefined ? {} : { stopping: 'yes' }),
-      },
-    };
+    const own = this.#config.nodes[this.id] as ClusterConfig['nodes'][string];
+    return readinessOf({
+      isHealthy: this.#health().ok,
+      status: this.status(),
+      own: memberOf(this.id, own),
+      isOpen: this.#isOpen,
+      isStopping: this.#stopping !== undefined,
+    });
   }
 
   /** The SDK's way into this node's own gateway: the same frames, no socket. */

@@ -11,6 +11,8 @@ export interface Transport {
   /** Bytes are the caller's again when this returns. False: no connection, lost. */
   send(to: NodeId, channel: Channel, bytes: Uint8Array): boolean;
   isOpen(to: NodeId, channel: Channel): boolean;
+  /** Who belongs to the cluster from now on; this node may be among them. */
+  setPeers(peers: readonly { readonly id: NodeId; readonly mesh: string }[]): void;
 }
 
 export interface OutboxWorld {

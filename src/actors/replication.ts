@@ -18,26 +18,30 @@ import { assert } from '../core/base/assert.ts';
 import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
 import type { Clock } from '../core/base/env.ts';
 import type { ErrorCode } from '../core/base/errors.ts';
-import { type Index, toIndex } from '../core/base/position.ts';
+import type { Index } from '../core/base/position.ts';
 import { stampTime } from '../core/model/commands.ts';
 import { resultCode } from '../core/model/machine.ts';
+import type { Member } from '../core/raft/membership.ts';
 import type { Raft } from '../core/raft/raft.ts';
 import type { Entry, Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
 import { LeaderClock } from './leader-clock.ts';
 import { LogTruncation } from './log-truncation.ts';
+import { Members } from './members.ts';
 import { MeshOutbox, type Transport } from './mesh-outbox.ts';
+import { ReadRelay } from './read-relay.ts';
 import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
 import type { Bell } from './runtime/bell.ts';
 import { drain, type RingReader, type RingWriter } from './runtime/ring.ts';
 import type { LogFunction } from './runtime/thread.ts';
-import { leaderNumber, type Shared } from './shared.ts';
+import type { Shared } from './shared.ts';
 import { WalOutbox } from './wal-outbox.ts';
 
 export interface ReplicationWorld {
   readonly raft: Raft;
   readonly shared: Shared;
-  readonly nodes: readonly NodeId[];
+  /** What the cluster began with; their places are their numbers (members.ts). */
+  readonly founders: readonly Member[];
   readonly clock: Clock;
   readonly transport: Transport;
   /** From the gateway: messages.ts. */
@@ -82,8 +86,8 @@ export class Replication {
   /** Commands waiting for somebody to lead. */
   #held: Uint8Array[] = [];
   #heldBytes = 0;
-  #reads = new Map<number, { from: NodeId | undefined; id: number }>();
-  #nextReadId = 1;
+  readonly #reads: ReadRelay;
+  readonly #members: Members;
 
   readonly #memtable: Bell;
   #hasHandedEntries = false;
@@ -110,7 +114,15 @@ export class Replication {
         if (channel === 'bulk') this.#raft.unreachable(peer);
       },
     });
-    if (world.nodes.length === 1) this.#raft.campaign();
+    const tell = (frame: ByteWriter): void => this.#tell(frame);
+    const post = (to: NodeId, message: MeshMessage): void => this.#outbox.post(to, message);
+    this.#reads = new ReadRelay({ raft: world.raft, tell, post });
+    const { raft, founders, clock, transport, log } = world;
+    this.#members = new Members({
+      ...{ raft, founders, clock, tell, post, log },
+      setPeers: (peers) => transport.setPeers(peers),
+    });
+    if (raft.configuration.isAlone(raft.id)) raft.campaign();
   }
 
   /** Whatever rang the bell: commands from the gateway, a sync, room in a ring. Ends with `flush`. */
@@ -125,6 +137,7 @@ export class Replication {
     this.#advanceTime();
     this.turn();
     this.#truncation.tick();
+    this.#members.tick();
   }
 
   /** Messages from `from`; call `flush` once the turn's messages are in. */
@@ -141,10 +154,16 @@ export class Replication {
           this.#tellRefused(mesh.code, mesh.tokens);
           break;
         case 'readIndex':
-          this.#askRead({ from, id: mesh.id });
+          this.#reads.ask({ from, id: mesh.id });
           break;
         case 'readIndexReply':
-          this.#tellRead(mesh.id, mesh.index);
+          this.#reads.tell(mesh.id, mesh.index);
+          break;
+        case 'member':
+          this.#members.asked(from, mesh.id, mesh.request);
+          break;
+        case 'memberReply':
+          this.#members.replied(mesh.id, mesh.code, mesh.body);
           break;
       }
     }
@@ -159,6 +178,7 @@ export class Replication {
   /** The connection on which we send bulk to `peer` broke. */
   disconnected(peer: NodeId): void {
     this.#raft.unreachable(peer);
+    this.#members.lost(peer);
     // Commands may have been lost with it; nobody else would say so before their deadlines.
     if (peer === this.#raft.leader) this.#tell(new ByteWriter(1).u8(TO_GATEWAY.doubt));
   }
@@ -224,7 +244,7 @@ export class Replication {
       this.#promised.push({ after: ready.promisedAfter, messages: ready.sendOnceSynced });
     }
     if (ready.apply.length > 0) this.#apply(ready.apply);
-    for (const read of ready.reads) this.#answerRead(read.id, read.index ?? 0);
+    for (const read of ready.reads) this.#reads.answer(read.id, read.index ?? 0);
   }
 
   /** Lets go of promises whose persist is synced. True when some were addressed to this node. */
@@ -272,7 +292,8 @@ export class Replication {
       const reader = new ByteReader(frame.slice());
       inbox.pop();
       const kind = reader.u8();
-      if (kind === TO_REPLICATION.read) this.#askRead({ from: undefined, id: reader.u32() });
+      if (kind === TO_REPLICATION.read) this.#reads.ask({ from: undefined, id: reader.u32() });
+      else if (kind === TO_REPLICATION.member) this.#members.ask(reader.u32(), reader.raw(reader.left));
       else {
         assert(kind === TO_REPLICATION.propose, 'the gateway sends commands and reads');
         const commands: Uint8Array[] = [];
@@ -284,14 +305,14 @@ export class Replication {
 
   /** Commands of this node's own clients: into the log, to the leader, or held until there is one. */
   #route(commands: readonly Uint8Array[]): void {
-    if (this.#raft.isLeader) {
+    if (this.#raft.isLeader && !this.#raft.isTransferring) {
       this.#world.shared.add('proposals', commands.length);
       const refused = this.#propose(commands);
       if (refused !== undefined) this.#tellRefused(resultCode(refused), commands.map(tokenOf));
       return;
     }
     const leader = this.#raft.leader;
-    if (leader !== '' && this.#world.transport.isOpen(leader, 'bulk')) {
+    if (leader !== '' && leader !== this.#raft.id && this.#world.transport.isOpen(leader, 'bulk')) {
       this.#world.shared.add('forwarded', commands.length);
       this.#outbox.forward(leader, commands);
       return;
@@ -331,37 +352,6 @@ export class Replication {
     this.#tell(frame);
   }
 
-  #askRead(read: { from: NodeId | undefined; id: number }): void {
-    const id = this.#nextReadId++;
-    if (this.#raft.readIndex(id)) {
-      this.#reads.set(id, read);
-      return;
-    }
-    const { leader } = this.#raft;
-    // A follower asks the leader once; a forwarded read is never forwarded again.
-    if (read.from === undefined && leader !== '') this.#outbox.post(leader, { kind: 'readIndex', id: read.id });
-    else this.#replyRead(read, 0);
-  }
-
-  #answerRead(id: number, index: number): void {
-    const read = this.#reads.get(id);
-    if (read === undefined) return;
-    this.#reads.delete(id);
-    this.#replyRead(read, index);
-  }
-
-  #replyRead(read: { from: NodeId | undefined; id: number }, index: number): void {
-    if (read.from === undefined) this.#tellRead(read.id, index);
-    else {
-      this.#raft.awaitCommit(read.from, toIndex(index));
-      this.#outbox.post(read.from, { kind: 'readIndexReply', id: read.id, index });
-    }
-  }
-
-  #tellRead(id: number, index: number): void {
-    this.#tell(new ByteWriter(16).u8(TO_GATEWAY.read).u32(id).u64(index));
-  }
-
   #tell(frame: ByteWriter): void {
     if (this.#gatewayBacklog.length > 0 || !this.#world.toGateway.write(frame.view())) {
       this.#gatewayBacklog.push(frame.take());
@@ -393,7 +383,8 @@ export class Replication {
   // ── what others see ───────────────────────────────────────────────────────────────────────────────────────
 
   #publish(): void {
-    const { shared, nodes } = this.#world;
+    this.#members.look();
+    const { shared } = this.#world;
     const { log, term, leader, role } = this.#raft;
     const shown = this.#shown;
     if (log.committed !== shown.committed) shared.set('committed', log.committed);
@@ -407,8 +398,9 @@ export class Replication {
     this.#told = { term, leader, role };
     shared.set('term', term);
     shared.set('role', role === 'leader' ? 2 : role === 'follower' ? 0 : 1);
-    shared.set('leader', leaderNumber(nodes, leader));
-    this.#tell(new ByteWriter(16).u8(TO_GATEWAY.leader).u64(term).u32(leaderNumber(nodes, leader)));
+    const number = this.#members.numberOf(leader);
+    shared.set('leader', number);
+    this.#tell(new ByteWriter(16).u8(TO_GATEWAY.leader).u64(term).u32(number));
     if (leader !== '' && this.#held.length > 0) {
       this.#releaseHeld();
       this.flush();
@@ -428,7 +420,7 @@ export class Replication {
       term: this.#raft.term,
       leader: this.#raft.leader,
       held: this.#held.length,
-      reads: this.#reads.size,
+      reads: this.#reads.pending,
       recordBacklog: this.#wal.backlog,
       log: this.#truncation.inspect(),
     };

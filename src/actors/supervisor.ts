@@ -26,6 +26,8 @@ export interface SupervisorOptions {
   readonly plumbing: Plumbing;
   /** The replication thread: its module, and everything but the plumbing that it wants. */
   readonly replication: { readonly module: string; readonly args: Readonly<Record<string, unknown>> };
+  /** The entry that says who belongs to the cluster, as the tables have it; asked once they are open. */
+  readonly membership: () => Uint8Array | undefined;
   readonly walDir: string;
   readonly walSegmentBytes: number;
   readonly treeDir: string;
@@ -85,6 +87,7 @@ export class Supervisor {
         ...replication.args,
         shared,
         appliedIndex: flushed,
+        membership: this.#options.membership(),
         inbox: rings.inbox,
         toGateway: rings.toGateway,
         records: rings.records,

@@ -12,7 +12,7 @@ import type { StartActor } from '../actors/runtime/thread.ts';
 import { Shared } from '../actors/shared.ts';
 import { ByteReader } from '../core/base/bytes.ts';
 import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
-import { votersOnly } from '../core/raft/membership.ts';
+import { decodeMembership, initialMembership, type Member } from '../core/raft/membership.ts';
 import { Raft } from '../core/raft/raft.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { WalReader } from '../engine/wal/reader.ts';
@@ -32,8 +32,14 @@ export interface ReplicationArgs {
   readonly cluster: string;
   readonly node: string;
   readonly boot: number;
-  /** Peer URLs by node id. */
-  readonly peers: Readonly<Record<string, string>>;
+  /** What the cluster begins with; the log may say otherwise by now. */
+  readonly members: readonly Member[];
+  /** The entry that says who belongs to it, as of `appliedIndex`; undefined: none has yet. */
+  readonly membership: Uint8Array | undefined;
+  /** Where the mesh listens: "host:port". */
+  readonly listen: string;
+  /** Whom a node that joins lets in though its log does not name them. */
+  readonly guests: readonly Member[];
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;
 }
@@ -51,7 +57,6 @@ export const url: string = import.meta.url;
 
 export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (args, context) => {
   const shared = new Shared(args.shared);
-  const nodes = Object.keys(args.peers).sort();
   const startedAt = performance.now();
   const recovered = recoverWal(nodeDisk, args.dir);
   context.log('info', 'wal.recovered', {
@@ -69,7 +74,10 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const reader = new WalReader(nodeDisk, args.dir, recovered, (index: Index) => raft.log.term(index));
   const raft: Raft = new Raft({
     id: args.node,
-    membership: votersOnly(nodes),
+    membership: args.membership === undefined ? initialMembership(args.members) : decodeMembership(args.membership),
+    laterMemberships: recovered.memberEntries
+      .filter(({ index }) => index > args.appliedIndex)
+      .map(({ index, data }) => ({ index, membership: decodeMembership(data) })),
     electionTicks: Math.max(TICKS_PER_HEARTBEAT + 1, Math.round(args.electionTimeoutMs / tickMs)),
     heartbeatTicks: TICKS_PER_HEARTBEAT,
     random: Math.random,
@@ -113,7 +121,8 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     cluster: args.cluster,
     node: args.node,
     boot: args.boot,
-    peers: args.peers,
+    listen: args.listen,
+    guests: args.guests,
     log: context.log,
     onMessages: (from, messages) => {
       shared.add('meshReceived', messages.length);
@@ -128,7 +137,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     raft,
     log: context.log,
     shared,
-    nodes,
+    founders: args.members,
     clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
     transport: mesh,
     inbox: new RingReader(args.inbox),

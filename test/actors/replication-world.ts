@@ -9,8 +9,9 @@ import { createRing, RingReader, RingWriter } from '../../src/actors/runtime/rin
 import { Shared } from '../../src/actors/shared.ts';
 import { ByteReader, ByteWriter } from '../../src/core/base/bytes.ts';
 import { toIndex, toTerm } from '../../src/core/base/position.ts';
-import { votersOnly } from '../../src/core/raft/membership.ts';
+import { initialMembership, type Member } from '../../src/core/raft/membership.ts';
 import { Raft } from '../../src/core/raft/raft.ts';
+import { encodeMemberRequest, type MemberRequest, type MembersReply } from '../../src/core/wire/members.ts';
 import { decodeMesh, type MeshMessage } from '../../src/core/wire/mesh.ts';
 import { decodeRecord, type PersistRecord } from '../../src/engine/wal/payload.ts';
 import { setLsn } from '../../src/engine/wal/payload.ts';
@@ -40,7 +41,17 @@ export interface Sent {
   readonly message: MeshMessage;
 }
 
+const json = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes));
+
+export const initialMembers = (ids: readonly string[]): Member[] =>
+  ids.map((id) => ({ id, mesh: `${id}:1`, client: `ws://${id}:2`, http: '' }));
+
 export class ReplicationWorld {
+  /** Whom the mesh was told to reach. */
+  peers: readonly string[] = [];
+  /** What the gateway was told of members, by `told`. */
+  known: readonly Member[] = [];
+  readonly memberReplies: { token: number; code: number; reply: MembersReply & { message: string } }[] = [];
   readonly shared: Shared = new Shared();
   readonly raft: Raft;
   readonly replication: Replication;
@@ -77,7 +88,7 @@ export class ReplicationWorld {
     this.#committed = new RingReader(this.buffers.committed);
     this.raft = new Raft({
       id,
-      membership: votersOnly(nodes),
+      membership: initialMembership(initialMembers(nodes)),
       electionTicks: 10,
       heartbeatTicks: 2,
       random: () => 0.5,
@@ -103,11 +114,14 @@ export class ReplicationWorld {
         return true;
       },
       isOpen: (to) => this.open.has(to),
+      setPeers: (peers) => {
+        this.peers = peers.map((peer) => peer.id);
+      },
     };
     this.replication = new Replication({
       raft: this.raft,
       shared: this.shared,
-      nodes,
+      founders: initialMembers(nodes),
       clock: { nowMs: () => this.clock.wallMs, monotonicMs: () => this.clock.upMs },
       transport,
       inbox: new RingReader(this.buffers.inbox),
@@ -135,6 +149,11 @@ export class ReplicationWorld {
     this.replication.turn();
   }
 
+  askMembers(token: number, request: MemberRequest): void {
+    this.#inbox.write(new ByteWriter(8).u8(TO_REPLICATION.member).u32(token).raw(encodeMemberRequest(request)).view());
+    this.replication.turn();
+  }
+
   askRead(id: number): void {
     this.#inbox.write(new ByteWriter(8).u8(TO_REPLICATION.read).u32(id).view());
     this.replication.turn();
@@ -149,7 +168,15 @@ export class ReplicationWorld {
       const kind = reader.u8();
       if (kind === TO_GATEWAY.read) told.push({ kind: 'read', id: reader.u32(), index: reader.u64() });
       else if (kind === TO_GATEWAY.leader) told.push({ kind: 'leader', term: reader.u64(), leader: reader.u32() });
-      else {
+      else if (kind === TO_GATEWAY.member) {
+        const [token, code] = [reader.u32(), reader.u8()];
+        this.memberReplies.push({
+          token,
+          code,
+          reply: json(reader.raw(reader.left)) as MembersReply & { message: string },
+        });
+      } else if (kind === TO_GATEWAY.members) this.known = (json(reader.raw(reader.left)) as { known: Member[] }).known;
+      else if (kind === TO_GATEWAY.refused) {
         const code = reader.u8();
         const tokens: number[] = [];
         while (reader.left > 0) tokens.push(reader.u32());

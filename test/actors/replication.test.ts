@@ -205,7 +205,7 @@ describe('from the gateway', () => {
   });
 
   test('refusals that find no room in the ring to the gateway come later, in their order', () => {
-    const world = alone({ uncommittedBytesMax: 10_000, toGatewayBytes: 128 });
+    const world = alone({ uncommittedBytesMax: 10_000, toGatewayBytes: 512 });
     world.propose(put(1, 20_000));
     for (let token = 2; token <= 40; token++) world.propose(put(token));
     const refused: number[] = [];

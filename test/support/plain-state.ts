@@ -88,6 +88,9 @@ export class PlainState implements Store {
     if (!this.expiries.delete(`${expiryMs} ${written} ${String(key)}`)) throw new Error('an expiry nobody expected');
   }
 
+  /** What Raft says of members; nobody here asks. */
+  keepForeign(): void {}
+
   newest(key: Uint8Array): StoredValue | undefined {
     return this.get(key, NEWEST);
   }

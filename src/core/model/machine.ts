@@ -46,6 +46,9 @@ const NONE = new Uint8Array(0);
 const FOUND = new Uint8Array([1]);
 const NOT_FOUND = new Uint8Array([0]);
 
+/** Entries that begin with this or more are not the model's. */
+const FOREIGN_MIN = 0x80;
+
 export class Machine {
   readonly #store: Store;
   readonly #origin: number;
@@ -115,8 +118,11 @@ export class Machine {
   #command(index: Index, data: Uint8Array): void {
     const reader = new ByteReader(data);
     const header = readHeader(reader);
-    // No command at all: every node passes over it alike.
-    if (header === undefined) return;
+    // No command at all: every node passes over it alike, and keeps it for who knows what it says (the members).
+    if (header === undefined) {
+      if ((data[0] as number) >= FOREIGN_MIN) this.#store.keepForeign(data, index);
+      return;
+    }
     const { kind, timeMs, origin, token } = header;
     if (kind === 'clock' && saysClockWasSet(reader)) this.#time.beginClock();
     // Bytes of no known kind have no stamp.

@@ -20,6 +20,8 @@ export interface Store {
   expect(key: Uint8Array, expiryMs: number, revision: Revision): void;
   /** The expiry of what `written` wrote to `key` has been dealt with, at `revision`. */
   expected(key: Uint8Array, expiryMs: number, written: Revision, revision: Revision): void;
+  /** Keeps an entry that is none of the model's; only the newest of them is wanted. */
+  keepForeign(entry: Uint8Array, revision: Revision): void;
   newest(key: Uint8Array): StoredValue | undefined;
   /** Revision of the newest version, or 0 when the key is absent. */
   newestRevision(key: Uint8Array): Revision;

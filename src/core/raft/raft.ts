@@ -28,7 +28,7 @@ import { Acceptor } from './acceptor.ts';
 import { Configuration } from './configuration.ts';
 import { Leadership, type LogHolders } from './leadership.ts';
 import { RaftLog } from './log.ts';
-import type { Membership } from './membership.ts';
+import { isMembershipEntry, type Membership } from './membership.ts';
 import type { RaftOptions } from './options.ts';
 import { Persists } from './persists.ts';
 import type { Progress } from './progress.ts';
@@ -166,6 +166,7 @@ export class Raft {
   propose(datas: readonly Uint8Array[]): Index | undefined {
     if (this.role !== 'leader' || datas.length === 0) return undefined;
     if (this.isUncommittedFull || this.isTransferring) return undefined;
+    assert(!datas.some(isMembershipEntry), 'members change by changeMembers');
     const first = plus(this.log.last, 1);
     this.log.append(datas.map((data, i) => ({ index: plus(first, i), term: this.term, data })));
     return first;

@@ -68,7 +68,10 @@ export type MeshMessage =
   | { readonly kind: 'refused'; readonly code: number; readonly tokens: readonly number[] }
   | { readonly kind: 'readIndex'; readonly id: number }
   /** index 0: not confirmed. */
-  | { readonly kind: 'readIndexReply'; readonly id: number; readonly index: number };
+  | { readonly kind: 'readIndexReply'; readonly id: number; readonly index: number }
+  /** A request about members (core/wire/members.ts), for the leader; and its answer: code 0, or of an error. */
+  | { readonly kind: 'member'; readonly id: number; readonly request: Uint8Array }
+  | { readonly kind: 'memberReply'; readonly id: number; readonly code: number; readonly body: Uint8Array };
 
 const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft'>, number>> = {
   preVote: 1,
@@ -85,6 +88,8 @@ const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft
   refused: 17,
   readIndex: 18,
   readIndexReply: 19,
+  member: 30,
+  memberReply: 31,
 };
 
 /**
@@ -114,6 +119,12 @@ export function encodeMesh(writer: ByteWriter, mesh: MeshMessage): void {
       return;
     case 'readIndexReply':
       writer.u8(CODE.readIndexReply).u64(mesh.id).u64(mesh.index);
+      return;
+    case 'member':
+      writer.u8(CODE.member).u64(mesh.id).blob(mesh.request);
+      return;
+    case 'memberReply':
+      writer.u8(CODE.memberReply).u64(mesh.id).u8(mesh.code).blob(mesh.body);
       return;
   }
 }
@@ -183,6 +194,10 @@ function decodeOne(reader: ByteReader, from: NodeId, to: NodeId): MeshMessage {
       return { kind: 'readIndex', id: reader.u64() };
     case CODE.readIndexReply:
       return { kind: 'readIndexReply', id: reader.u64(), index: reader.u64() };
+    case CODE.member:
+      return { kind: 'member', id: reader.u64(), request: reader.blob() };
+    case CODE.memberReply:
+      return { kind: 'memberReply', id: reader.u64(), code: reader.u8(), body: reader.blob() };
     default:
       return { kind: 'raft', message: decodeRaft(code, reader, from, to) };
   }

@@ -3,6 +3,7 @@
  *
  *   'l'  first revision u64 BE                        →  ledger records       a chunk of whole records
  *   'm'                                               →  the machine's state  sessions, log time; one row per flush
+ *   'r'                                               →  members              the newest entry of Raft that says them
  *   'u'  user key                                     →  the value
  *   'x'  expiry u64 BE | revision u64 BE | user key   →  nothing              which key expires when
  *
@@ -12,14 +13,16 @@
  * Letters, so that a dump can be read. Numbers are big-endian, so that they sort. Tables are cut where the first byte
  * changes: a compaction of users' keys then never copies the ledger, and a ledger table goes as a whole.
  */
-export const KEYSPACE: Readonly<Record<'expiry' | 'ledger' | 'machine' | 'user', number>> = {
+export const KEYSPACE: Readonly<Record<'expiry' | 'ledger' | 'machine' | 'members' | 'user', number>> = {
   ledger: 0x6c,
   machine: 0x6d,
+  members: 0x72,
   user: 0x75,
   expiry: 0x78,
 };
 
 export const MACHINE_KEY: Uint8Array = new Uint8Array([KEYSPACE.machine]);
+export const MEMBERS_KEY: Uint8Array = new Uint8Array([KEYSPACE.members]);
 export const LEDGER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.ledger]);
 export const USER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.user]);
 /** The first key behind a keyspace. */

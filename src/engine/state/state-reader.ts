@@ -11,7 +11,7 @@ import { TreeReader } from '../lsm/tree/reader.ts';
 import type { TreeMemory } from '../lsm/tree/memory.ts';
 import type { TreeOptions } from '../lsm/tree/options.ts';
 import { nodeDisk } from '../disk/node-disk.ts';
-import { KEYSPACE, keyspaceEnd, KeyTagger, ledgerKey } from './keyspaces.ts';
+import { KEYSPACE, keyspaceEnd, KeyTagger, ledgerKey, MEMBERS_KEY } from './keyspaces.ts';
 
 export interface StateEntry {
   /** Copies, in memory of their own. */
@@ -65,6 +65,11 @@ export class StateReader {
   /** The newest value of `key`. */
   get(key: Uint8Array): StoredValue | undefined {
     return this.tree.get(this.#tagger.user(key));
+  }
+
+  /** The newest entry that says who belongs to the cluster; undefined: none has. */
+  members(): Uint8Array | undefined {
+    return this.tree.get(MEMBERS_KEY)?.value;
   }
 
   /** Entries as of now, or of `revision`: COMPACTED when that is no longer kept. Close the cursor. */

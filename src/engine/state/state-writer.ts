@@ -18,6 +18,7 @@ import {
   ledgerKey,
   loadU64,
   MACHINE_KEY,
+  MEMBERS_KEY,
 } from './keyspaces.ts';
 
 const NO_VALUE = new Uint8Array(0);
@@ -52,6 +53,10 @@ export class StateWriter implements Store {
 
   expected(key: Uint8Array, expiryMs: number, written: Revision, revision: Revision): void {
     this.tree.remove(expiryKey(expiryMs, written, key), revision);
+  }
+
+  keepForeign(entry: Uint8Array, revision: Revision): void {
+    this.tree.put(MEMBERS_KEY, entry, revision, 0);
   }
 
   newest(key: Uint8Array): StoredValue | undefined {

@@ -7,6 +7,8 @@
  */
 import { assert, must } from '../../core/base/assert.ts';
 import { type Index, type Lsn, plus, toIndex, toLsn } from '../../core/base/position.ts';
+import { isMembershipEntry } from '../../core/raft/membership.ts';
+import type { Entry } from '../../core/raft/types.ts';
 import type { WalRecord } from './payload.ts';
 import { EMPTY_LOG, type LogStanding, Standing } from './standing.ts';
 
@@ -33,6 +35,8 @@ export class LogState {
   standing: Standing = new Standing();
   readonly places: Place[] = [];
   readonly bases: SegmentBase[] = [];
+  /** Entries that say who belongs to the cluster, of those that are left. */
+  memberEntries: Entry[] = [];
   #bytesSincePlace = Number.POSITIVE_INFINITY;
   records = 0;
   /** The newest record was a mark: everything before it is proven to be synced. */
@@ -57,7 +61,11 @@ export class LogState {
       this.places.push({ index: first.index, lsn: record.lsn, segment: place.segment, offset: place.offset });
       this.#bytesSincePlace = 0;
     }
-    for (const entry of record.entries) standing.push(entry.index, entry.term);
+    for (const entry of record.entries) {
+      standing.push(entry.index, entry.term);
+      // Its bytes are lent.
+      if (isMembershipEntry(entry.data)) this.memberEntries.push({ ...entry, data: entry.data.slice() });
+    }
   }
 
   #beginSegment(record: WalRecord, segment: number): void {
@@ -86,6 +94,7 @@ export class LogState {
   #revert(from: Index): void {
     this.standing.revert(from);
     while ((this.places.at(-1)?.index ?? 0) >= from) this.places.pop();
+    this.memberEntries = this.memberEntries.filter(({ index }) => index < from);
     this.#bytesSincePlace = Number.POSITIVE_INFINITY;
   }
 

@@ -12,6 +12,7 @@
 import { assert } from '../../core/base/assert.ts';
 import type { Disk, DiskFile } from '../../core/base/env.ts';
 import type { Lsn } from '../../core/base/position.ts';
+import type { Entry } from '../../core/raft/types.ts';
 import { segmentName } from './format.ts';
 import type { Place, SegmentBase } from './log-state.ts';
 import { type LogTail, readLog } from './read-log.ts';
@@ -34,6 +35,8 @@ export interface Recovered extends WalEnd {
   /** Bytes of a torn tail that were cut off, for the log line. */
   readonly trimmedBytes: number;
   readonly records: number;
+  /** Entries that say who belongs to the cluster, in order. */
+  readonly memberEntries: readonly Entry[];
 }
 
 /** The part that crosses threads. */
@@ -61,6 +64,7 @@ export function recoverWal(disk: Disk, dir: string): Recovered {
     tail: tail && { segment: tail.segment, offset: tail.offset, salt: tail.salt },
     trimmedBytes: tail?.tornBytes ?? 0,
     records: state.records,
+    memberEntries: state.memberEntries,
   };
 }
 

@@ -57,7 +57,7 @@ test('an empty directory is an empty log', () => {
   expect(recoverWal(disk, DIR)).toEqual({
     ...{ lastLsn: 0, hardState: { term: 0, vote: '', commit: 0 }, lastIndex: 0, runs: [], places: [] },
     ...{ firstIndex: 1, baseTerm: 0, firstSegment: 1, bases: [] },
-    ...{ tail: undefined, trimmedBytes: 0, records: 0 },
+    ...{ tail: undefined, trimmedBytes: 0, records: 0, memberEntries: [] },
   });
 });
 
