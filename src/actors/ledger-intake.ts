@@ -35,6 +35,17 @@ export class LedgerIntake {
     this.#shipper.pumpAll();
   }
 
+  /** Twice a second. */
+  look(): void {
+    const shipper = this.#shipper;
+    this.turn();
+    shipper.look();
+    this.#shared.set('subscriptions', shipper.subscriptions);
+    this.#shared.set('readersHeldBytes', shipper.heldBytes);
+    this.#shared.set('readersSlow', shipper.slow);
+    this.#shared.set('watchesCompacted', shipper.compacted);
+  }
+
   /** From the gateway. */
   receive(message: ToShipper): void {
     // A new subscriber begins at what is there, and what comes while it is not yet counted is not rung for.

@@ -74,6 +74,10 @@ const MARKS = [
   'ledgerFirst',
   'ledgerLast',
   'subscriptions',
+  /** Bytes on their way to watches and replicas · those of them that are held back · watches ended with COMPACTED. */
+  'readersHeldBytes',
+  'readersSlow',
+  'watchesCompacted',
   // compactor
   /** What entries up to here did is in synced tables that the manifest names. 0: in memory only, as it is without one. */
   'flushed',

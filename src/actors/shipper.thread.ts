@@ -24,7 +24,10 @@ export interface ShipperArgs {
   readonly subscriptionsMax: number;
 }
 
-const IDLE_TURN_MS = 1_000;
+/** Without subscribers nobody rings for every record; the gauges still go on, and slow readers are told. */
+const LOOK_EVERY_MS = 500;
+/** What may be on its way to all watches and replicas. */
+const HELD_BYTES_MAX = 128 * 1024 * 1024;
 /** Ledger records in memory; older ones are read from the tree. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
 
@@ -43,6 +46,7 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
     windowBytes: WINDOW_BYTES,
     ledgerFrom: shared.reader('ledgerFrom'),
     subscriptionsMax: args.subscriptionsMax,
+    heldBytesMax: HELD_BYTES_MAX,
     post: (message: FromShipper) => {
       if (message.kind === 'part') port.postMessage(message, [message.frame.buffer as ArrayBuffer]);
       else port.postMessage(message);
@@ -52,21 +56,24 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
   const intake = new LedgerIntake(shared, new RingReader(args.ledger), shipper);
   port.on('message', (message: ToShipper) => intake.receive(message));
   const loop = listen(shared.bell('shipper'), () => intake.turn());
-  // Without subscribers nobody rings for every record; the gauges still go on.
-  const idle = setInterval(() => {
+  const looks = setInterval(() => {
     state.tree.refresh();
-    intake.turn();
-  }, IDLE_TURN_MS);
+    intake.look();
+  }, LOOK_EVERY_MS);
   return Promise.resolve({
     started: undefined,
     ended: loop.ended,
     stop: async () => {
-      clearInterval(idle);
+      clearInterval(looks);
       await loop.stop();
       port.close();
       shipper.close();
       state.close();
     },
-    inspect: () => ({ subscriptions: shipper.subscriptions, windowBytes: shipper.window.bytes }),
+    inspect: () => ({
+      subscriptions: shipper.subscriptions,
+      windowBytes: shipper.window.bytes,
+      heldBytes: shipper.heldBytes,
+    }),
   });
 };

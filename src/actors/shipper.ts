@@ -4,8 +4,11 @@
  * Each subscription has a position and a credit in bytes. While it has credit and its position is in the
  * window, it gets whole records; without credit it gets nothing and costs nothing but its place. A reader that
  * fell out of the window is told: a watch ends with COMPACTED and the oldest revision, an LDB gets a snapshot
- * of the state at one revision and goes on from the next. So a slow reader costs bounded memory and never
- * loses anything silently.
+ * of the state at one revision and goes on from the next.
+ *
+ * What is on its way to readers is bounded for each by its credit and for all together (reader-budget.ts); the rest
+ * waits in the ledger, as a number. A watch that waits for longer is told so, once, and goes on where it was. So a
+ * slow reader costs bounded memory and never loses anything silently.
  *
  * On the put path: stop 9 of 9. From memtable; to the doors and, over them, to reflectors.
  */
@@ -16,6 +19,7 @@ import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.t
 import { LedgerWindow } from '../core/model/window.ts';
 import { encodeEntry, FRAME, PART } from '../core/wire/client.ts';
 import type { StateCursor, StateReader } from '../engine/state/state-reader.ts';
+import { ReaderBudget } from './reader-budget.ts';
 
 export interface Subscribe {
   readonly kind: 'subscribe';
@@ -29,16 +33,24 @@ export interface Subscribe {
   readonly from: Uint8Array;
   readonly to: Uint8Array;
   readonly creditBytes: number;
+  /** Who reads: the connection, as the gateway numbers it. */
+  readonly reader: number;
+  /** Watch: a progress part at every look. */
+  readonly bookmarks: boolean;
+  /** Watch: a behind part when it is slow. */
+  readonly tellSlow: boolean;
 }
 
 export type ToShipper =
   | Subscribe
   | { readonly kind: 'credit'; readonly sub: number; readonly bytes: number }
-  | { readonly kind: 'cancel'; readonly sub: number };
+  | { readonly kind: 'cancel'; readonly sub: number }
+  /** By reader: bytes that have left the node. */
+  | { readonly kind: 'taken'; readonly taken: readonly (readonly [reader: number, bytes: number])[] };
 
 export type FromShipper =
   /** Whole STREAM frames for the client's socket. */
-  | { readonly kind: 'part'; readonly sub: number; readonly frame: Uint8Array }
+  | { readonly kind: 'part'; readonly sub: number; readonly reader: number; readonly frame: Uint8Array }
   | { readonly kind: 'end'; readonly sub: number; readonly error: EndReason };
 
 export interface EndReason {
@@ -57,6 +69,8 @@ export interface ShipperWorld {
   /** The oldest revision of the ledger that is kept, in the window or behind it. */
   readonly ledgerFrom: () => number;
   readonly subscriptionsMax: number;
+  /** What may be on its way to all readers together. */
+  readonly heldBytesMax: number;
   readonly post: (message: FromShipper) => void;
 }
 
@@ -64,6 +78,8 @@ export interface ShipperWorld {
 const PART_BYTES = 128 * 1024;
 /** A watch that saw nothing of interest for this many revisions still tells how far it is. */
 const PROGRESS_EVERY = 1_000;
+/** Looks in a row that find a reader held back before it is slow: the first may have come in the middle of a burst. */
+const SLOW_AFTER_LOOKS = 2;
 
 interface Subscription {
   readonly options: Subscribe;
@@ -71,6 +87,8 @@ interface Subscription {
   next: Revision;
   credit: number;
   toldProgress: Revision;
+  /** Looks in a row that found it held back. */
+  waited: number;
   snapshot: { readonly cursor: StateCursor; readonly revision: Revision } | undefined;
 }
 
@@ -78,14 +96,31 @@ export class Shipper {
   readonly #world: ShipperWorld;
   readonly window: LedgerWindow;
   readonly #subs = new Map<number, Subscription>();
+  readonly #budget: ReaderBudget;
+  /** Somebody was sent less than there was, because of what the node holds already. */
+  #hasHeldBack = false;
+  #slow = 0;
+  /** Watches that ended because their position was no longer kept. */
+  compacted = 0;
 
   constructor(world: ShipperWorld) {
     this.#world = world;
+    this.#budget = new ReaderBudget(world.heldBytesMax);
     this.window = new LedgerWindow(world.windowBytes);
   }
 
   get subscriptions(): number {
     return this.#subs.size;
+  }
+
+  /** Bytes on their way to readers. */
+  get heldBytes(): number {
+    return this.#budget.heldBytes;
+  }
+
+  /** Readers that the last look found held back, once again. */
+  get slow(): number {
+    return this.#slow;
   }
 
   /** New records from the memtable; `bytes` is kept. */
@@ -96,6 +131,11 @@ export class Shipper {
   receive(message: ToShipper): void {
     if (message.kind === 'subscribe') {
       this.#subscribe(message);
+      return;
+    }
+    if (message.kind === 'taken') {
+      for (const [reader, bytes] of message.taken) this.#budget.taken(reader, bytes);
+      if (this.#hasHeldBack) this.pumpAll();
       return;
     }
     const sub = this.#subs.get(message.sub);
@@ -109,7 +149,41 @@ export class Shipper {
 
   /** Sends everybody what is there for them and they have credit for. */
   pumpAll(): void {
+    this.#hasHeldBack = false;
     for (const sub of this.#subs.values()) this.#pump(sub);
+  }
+
+  /** Twice a second: says where watches are that asked for it, and who is slow. */
+  look(): void {
+    this.#slow = 0;
+    for (const sub of this.#subs.values()) {
+      if (this.#isHeldBack(sub)) this.#lookAtSlow(sub);
+      else {
+        sub.waited = 0;
+        if (sub.options.bookmarks && sub.credit > 0) this.#sendProgress(sub, plus(sub.next, -1));
+      }
+    }
+  }
+
+  /** There is more for it, and it is not sent. */
+  #isHeldBack(sub: Subscription): boolean {
+    const hasMore = sub.snapshot !== undefined || sub.next <= this.window.last;
+    return hasMore && (sub.credit <= 0 || !this.#budget.mayHand(sub.options.reader));
+  }
+
+  #lookAtSlow(sub: Subscription): void {
+    const { mode, tellSlow } = sub.options;
+    if (mode === 'watch' && this.#isCompacted(sub)) {
+      // It will never go on from here: told now, and not when it has room at last.
+      this.#endCompacted(sub);
+      return;
+    }
+    sub.waited++;
+    if (sub.waited < SLOW_AFTER_LOOKS) return;
+    this.#slow++;
+    if (!tellSlow || sub.waited > SLOW_AFTER_LOOKS) return;
+    // Beyond its credit: a few bytes, once until it goes on.
+    this.#post(sub, (writer) => writer.u8(PART.behind).u64(plus(sub.next, -1)).u64(this.window.last));
   }
 
   #subscribe(options: Subscribe): void {
@@ -127,6 +201,7 @@ export class Shipper {
       next,
       credit: options.creditBytes,
       toldProgress: plus(next, -1),
+      waited: 0,
       snapshot: undefined,
     };
     this.#subs.set(options.sub, sub);
@@ -134,7 +209,7 @@ export class Shipper {
       this.#post(sub, (writer) => writer.u8(PART.hello).string(this.#world.cluster).string(this.#world.node));
     } else if (!this.#isCompacted(sub)) {
       // The watch stands: everything from here on will be told.
-      this.#post(sub, (writer) => writer.u8(PART.progress).u64(plus(next, -1)));
+      this.#sendProgress(sub, plus(next, -1));
     }
     this.#pump(sub);
   }
@@ -151,6 +226,10 @@ export class Shipper {
 
   #pumpOn(sub: Subscription): void {
     while (sub.credit > 0) {
+      if (!this.#budget.mayHand(sub.options.reader)) {
+        this.#hasHeldBack = true;
+        return;
+      }
       if (sub.snapshot !== undefined) {
         this.#sendSnapshotPart(sub);
         continue;
@@ -170,6 +249,7 @@ export class Shipper {
         this.#post(sub, (writer) => writer.u8(PART.records).raw(records.bytes));
       } else this.#sendWatched(sub, records.bytes, records.last);
       sub.next = plus(records.last, 1);
+      sub.waited = 0;
     }
   }
 
@@ -204,14 +284,18 @@ export class Shipper {
       sub.toldProgress = last;
     }
     if (last - sub.toldProgress >= PROGRESS_EVERY) {
-      this.#post(sub, (part) => part.u8(PART.progress).u64(last));
-      sub.toldProgress = last;
+      this.#sendProgress(sub, last);
     }
+  }
+
+  #sendProgress(sub: Subscription, revision: Revision): void {
+    this.#post(sub, (part) => part.u8(PART.progress).u64(revision));
+    sub.toldProgress = revision;
   }
 
   #endCompacted(sub: Subscription): void {
     const oldestRevision = this.#world.ledgerFrom();
-    this.#remove(sub.options.sub);
+    this.compacted++;
     const message = `revision ${sub.next} is no longer kept; the oldest is ${oldestRevision}`;
     this.#end(sub.options.sub, new StoreError('COMPACTED', message, { data: { oldestRevision } }));
   }
@@ -270,8 +354,10 @@ export class Shipper {
 
   #send(sub: Subscription, writer: ByteWriter): void {
     const frame = writer.take();
+    const { sub: number, reader } = sub.options;
     sub.credit -= frame.length;
-    this.#world.post({ kind: 'part', sub: sub.options.sub, frame });
+    this.#budget.handed(reader, frame.length);
+    this.#world.post({ kind: 'part', sub: number, reader, frame });
   }
 
   /** Lets go of all cursors. */

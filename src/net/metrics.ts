@@ -59,6 +59,13 @@ const SERIES: readonly MarkSeries[] = [
   { mark: 'ledgerFirst', name: 'ledger_first_revision', help: 'The oldest revision that a watch can start from.' },
   { mark: 'ledgerLast', name: 'ledger_last_revision', help: 'The newest revision in the ledger.' },
   { mark: 'subscriptions', name: 'ledger_subscriptions', help: 'Watches and replicas fed by this node.' },
+  { mark: 'readersHeldBytes', name: 'ledger_held_bytes', help: 'Bytes on their way to watches and replicas.' },
+  {
+    mark: 'readersSlow',
+    name: 'ledger_slow_readers',
+    help: 'Watches and replicas that are too slow for their bounds.',
+  },
+  { mark: 'watchesCompacted', name: 'ledger_compacted_total', help: 'Watches ended because they were too far behind.' },
 ];
 
 export interface MetricsWorld {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { StoreClient } from '../../src/client/client.ts';
-import type { ConnectOptions, Entry, LedgerFrame, WatchEvent } from '../../src/client/types.ts';
+import type { ConnectOptions, Entry, LedgerFrame, SlowWatch, WatchEvent } from '../../src/client/types.ts';
 import { ByteReader, utf8 } from '../../src/core/base/bytes.ts';
 import { toIndex } from '../../src/core/base/position.ts';
 import type { LedgerRecord } from '../../src/core/model/ledger.ts';
@@ -375,6 +375,50 @@ describe('watches', () => {
     expect(watchOf(server.last).fromRevision).toBe(8);
     server.last.records(watchOf(server.last).id, put(8, 'k'));
     expect((await take<WatchEvent>(watch, 2)).map(({ revision }) => revision)).toEqual([7, 8]);
+  });
+
+  test('bookmarks come where they were asked for, in their place among the events, also after a lost connection', async () => {
+    const { server, client } = await connected();
+    const watch = client.watch({ fromRevision: 7, bookmarks: true })[Symbol.asyncIterator]();
+    await turns();
+    expect(watchOf(server.last)).toMatchObject({ bookmarks: true, tellSlow: false });
+    server.last.progress(watchOf(server.last).id, 6);
+    server.last.records(watchOf(server.last).id, put(7, 'k1'));
+    server.last.progress(watchOf(server.last).id, 20);
+    server.last.lose();
+    await until('it is asked again', () => server.dials.length === 2 && server.last.streams.length === 1);
+    expect(watchOf(server.last)).toMatchObject({ fromRevision: 21, bookmarks: true });
+    server.last.records(watchOf(server.last).id, put(21, 'k2'));
+    expect((await take(watch, 4)).map(({ kind, revision }) => `${kind} ${revision}`)).toEqual([
+      'bookmark 6',
+      'put 7',
+      'bookmark 20',
+      'put 21',
+    ]);
+    const plain = client.watch({ fromRevision: 7 })[Symbol.asyncIterator]();
+    await turns();
+    const { id, bookmarks } = watchOf(server.last, 1);
+    expect(bookmarks).toBeUndefined();
+    server.last.progress(id, 20);
+    server.last.records(id, put(21, 'k3'));
+    expect((await take(plain, 1)).map(({ kind }) => kind)).toEqual(['put']);
+  });
+
+  test('a slow one is told how far behind it is, though nobody takes its events', async () => {
+    const { server, client } = await connected();
+    const told: SlowWatch[] = [];
+    const watch = client.watch({ fromRevision: 7, onSlow: (news) => told.push(news) })[Symbol.asyncIterator]();
+    await turns();
+    const { id, tellSlow } = watchOf(server.last);
+    expect(tellSlow).toBe(true);
+    server.last.records(id, put(7, 'k1'));
+    const bytes = server.last.part(id, (writer) => writer.u8(wire.PART.behind).u64(7).u64(90));
+    await turns();
+    expect(told).toEqual([{ revision: 7, newestRevision: 90, behind: 83 }]);
+    expect(bytes).toBeGreaterThan(0);
+    server.last.records(id, put(8, 'k2'));
+    expect((await take(watch, 2)).map(({ revision }) => revision)).toEqual([7, 8]);
+    expect(server.dials).toHaveLength(1);
   });
 
   test('a deadline of the server does not end a watch', async () => {

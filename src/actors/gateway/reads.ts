@@ -21,6 +21,7 @@ import type { RingWriter } from '../runtime/ring.ts';
 import type { FromShipper, ToShipper } from '../shipper.ts';
 import type { Connection } from './connection.ts';
 import { ReadBarrier, type Waiter } from './read-barrier.ts';
+import { Undelivered } from './undelivered.ts';
 
 export interface ReadsWorld {
   readonly state: Pick<StateReader, 'get' | 'scan'>;
@@ -75,6 +76,7 @@ export class Reads {
   readonly #world: ReadsWorld;
   readonly #barrier: ReadBarrier<PendingRead>;
   readonly #subs = new Map<number, Sub>();
+  readonly #undelivered = new Undelivered();
   #nextSub = 1;
   /** The memtable was asked to ring for every entry. */
   #waits = false;
@@ -185,17 +187,22 @@ export class Reads {
       this.#fail(read, this.#lateness(read, nowMs));
     }
     this.#barrier.flush();
+    const taken = this.#undelivered.take();
+    if (taken.length > 0) this.#world.toShipper({ kind: 'taken', taken });
   }
 
   /** From the shipper: parts go on as they are. */
   ship(message: FromShipper): void {
     const owner = this.#subs.get(message.sub);
-    if (owner === undefined) return;
     if (message.kind === 'part') {
-      owner.credit -= message.frame.length;
+      const { length } = message.frame;
+      if (owner === undefined) return this.#undelivered.dropped(message.reader, length);
+      owner.credit -= length;
+      this.#undelivered.given(owner.connection, length);
       owner.connection.door.send(message.frame);
       return;
     }
+    if (owner === undefined) return;
     this.#subs.delete(message.sub);
     owner.connection.subs.delete(owner.request);
     const { code, message: text, data } = message.error;
@@ -228,6 +235,7 @@ export class Reads {
   closed(connection: Connection): void {
     this.#barrier.remove((read) => read.connection === connection);
     for (const [request, sub] of connection.subs) this.#unsubscribe(connection, request, sub);
+    this.#undelivered.closed(connection);
   }
 
   #lateness({ watch, maxStalenessMs }: PendingRead, nowMs: number): StoreError {
@@ -340,12 +348,7 @@ export class Reads {
     this.#world.replication.ring();
   }
 
-  #subscribe(
-    connection: Connection,
-    request: number,
-    mode: 'watch' | 'ledger',
-    options: { fromRevision: number; from: Uint8Array; to: Uint8Array; creditBytes: number },
-  ): void {
+  #subscribe(connection: Connection, request: number, mode: 'watch' | 'ledger', options: wire.WatchRequest): void {
     if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
     const sub = this.#nextSub++;
     connection.subs.set(request, sub);
@@ -355,7 +358,9 @@ export class Reads {
     // Copies: what goes to another thread must not drag the socket's buffer along.
     const from = options.from.slice();
     const to = options.to.slice();
-    this.#world.toShipper({ kind: 'subscribe', sub, request, mode, fromRevision, from, to, creditBytes });
+    const { bookmarks = false, tellSlow = false } = options;
+    const what = { sub, request, mode, fromRevision, from, to, creditBytes, bookmarks, tellSlow };
+    this.#world.toShipper({ kind: 'subscribe', ...what, reader: this.#undelivered.readerOf(connection) });
   }
 
   #unsubscribe(connection: Connection, request: number, sub: number): void {

@@ -41,6 +41,10 @@ const BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
 };
 
 export function hint(error: StoreError): string {
+  const { oldestRevision } = error.data;
+  if (error.code === 'COMPACTED' && typeof oldestRevision === 'number') {
+    return `begin at revision ${oldestRevision}, the oldest there is, or scan and then watch from now`;
+  }
   return BY_CODE[error.code] ?? BY_RETRY[error.retry];
 }
 

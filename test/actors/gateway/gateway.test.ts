@@ -547,9 +547,9 @@ describe('watches and ledgers', () => {
       { kind: 'subscribe', mode: 'ledger', request: 8, fromRevision: 3 },
     ]);
     const [watch] = world.shipped;
-    const sub = watch?.sub ?? 0;
+    const sub = watch?.kind === 'subscribe' ? watch.sub : 0;
     const frame = new ByteWriter(16).u8(wire.FRAME.stream).varint(7).u8(wire.PART.progress).u64(11).take();
-    world.gateway.ship({ kind: 'part', sub, frame });
+    world.gateway.ship({ kind: 'part', sub, reader: 1, frame });
     expect(peer.parts(7)).toHaveLength(1);
     world.gateway.ship({
       kind: 'end',
@@ -557,7 +557,7 @@ describe('watches and ledgers', () => {
       error: { code: 'COMPACTED', message: 'gone', data: { oldestRevision: 90 } },
     });
     expect(peer.errorOf(7)).toMatchObject({ code: 'COMPACTED', data: { oldestRevision: 90 } });
-    world.gateway.ship({ kind: 'part', sub, frame });
+    world.gateway.ship({ kind: 'part', sub, reader: 1, frame });
     expect(peer.parts(7)).toHaveLength(1);
   });
 
@@ -577,7 +577,7 @@ describe('watches and ledgers', () => {
     const world = new GatewayWorld();
     const peer = world.peer();
     peer.ask(ask.watch(7, 1), ask.watch(8, 1), ask.watch(9, 1));
-    const subs = world.shipped.splice(0).map(({ sub }) => sub);
+    const subs = world.shipped.splice(0).map((message) => (message.kind === 'subscribe' ? message.sub : 0));
     peer.credit(7, 500);
     peer.cancel(8);
     expect(world.shipped.splice(0)).toEqual([
@@ -596,12 +596,13 @@ describe('watches and ledgers', () => {
     const peer = world.peer();
     peer.ask(ask.watch(7, 1, 2 ** 50));
     const [subscribe] = world.shipped.splice(0);
-    const first = subscribe?.kind === 'subscribe' ? subscribe.creditBytes : 0;
+    if (subscribe?.kind !== 'subscribe') throw new Error('a watch subscribes');
+    const first = subscribe.creditBytes;
     expect(first).toBeLessThanOrEqual(MIB);
     peer.credit(7, 2 ** 50);
     expect(world.shipped.splice(0)).toEqual([]);
     const frame = new Uint8Array(1_000).fill(0).with(0, wire.FRAME.stream).with(1, 7);
-    world.gateway.ship({ kind: 'part', sub: subscribe?.sub ?? 0, frame });
+    world.gateway.ship({ kind: 'part', sub: subscribe.sub, reader: subscribe.reader, frame });
     peer.credit(7, 2 ** 50);
     expect(world.shipped).toMatchObject([{ kind: 'credit', bytes: 1_000 }]);
   });

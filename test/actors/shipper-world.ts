@@ -1,0 +1,170 @@
+/**
+ * A shipper, with the memtable, the ledger on disk and the gateway played by the test.
+ */
+import { expect } from 'vitest';
+import { type FromShipper, Shipper, type Subscribe } from '../../src/actors/shipper.ts';
+import { ByteReader, ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
+import { toIndex } from '../../src/core/base/position.ts';
+import type { LedgerWindow } from '../../src/core/model/window.ts';
+import { type Change, decodeRecords, encodeRecord } from '../../src/core/model/ledger.ts';
+import { decodeEntry, FRAME, PART } from '../../src/core/wire/client.ts';
+import { PlainState } from '../support/plain-state.ts';
+
+const MIB = 1024 * 1024;
+
+export const put = (key: string, value = 'v'): Change => ({
+  kind: 'put',
+  key: utf8(key),
+  value: utf8(value),
+  expiryMs: 0,
+});
+
+export interface Part {
+  readonly sub: number;
+  readonly part: 'progress' | 'records' | 'hello' | 'begin' | 'entries' | 'end' | 'behind';
+  readonly revisions: number[];
+  readonly keys: string[];
+  readonly bytes: number;
+}
+
+/** A shipper, and the memtable's side of it played by the test. */
+export class World {
+  readonly memtable: PlainState = new PlainState(new SharedArrayBuffer(32 * MIB));
+  readonly shipper: Shipper;
+  readonly posted: FromShipper[] = [];
+  /** The ledger as the tree keeps it, behind the window. */
+  kept: LedgerWindow | undefined;
+  /** The oldest revision kept; default: the window's. */
+  ledgerFrom: number | undefined;
+  applied = 0;
+  timeMs = 0;
+
+  constructor(
+    options: { readonly windowBytes?: number; readonly subscriptionsMax?: number; readonly heldBytesMax?: number } = {},
+  ) {
+    this.shipper = new Shipper({
+      state: {
+        scan: (bounds) => this.memtable.scan(bounds, toIndex(this.applied)),
+        readLedger: (from) => this.kept?.read(from, MIB),
+      },
+      ledgerFrom: () => this.ledgerFrom ?? (this.shipper.window.last > 0 ? this.shipper.window.first : 1),
+      applied: () => this.applied,
+      timeMs: () => this.timeMs,
+      cluster: 'c',
+      node: 'n1',
+      windowBytes: options.windowBytes ?? MIB,
+      subscriptionsMax: options.subscriptionsMax ?? 10,
+      heldBytesMax: options.heldBytesMax ?? 1_000 * MIB,
+      post: (message) => this.posted.push(message),
+    });
+  }
+
+  /** One revision is applied; its record comes now, or later with `ship`. */
+  write(changes: readonly Change[], ship = true): void {
+    const revision = toIndex(++this.applied);
+    this.timeMs = this.applied * 10;
+    for (const change of changes) {
+      if (change.kind === 'put') this.memtable.put(change.key, change.value, revision, 0);
+      else this.memtable.remove(change.key, revision);
+    }
+    const writer = new ByteWriter(64);
+    encodeRecord(writer, { revision, timeMs: this.timeMs, changes });
+    this.#records.push(writer.take());
+    if (ship) this.ship();
+  }
+
+  readonly #records: Uint8Array[] = [];
+
+  ship(): void {
+    for (const record of this.#records.splice(0)) this.shipper.append(record);
+    this.shipper.pumpAll();
+  }
+
+  subscribe(sub: number, options: Partial<Subscribe> = {}): void {
+    this.shipper.receive({
+      kind: 'subscribe',
+      sub,
+      request: sub,
+      mode: 'watch',
+      fromRevision: 1,
+      from: new Uint8Array(0),
+      to: new Uint8Array(0),
+      creditBytes: MIB,
+      reader: sub,
+      bookmarks: false,
+      tellSlow: false,
+      ...options,
+    });
+  }
+
+  credit(sub: number, bytes: number): void {
+    this.shipper.receive({ kind: 'credit', sub, bytes });
+  }
+
+  /** Parts of one subscription so far. */
+  parts(sub: number): Part[] {
+    return this.posted.flatMap((message) => (message.kind === 'part' && message.sub === sub ? [decode(message)] : []));
+  }
+
+  revisions(sub: number): number[] {
+    return this.parts(sub).flatMap((part) => (part.part === 'records' ? part.revisions : []));
+  }
+
+  /** What sub was told of being behind: where it is, and where the node. */
+  told(sub: number): number[][] {
+    return this.parts(sub).flatMap((part) => (part.part === 'behind' ? [part.revisions] : []));
+  }
+
+  /** Bytes that a reader was handed and has not taken. */
+  held(reader: number): number {
+    let bytes = -(this.#taken.get(reader) ?? 0);
+    for (const message of this.posted) {
+      if (message.kind === 'part' && message.reader === reader) bytes += message.frame.length;
+    }
+    return bytes;
+  }
+
+  /** A reader takes up to so many bytes of what it was handed. */
+  take(reader: number, bytesMax: number): void {
+    const bytes = Math.min(bytesMax, this.held(reader));
+    if (bytes === 0) return;
+    this.#taken.set(reader, (this.#taken.get(reader) ?? 0) + bytes);
+    this.shipper.receive({ kind: 'taken', taken: [[reader, bytes]] });
+  }
+
+  readonly #taken = new Map<number, number>();
+
+  end(sub: number): (FromShipper & { kind: 'end' })['error'] | undefined {
+    for (const message of this.posted) if (message.kind === 'end' && message.sub === sub) return message.error;
+    return undefined;
+  }
+}
+
+function decode(message: FromShipper & { kind: 'part' }): Part {
+  const reader = new ByteReader(message.frame);
+  expect(reader.u8()).toBe(FRAME.stream);
+  expect(reader.varint()).toBe(message.sub);
+  const kind = reader.u8();
+  const part = { sub: message.sub, bytes: message.frame.length, revisions: [] as number[], keys: [] as string[] };
+  if (kind === PART.progress) return { ...part, part: 'progress', revisions: [reader.u64()] };
+  if (kind === PART.hello) return { ...part, part: 'hello', keys: [reader.string(), reader.string()] };
+  if (kind === PART.behind) return { ...part, part: 'behind', revisions: [reader.u64(), reader.u64()] };
+  if (kind === PART.snapshotBegin) return { ...part, part: 'begin', revisions: [reader.u64()] };
+  if (kind === PART.snapshotEnd) return { ...part, part: 'end', revisions: [reader.u64()] };
+  if (kind === PART.snapshotEntries) {
+    while (reader.left > 0) {
+      const entry = decodeEntry(reader);
+      part.keys.push(Buffer.from(entry.key).toString());
+      part.revisions.push(entry.revision);
+    }
+    return { ...part, part: 'entries' };
+  }
+  expect(kind).toBe(PART.records);
+  for (const { revision, changes } of decodeRecords(reader.raw(reader.left))) {
+    part.revisions.push(revision);
+    part.keys.push(...changes.map((change) => Buffer.from(change.key).toString()));
+  }
+  return { ...part, part: 'records' };
+}
+
+export const upTo = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
