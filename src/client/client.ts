@@ -15,6 +15,7 @@ import { CallSet } from './call-set.ts';
 import { type Answered, checkDeadline } from './calls.ts';
 import { Connector } from './connector.ts';
 import { ClientEntry, toBytes } from './entry.ts';
+import { ClientMembers } from './members.ts';
 import type { QueueEvents } from './queue.ts';
 import { type OpenOptions, StreamSet } from './stream-set.ts';
 import { LedgerStream, RangeStream, type Stream, WatchStream } from './streams.ts';
@@ -37,6 +38,7 @@ export class StoreClient implements api.Client {
   #nextId = 1;
   readonly #calls: CallSet;
   readonly #streams: StreamSet;
+  readonly members: api.Members;
   #heardMs = 0;
   #askedMs = 0;
   #watchdog: ReturnType<typeof setInterval> | undefined;
@@ -57,6 +59,12 @@ export class StoreClient implements api.Client {
     };
     this.#calls = new CallSet(world);
     this.#streams = new StreamSet(world);
+    this.members = new ClientMembers({
+      ask: (body, call) => this.#call(wire.REQUEST.members, false, body, call),
+      // The key is of no interest: the answer comes once the node has applied that far.
+      applied: (index, call) => this.get('members', { ...call, consistency: 'local', atLeast: index }),
+      deadlineMs: world.deadlineMs,
+    });
     this.#connector = new Connector({
       urls,
       dial,

@@ -2,6 +2,11 @@
  * The SDK's public types: what `connect()` gives, in the order a reader meets it.
  */
 import type { Revision } from '../core/base/position.ts';
+import type { Member } from '../core/raft/membership.ts';
+import type { MembersReply } from '../core/wire/members.ts';
+
+export type { Member } from '../core/raft/membership.ts';
+export type { MemberProgress } from '../core/wire/members.ts';
 
 /** A key or value as callers may give it: text is UTF-8. */
 export type Bytes = Uint8Array | string;
@@ -149,7 +154,8 @@ export interface TxnBuilder {
 export interface NodeStatus {
   readonly node: string;
   readonly cluster: string;
-  readonly role: 'leader' | 'follower' | 'candidate';
+  /** A learner has no vote: it was added and not promoted, waits to be added, or was removed. */
+  readonly role: 'leader' | 'follower' | 'candidate' | 'learner';
   readonly term: number;
   /** Node id of the leader it follows, or null. */
   readonly leader: string | null;
@@ -169,6 +175,27 @@ export interface NodeStatus {
   readonly flushed: number;
   readonly version: string;
   readonly uptimeMs: number;
+}
+
+/** Who belongs to the cluster, as its leader has it, and how far each is. */
+export type MembersView = MembersReply;
+
+/**
+ * Changes of who belongs to the cluster. Each resolves when the change is committed, with the members as they are then,
+ * and rejects with MEMBER_REFUSED, and the reason, when it is not possible now.
+ */
+export interface Members {
+  list(options?: CallOptions): Promise<MembersView>;
+  /** Adds a node as a learner: it gets everything, and counts for nothing. Start it with `join: true`. */
+  add(member: Member, options?: CallOptions): Promise<MembersView>;
+  /** Gives a vote to a learner that has caught up. */
+  promote(id: string, options?: CallOptions): Promise<MembersView>;
+  /** A leader that is removed hands over first. */
+  remove(id: string, options?: CallOptions): Promise<MembersView>;
+  /** Gives the vote of `old`, who leaves, to the learner `by`: one change, so that as many vote as before. */
+  replace(old: string, by: string, options?: CallOptions): Promise<MembersView>;
+  /** The leader hands over, to `to` or to the voter that has most of the log. */
+  transferLeader(to?: string, options?: CallOptions): Promise<MembersView>;
 }
 
 export type ClientState = 'connecting' | 'connected' | 'reconnecting' | 'closed';
@@ -206,6 +233,7 @@ export interface Client extends AsyncDisposable {
   txn(build: (t: TxnBuilder) => unknown, options?: CallOptions): Promise<TxnResult>;
   watch<O extends WatchOptions = WatchOptions>(options?: O): AsyncIterable<WatchItem<O>>;
   status(options?: CallOptions): Promise<NodeStatus>;
+  readonly members: Members;
   /** The whole ledger, as a reflector needs it. See `LedgerFrame`. */
   ledger(options: LedgerOptions): AsyncIterable<LedgerFrame>;
   /** Sends what waits, closes the session, closes the socket. May be called twice. */
