@@ -31,6 +31,7 @@ import { Members } from './members.ts';
 import { MeshOutbox, type Transport } from './mesh-outbox.ts';
 import { ReadRelay } from './read-relay.ts';
 import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
+import type { PauseWatch } from './pause-watch.ts';
 import type { Bell } from './runtime/bell.ts';
 import { drain, type RingReader, type RingWriter } from './runtime/ring.ts';
 import type { LogFunction } from './runtime/thread.ts';
@@ -56,6 +57,8 @@ export interface ReplicationWorld {
   readonly lastLsn: number;
   /** Longest silence of the log while this node leads: log time goes on at least this often. */
   readonly clockEveryMs: number;
+  /** Looks for pauses of this thread; nobody does where time is the test's. */
+  readonly pauses?: PauseWatch;
   /** For what an operator has to know. */
   readonly log?: LogFunction;
 }
@@ -127,12 +130,14 @@ export class Replication {
 
   /** Whatever rang the bell: commands from the gateway, a sync, room in a ring. Ends with `flush`. */
   turn(): void {
+    this.#world.pauses?.look();
     this.#takeInbox();
     if (this.#wal.takeSyncs()) this.#raft.persisted(this.#wal.syncedSeq);
     this.flush();
   }
 
   tick(): void {
+    this.#world.pauses?.look();
     this.#raft.tick();
     this.#advanceTime();
     this.turn();
@@ -142,6 +147,7 @@ export class Replication {
 
   /** Messages from `from`; call `flush` once the turn's messages are in. */
   receive(from: NodeId, messages: readonly MeshMessage[]): void {
+    this.#world.pauses?.look();
     for (const mesh of messages) {
       switch (mesh.kind) {
         case 'raft':

@@ -49,6 +49,9 @@ const MARKS = [
   'proposals',
   'forwarded',
   'elections',
+  /** Times that the thread stood still for an election timeout and longer, and for how long in all. */
+  'pauses',
+  'pausedMs',
   'meshSent',
   'meshSentBytes',
   'meshReceived',

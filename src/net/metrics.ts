@@ -25,6 +25,8 @@ const SERIES: readonly MarkSeries[] = [
   { mark: 'stable', name: 'raft_stable_index', help: 'The newest index that this node has synced.' },
   { mark: 'lastIndex', name: 'raft_last_index', help: 'The newest index in this node’s log.' },
   { mark: 'elections', name: 'raft_elections_won_total', help: 'Elections that this node won.' },
+  { mark: 'pauses', name: 'pauses_total', help: 'Times that this node stood still for an election timeout or longer.' },
+  { mark: 'pausedMs', name: 'paused_seconds_total', help: 'How long it stood still then, in all.', scale: 1e-3 },
   { mark: 'proposals', name: 'raft_proposals_total', help: 'Commands that this node proposed as leader.' },
   { mark: 'forwarded', name: 'raft_forwarded_total', help: 'Commands that this node sent on to the leader.' },
   { mark: 'loggedLsn', name: 'wal_logged_lsn', help: 'The newest LSN written to the WAL.' },

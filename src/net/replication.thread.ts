@@ -6,6 +6,7 @@
  * and sent on together.
  */
 import { Replication } from '../actors/replication.ts';
+import { PauseWatch } from '../actors/pause-watch.ts';
 import { listen } from '../actors/runtime/bell.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { StartActor } from '../actors/runtime/thread.ts';
@@ -71,6 +72,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   shared.set('syncedLsn', recovered.lastLsn);
 
   const tickMs = Math.max(1, Math.floor(args.heartbeatMs / TICKS_PER_HEARTBEAT));
+  const electionTicks = Math.max(TICKS_PER_HEARTBEAT + 1, Math.round(args.electionTimeoutMs / tickMs));
   const reader = new WalReader(nodeDisk, args.dir, recovered, (index: Index) => raft.log.term(index));
   const raft: Raft = new Raft({
     id: args.node,
@@ -78,7 +80,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     laterMemberships: recovered.memberEntries
       .filter(({ index }) => index > args.appliedIndex)
       .map(({ index, data }) => ({ index, membership: decodeMembership(data) })),
-    electionTicks: Math.max(TICKS_PER_HEARTBEAT + 1, Math.round(args.electionTimeoutMs / tickMs)),
+    electionTicks,
     heartbeatTicks: TICKS_PER_HEARTBEAT,
     random: Math.random,
     hardState: recovered.hardState,
@@ -133,12 +135,15 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     onDisconnected: (peer) => guard(() => replication.disconnected(peer)),
     onPeerLeft: (peer) => guard(() => replication.peerLeft(peer)),
   });
+  const monotonicMs = (): number => performance.now();
+  const { electionTimeoutMs } = args;
   const replication = new Replication({
     raft,
     log: context.log,
     shared,
+    pauses: new PauseWatch({ raft, shared, monotonicMs, electionTimeoutMs, electionTicks, log: context.log }),
     founders: args.members,
-    clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
+    clock: { nowMs: () => Date.now(), monotonicMs },
     transport: mesh,
     inbox: new RingReader(args.inbox),
     toGateway: new RingWriter(args.toGateway),
