@@ -16,6 +16,7 @@ import { describe, OutputClosed, UsageError } from './kvctl/errors.ts';
 import { registerImport } from './kvctl/import.ts';
 import { registerInspect } from './kvctl/inspect.ts';
 import { registerLdb } from './kvctl/ldb.ts';
+import { registerMember } from './kvctl/member.ts';
 import { registerRepair } from './kvctl/repair.ts';
 import { registerRestore } from './kvctl/restore.ts';
 import { registerScrub } from './kvctl/scrub.ts';
@@ -107,6 +108,7 @@ Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an i
   registerWatch(program, execute);
   registerTxn(program, execute);
   registerStatus(program, execute);
+  registerMember(program, execute);
   registerImport(program, execute);
   registerLdb(program, execute);
   registerBackup(program, execute);
