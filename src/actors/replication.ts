@@ -35,7 +35,7 @@ import type { PauseWatch } from './pause-watch.ts';
 import type { Bell } from './runtime/bell.ts';
 import { drain, type RingReader, type RingWriter } from './runtime/ring.ts';
 import type { LogFunction } from './runtime/thread.ts';
-import type { Shared } from './shared.ts';
+import { ROLES, type Shared } from './shared.ts';
 import { WalOutbox } from './wal-outbox.ts';
 
 export interface ReplicationWorld {
@@ -391,7 +391,8 @@ export class Replication {
   #publish(): void {
     this.#members.look();
     const { shared } = this.#world;
-    const { log, term, leader, role } = this.#raft;
+    const { log, term, leader } = this.#raft;
+    const role = this.#role();
     const shown = this.#shown;
     if (log.committed !== shown.committed) shared.set('committed', log.committed);
     if (log.stable !== shown.stable) shared.set('stable', log.stable);
@@ -403,7 +404,7 @@ export class Replication {
     if (role === 'leader' && this.#told.role !== 'leader') shared.add('elections', 1);
     this.#told = { term, leader, role };
     shared.set('term', term);
-    shared.set('role', role === 'leader' ? 2 : role === 'follower' ? 0 : 1);
+    shared.set('role', ROLES.indexOf(role));
     const number = this.#members.numberOf(leader);
     shared.set('leader', number);
     this.#tell(new ByteWriter(16).u8(TO_GATEWAY.leader).u64(term).u32(number));
@@ -411,6 +412,13 @@ export class Replication {
       this.#releaseHeld();
       this.flush();
     }
+  }
+
+  /** As others see it: whoever has no vote is a learner to them. */
+  #role(): (typeof ROLES)[number] {
+    const { role, configuration, id } = this.#raft;
+    if (role === 'follower') return configuration.isVoter(id) ? 'follower' : 'learner';
+    return role === 'leader' ? 'leader' : 'candidate';
   }
 
   #releaseHeld(): void {

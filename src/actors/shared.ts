@@ -42,6 +42,7 @@ const MARKS = [
   // replication
   'term',
   'role',
+  /** Place, from 1, in the list of everybody who ever was a member (TO_GATEWAY.members); 0: nobody. */
   'leader',
   'lastIndex',
   'committed',
@@ -102,8 +103,13 @@ const BELLS_AT = MARKS.length * 8;
 const CONTROL_AT = BELLS_AT + ACTORS.length * BELL_WORDS * 4;
 const LOCK_AT = CONTROL_AT + ACTORS.length * 4;
 
-/** Role as a number in the block. */
-export const ROLES: readonly ('follower' | 'candidate' | 'leader')[] = ['follower', 'candidate', 'leader'];
+/** Role as a number in the block. A learner has no vote: it is added, or waits to be, or was removed. */
+export const ROLES: readonly ('follower' | 'candidate' | 'leader' | 'learner')[] = [
+  'follower',
+  'candidate',
+  'leader',
+  'learner',
+];
 
 export class Shared {
   readonly buffer: SharedArrayBuffer;
@@ -159,7 +165,3 @@ export class Shared {
     Atomics.sub(this.#controlWords, ACTORS.indexOf(actor), 1);
   }
 }
-
-/** What nodes in `leader` mean: place in the sorted list of node ids, plus one; 0 = nobody. */
-export const leaderNumber = (nodes: readonly string[], id: string): number => nodes.indexOf(id) + 1;
-export const leaderName = (nodes: readonly string[], number: number): string | undefined => nodes[number - 1];

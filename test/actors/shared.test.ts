@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { expect, onTestFinished, test } from 'vitest';
-import { ACTORS, leaderName, leaderNumber, type Mark, Shared } from '../../src/actors/shared.ts';
+import { ACTORS, type Mark, Shared } from '../../src/actors/shared.ts';
 import { until } from './support.ts';
 
 const MARKS: readonly Mark[] = [
@@ -77,11 +77,4 @@ test('a word that is written by another thread is never seen half', async () => 
     20_000,
   );
   expect(torn).toEqual([]);
-});
-
-test('nobody is number 0, and a number names whom it was made of', () => {
-  const nodes = ['n1', 'n2', 'n3'];
-  expect(nodes.map((node) => leaderName(nodes, leaderNumber(nodes, node)))).toEqual(nodes);
-  expect(leaderNumber(nodes, '')).toBe(0);
-  expect(leaderName(nodes, 0)).toBeUndefined();
 });
