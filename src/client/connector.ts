@@ -5,6 +5,9 @@
  * saves a hop; and comes back after every loss, with jittered back-off. A node that cannot be reached is passed
  * over for a while, so a leader whose address means nothing from here does not keep the client away from the
  * others, which forward.
+ *
+ * A node that knows no leader may be cut off, may have been removed, or may wait to be added: the others are tried before
+ * it is made do with, and again after a while. While a leader is being elected it is as good as any.
  */
 import { ByteReader } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
@@ -36,6 +39,11 @@ const RETRY_MS_MAX = 1_000;
 const AVOID_MS = 3_000;
 /** Nodes that each say that another leads: after so many the client stays, and they forward. */
 const FOLLOWS_MAX = 3;
+const NO_LEADER = 'it knows no leader';
+/** How long a client stays with a node that knows no leader, well past an election; twice that at random. */
+const LEADERLESS_MS = 3_000;
+/** The same for who only reads what the node has: a fleet of them must not go round while a quorum is lost. */
+const LEADERLESS_READER_MS = 30_000;
 
 export class Connector {
   readonly #options: ConnectorOptions;
@@ -44,6 +52,9 @@ export class Connector {
   #preferred: string | undefined;
   /** Moves towards the leader since the last connection that was of use. */
   #follows = 0;
+  /** Nodes passed over in a row because they knew no leader. */
+  #passedOver = 0;
+  #leaderless: ReturnType<typeof setTimeout> | undefined;
   #next: number;
   #attempts = 0;
   #transport: Transport | undefined;
@@ -98,6 +109,7 @@ export class Connector {
     this.#isReady = false;
     this.#generation++;
     clearTimeout(this.#timer);
+    clearTimeout(this.#leaderless);
     this.#transport?.close();
   }
 
@@ -154,7 +166,14 @@ export class Connector {
       this.#follows++;
       return;
     }
+    const hasLeader = welcome.leader !== '';
+    if (!hasLeader && this.#mayLeave && this.#passedOver < this.#urls.length - 1) {
+      this.#passedOver++;
+      this.#lost(url, NO_LEADER);
+      return;
+    }
     this.#isReady = true;
+    this.#watchLeader(hasLeader);
     this.#follows = 0;
     this.#attempts = 0;
     this.#options.onEvent({ kind: 'connected', url, node: welcome.node });
@@ -171,7 +190,27 @@ export class Connector {
     this.#lost(url, `${error.code}: ${error.message}`);
   }
 
+  get #mayLeave(): boolean {
+    return !this.#options.pinned && this.#urls.length > 1;
+  }
+
+  /** Leaves, after a while, a node that goes on to know no leader. */
+  #watchLeader(hasLeader: boolean): void {
+    clearTimeout(this.#leaderless);
+    if (hasLeader) this.#passedOver = 0;
+    if (hasLeader || !this.#mayLeave) return;
+    const waitMs = this.#options.followLeader ? LEADERLESS_MS : LEADERLESS_READER_MS;
+    this.#leaderless = setTimeout(
+      () => {
+        this.#passedOver = 0;
+        this.drop(NO_LEADER);
+      },
+      waitMs * (1 + Math.random()),
+    );
+  }
+
   #leaderIs(leader: string, leaderUrl: string): void {
+    if (this.#isReady) this.#watchLeader(leader !== '');
     if (leader !== '' && leaderUrl !== this.#url && this.#isReady) this.#moveTo(leaderUrl);
   }
 
@@ -183,6 +222,7 @@ export class Connector {
     this.#preferred = url;
     const wasReady = this.#isReady;
     this.#isReady = false;
+    clearTimeout(this.#leaderless);
     this.#generation++;
     this.#transport?.close();
     if (wasReady) this.#options.onDisconnected('moving to the leader');
@@ -192,6 +232,7 @@ export class Connector {
 
   #lost(url: string, reason: string): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#leaderless);
     this.#lastReason = `${url}: ${reason}`;
     this.#generation++;
     this.#transport?.close();

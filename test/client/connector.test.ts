@@ -110,6 +110,37 @@ describe('finding a node', () => {
     expect(server.dials.map(({ url }) => url)).toEqual(['ws://a', 'ws://a']);
   });
 
+  test('a node that knows no leader is passed over for one that does', async () => {
+    const { server, client } = connecting(['ws://a', 'ws://b', 'ws://c'], (connection) =>
+      connection.greet(
+        connection.url === 'ws://b' ? { node: 'b', leader: 'b' } : { node: 'x', leader: '', leaderUrl: '' },
+      ),
+    );
+    await client.ready(2_000);
+    expect(client.endpoint).toBe('ws://b');
+    expect(server.dials.length).toBeLessThanOrEqual(3);
+  });
+
+  test('where nobody knows a leader, one of them is made do with, after one round', async () => {
+    const { server, client } = connecting(['ws://a', 'ws://b', 'ws://c'], (connection) =>
+      connection.greet({ leader: '', leaderUrl: '' }),
+    );
+    await client.ready(2_000);
+    expect(new Set(server.dials.map(({ url }) => url))).toEqual(new Set(['ws://a', 'ws://b', 'ws://c']));
+    expect(server.dials).toHaveLength(3);
+    expect(client.state).toBe('connected');
+  });
+
+  test.each<[string, readonly string[], ConnectOptions]>([
+    ['the only one there is', ['ws://a'], {}],
+    ['the one that was asked for', ['ws://a', 'ws://b'], { pinned: true }],
+  ])('%s is not passed over', async (_what, urls, options) => {
+    const greet = (connection: Connection): unknown => connection.greet({ leader: '', leaderUrl: '' });
+    const { server, client } = connecting(urls, greet, options);
+    await client.ready(2_000);
+    expect(server.dials.map(({ url }) => url)).toEqual(['ws://a']);
+  });
+
   test('a node that speaks before it greets is left', async () => {
     const { server, client } = connecting(['ws://a'], (connection) => {
       if (server.dials.length > 1) connection.greet();
@@ -159,6 +190,42 @@ describe('who leads changes', () => {
     expect(server.last.writes[0]).toMatchObject({ session: first?.session, seq: first?.seq });
     server.last.ok(server.last.writes[0]?.id ?? 0, 4);
     expect((await put).revision).toBe(4);
+  });
+
+  test('a node that goes on to know no leader is left; one that finds one in time is not', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { server, client } = connecting(['ws://a', 'ws://b'], (connection) =>
+      connection.greet({ node: connection.url.slice(-1), leader: connection.url.slice(-1) }),
+    );
+    await turns();
+    const first = server.last;
+    expect(client.endpoint).toBe(first.url);
+    first.notice('', '');
+    vi.advanceTimersByTime(2_900);
+    first.notice('it', first.url);
+    vi.advanceTimersByTime(10_000);
+    expect([client.endpoint, server.dials.length]).toEqual([first.url, 1]);
+    first.notice('', '');
+    vi.advanceTimersByTime(6_100);
+    await turns();
+    expect(server.last.url).not.toBe(first.url);
+    expect(client.endpoint).toBe(server.last.url);
+  });
+
+  test('who only reads has more patience with it', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { server, client } = connecting(['ws://a', 'ws://b'], (connection) => connection.greet(), {
+      followLeader: false,
+    });
+    await turns();
+    server.last.notice('', '');
+    vi.advanceTimersByTime(29_000);
+    expect([server.dials.length, client.state]).toEqual([1, 'connected']);
+    vi.advanceTimersByTime(32_000);
+    await turns();
+    expect(server.dials.length).toBe(2);
   });
 
   test('news of nobody, or of the node it is on, moves nobody', async () => {
