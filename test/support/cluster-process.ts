@@ -140,6 +140,8 @@ export class Run {
 
 export interface ClusterOptions {
   readonly nodes?: number;
+  /** So many of them, the last ones, wait to be added; they are started by the test. */
+  readonly joining?: number;
   /** Beside `nodes`, whatever a config may have. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -149,20 +151,22 @@ export class TestCluster {
   readonly dir: string;
   readonly configFile: string;
   readonly ids: readonly string[];
+  readonly founders: readonly string[];
   readonly #ports: readonly number[];
   readonly #runs = new Map<string, Run>();
   readonly #clients: Client[] = [];
 
-  private constructor(dir: string, ids: readonly string[], ports: readonly number[], config: object) {
+  private constructor(dir: string, ids: readonly string[], ports: readonly number[], config: object, joining: number) {
     this.dir = dir;
     this.ids = ids;
+    this.founders = ids.slice(0, ids.length - joining);
     this.#ports = ports;
     this.configFile = join(dir, 'cluster.json');
     const nodes = Object.fromEntries(
-      ids.map((id) => [
-        id,
-        { client: this.url(id), peer: `ws://127.0.0.1:${this.peerPort(id)}`, http: this.http(id), dataDir: id },
-      ]),
+      ids.map((id) => {
+        const addresses = { client: this.url(id), peer: `ws://127.0.0.1:${this.peerPort(id)}`, http: this.http(id) };
+        return [id, { ...addresses, dataDir: id, ...(this.founders.includes(id) ? {} : { join: true }) }];
+      }),
     );
     writeFileSync(this.configFile, JSON.stringify({ ...config, nodes }));
   }
@@ -172,7 +176,7 @@ export class TestCluster {
     const ids = Array.from({ length: options.nodes ?? 3 }, (_, i) => `n${i + 1}`);
     const ports = await freePorts(ids.length * 3);
     const dir = mkdtempSync(join(tmpdir(), 'ctlmesh-e2e-'));
-    return new TestCluster(dir, ids, ports, { cluster: `e2e-${process.pid}`, ...options.config });
+    return new TestCluster(dir, ids, ports, { cluster: `e2e-${process.pid}`, ...options.config }, options.joining ?? 0);
   }
 
   /** All nodes up, and one of them leading. */
@@ -188,7 +192,7 @@ export class TestCluster {
   }
 
   async startAll(): Promise<string> {
-    for (const id of this.ids) if (!this.isRunning(id)) this.spawn(id);
+    for (const id of this.founders) if (!this.isRunning(id)) this.spawn(id);
     return this.leader();
   }
 
