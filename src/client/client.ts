@@ -16,6 +16,8 @@ import { type Answered, checkDeadline } from './calls.ts';
 import { Connector } from './connector.ts';
 import { ClientEntry, toBytes } from './entry.ts';
 import { ClientMembers } from './members.ts';
+import { Locks } from './locks.ts';
+import type { Election, Lock, LockOptions } from './locks-types.ts';
 import type { QueueEvents } from './queue.ts';
 import { type OpenOptions, StreamSet } from './stream-set.ts';
 import { LedgerStream, RangeStream, type Stream, WatchStream } from './streams.ts';
@@ -38,6 +40,7 @@ export class StoreClient implements api.Client {
   #nextId = 1;
   readonly #calls: CallSet;
   readonly #streams: StreamSet;
+  readonly #locks: Locks;
   readonly members: api.Members;
   #heardMs = 0;
   #askedMs = 0;
@@ -65,6 +68,7 @@ export class StoreClient implements api.Client {
       applied: (index, call) => this.get('members', { ...call, consistency: 'local', atLeast: index }),
       deadlineMs: world.deadlineMs,
     });
+    this.#locks = new Locks(this, world.deadlineMs);
     this.#connector = new Connector({
       urls,
       dial,
@@ -201,6 +205,14 @@ export class StoreClient implements api.Client {
     return this.#open((events) => new LedgerStream(options, events), { signal, deadlineMs: undefined });
   }
 
+  lock(name: string, options?: LockOptions): Promise<Lock> {
+    return this.#locks.lock(name, options);
+  }
+
+  election(name: string): Election {
+    return this.#locks.election(name);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -301,6 +313,8 @@ export class StoreClient implements api.Client {
 
   async #close(): Promise<void> {
     const untilMs = performance.now() + CLOSE_MS;
+    // These are calls like others, and are waited for like others.
+    this.#locks.close();
     while (!this.#calls.isIdle && this.#connector.isReady && performance.now() < untilMs) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }

@@ -3,6 +3,7 @@
  */
 export { type ErrorCode, ERROR_CODES, isStoreError, type Retry, StoreError } from '../core/base/errors.ts';
 export type { Revision } from '../core/base/position.ts';
+export type { Election, Held, Leader, Leadership, Lock, LockOptions } from './locks-types.ts';
 export type {
   Bytes,
   CallOptions,
@@ -25,6 +26,7 @@ export type {
   SlowWatch,
   SnapshotEntry,
   TxnBuilder,
+  TxnCondition,
   TxnOpResult,
   TxnResult,
   WatchBookmark,

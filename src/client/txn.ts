@@ -7,7 +7,7 @@ import type { Revision } from '../core/base/position.ts';
 import type { Condition, Operation, Txn } from '../core/model/commands.ts';
 import { LIMITS } from '../core/model/limits.ts';
 import { ClientEntry, toBytes } from './entry.ts';
-import type { Bytes, TxnBuilder, TxnOpResult, TxnResult } from './types.ts';
+import type { Bytes, TxnBuilder, TxnCondition, TxnOpResult, TxnResult } from './types.ts';
 
 const NONE = new Uint8Array(0);
 
@@ -16,6 +16,21 @@ export class Builder implements TxnBuilder {
   readonly #then: Operation[] = [];
   readonly #otherwise: Operation[] = [];
   #branch = this.#then;
+
+  if(condition: TxnCondition): this {
+    switch (condition.kind) {
+      case 'revision':
+        return this.ifRevision(condition.key, condition.revision);
+      case 'exists':
+        return this.ifExists(condition.key);
+      case 'absent':
+        return this.ifAbsent(condition.key);
+      case 'value':
+        return this.ifValue(condition.key, condition.value);
+      default:
+        throw new StoreError('BAD_REQUEST', `no such condition: ${JSON.stringify(condition)}`);
+    }
+  }
 
   ifRevision(key: Bytes, revision: number): this {
     checkCounter('revision', revision);

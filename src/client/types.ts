@@ -2,6 +2,7 @@
  * The SDK's public types: what `connect()` gives, in the order a reader meets it.
  */
 import type { Revision } from '../core/base/position.ts';
+import type { Election, Lock, LockOptions } from './locks-types.ts';
 import type { Member } from '../core/raft/membership.ts';
 import type { MembersReply } from '../core/wire/members.ts';
 
@@ -138,8 +139,15 @@ export interface TxnResult extends WriteResult {
   readonly results: readonly TxnOpResult[];
 }
 
+/** A condition as a value: what `lock.condition()` gives. */
+export type TxnCondition =
+  | { readonly kind: 'revision'; readonly key: Bytes; readonly revision: number }
+  | { readonly kind: 'exists' | 'absent'; readonly key: Bytes }
+  | { readonly kind: 'value'; readonly key: Bytes; readonly value: Bytes };
+
 /** Conditions first, then operations; `else()` switches to the other branch. Calls chain. */
 export interface TxnBuilder {
+  if(condition: TxnCondition): TxnBuilder;
   /** The key's value was written by exactly this revision; 0 = the key is absent. */
   ifRevision(key: Bytes, revision: number): TxnBuilder;
   ifExists(key: Bytes): TxnBuilder;
@@ -233,6 +241,10 @@ export interface Client extends AsyncDisposable {
   txn(build: (t: TxnBuilder) => unknown, options?: CallOptions): Promise<TxnResult>;
   watch<O extends WatchOptions = WatchOptions>(options?: O): AsyncIterable<WatchItem<O>>;
   status(options?: CallOptions): Promise<NodeStatus>;
+  /** A lock that one client at a time has, first come first served, with a fencing token. docs/locks.md. */
+  lock(name: string, options?: LockOptions): Promise<Lock>;
+  /** One leader at a time among those who campaign, and who it is. docs/locks.md. */
+  election(name: string): Election;
   readonly members: Members;
   /** The whole ledger, as a reflector needs it. See `LedgerFrame`. */
   ledger(options: LedgerOptions): AsyncIterable<LedgerFrame>;

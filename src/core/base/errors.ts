@@ -44,6 +44,7 @@ export const ERROR_CODE_LIST = [
   'TABLE_CORRUPT',
   'READ_ONLY',
   'MEMBER_REFUSED',
+  'LOCK_LOST',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -66,6 +67,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   PROTOCOL_ERROR: { retry: 'never', http: 400 },
   PROTOCOL_VERSION: { retry: 'never', http: 426 },
   SESSION_EXPIRED: { retry: 'never', http: 410 },
+  LOCK_LOST: { retry: 'never', http: 410 },
   MEMBER_REFUSED: { retry: 'never', http: 409 },
   COMPACTED: { retry: 'never', http: 410 },
   // Files and start-up.
