@@ -33,6 +33,8 @@ interface Live {
   readonly stream: Stream;
   /** Takes the consumer's signal and deadline away. */
   finish: () => void;
+  /** When the whole of it must be over; undefined: see OpenOptions. */
+  readonly untilMs: number | undefined;
   id: number;
   /** Consumed, and not yet given back as credit. */
   consumed: number;
@@ -87,6 +89,7 @@ export class StreamSet {
         clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
       },
+      untilMs: deadlineMs === undefined ? undefined : performance.now() + deadlineMs,
       id: 0,
       consumed: 0,
       isStarted: false,
@@ -164,7 +167,10 @@ export class StreamSet {
     if (!this.#world.isReady()) return;
     live.isStarted = true;
     const writer = new ByteWriter(128).u8(wire.FRAME.requests);
-    const { deadlineMs } = this.#world;
+    const { untilMs } = live;
+    // A server that is asked for less time says sooner, and in its own words, why it cannot.
+    const deadlineMs =
+      untilMs === undefined ? this.#world.deadlineMs : Math.max(1, Math.ceil(untilMs - performance.now()));
     const at = wire.beginRequest(writer, { id: live.id, kind: live.stream.kind, deadlineMs });
     live.stream.request(writer, Math.max(0, creditBytes));
     wire.endRequest(writer, at);

@@ -56,6 +56,19 @@ test.each([-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY])('%d milliseconds are 
   expect(() => client.range({ maxStalenessMs })).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
 });
 
+test('a range’s deadline is told to the node, which knows best why it passed', async () => {
+  const { server, client } = await connected();
+  const first = client.range({ deadlineMs: 700 })[Symbol.asyncIterator]().next();
+  const other = client.range()[Symbol.asyncIterator]().next();
+  await turns();
+  const [asked, usual] = server.last.streams;
+  expect(asked?.deadlineMs).toBeLessThanOrEqual(700);
+  expect(asked?.deadlineMs).toBeGreaterThan(0);
+  expect(usual?.deadlineMs).toBe(10_000);
+  for (const stream of [asked, usual]) server.last.end(stream?.id ?? 0);
+  await Promise.all([first, other]);
+});
+
 test('TOO_STALE and COMPACTED are the caller’s: they are not tried again, and bring what the node said', async () => {
   const { server, client } = await connected();
   const get = client.get('k', { maxStalenessMs: 5 });
