@@ -11,9 +11,11 @@ import { load } from './engine/load.ts';
 import { fill, overwrite, readMissing, readRandom, scan } from './engine/local.ts';
 import { restart } from './engine/restart.ts';
 import { ycsb } from './engine/ycsb.ts';
+import { failover } from './failover.ts';
 import { getSync } from './get-sync.ts';
 import { ldbGet } from './ldb-get.ts';
 import { ldbLag } from './ldb-lag.ts';
+import { linGet } from './lin-get.ts';
 import { quorumPut } from './quorum-put.ts';
 import { Cleanup, cleanUpAtExit } from './support/cleanup.ts';
 import { measureFloors } from './support/floors.ts';
@@ -23,6 +25,8 @@ import { type Bench, BenchError, type BenchOptions, type Scenario } from './supp
 
 const SCENARIOS: readonly Scenario[] = [
   quorumPut,
+  linGet,
+  failover,
   embeddedPut,
   getSync,
   ldbGet,
@@ -46,6 +50,7 @@ interface Flags {
   readonly peers?: boolean;
   readonly seconds: number;
   readonly inFlight?: number[];
+  readonly kills?: number;
   readonly floors: boolean;
   readonly profile?: string;
   readonly dir?: string;
@@ -62,6 +67,7 @@ function program(): Command {
     .option('--peers', 'run the other stores too, in the same run')
     .option('--seconds <n>', 'measured time of each variant', positive, SECONDS_DEFAULT)
     .option('--in-flight <list>', 'only these numbers in flight: 1,256', positives)
+    .option('--kills <n>', 'how often failover takes the leader away, each way', whole)
     .option('--no-floors', 'leave the floors out')
     .option('--profile <dir>', 'let nodes and clients write V8 CPU profiles there (slower)')
     .option('--dir <dir>', 'where the data goes: on a disk (default: data/bench)')
@@ -75,6 +81,12 @@ function program(): Command {
 function positive(text: string): number {
   const value = Number(text);
   if (!(value > 0)) throw new InvalidArgumentError('must be a number above 0.');
+  return value;
+}
+
+function whole(text: string): number {
+  const value = positive(text);
+  if (!Number.isInteger(value)) throw new InvalidArgumentError('must be a whole number.');
   return value;
 }
 
@@ -101,6 +113,7 @@ async function runScenario(scenario: Scenario, flags: Flags): Promise<void> {
     peers: flags.peers ?? false,
     seconds: flags.seconds,
     inFlight: flags.inFlight,
+    kills: flags.kills,
     profile: flags.profile === undefined ? undefined : resolve(flags.profile),
     dir: flags.dir,
   };

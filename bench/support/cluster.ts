@@ -16,6 +16,8 @@ export interface ServerProcess {
   readonly name: string;
   readonly pid: number;
   readonly metricsUrl: string;
+  /** Where a client of this one connects. */
+  readonly clientUrl: string;
 }
 
 /** Counters whose ratio is "fsyncs per commit", by series name. */
@@ -33,8 +35,17 @@ export interface Servers {
   stop(): Promise<void>;
 }
 
+/** Ours, which can also lose nodes and get them back. */
+export interface Cluster extends Servers {
+  /** Sends the signal, at once; resolves when the process is gone. */
+  signal(name: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void>;
+  /** Starts a node that has ended; resolves when it is ready: it knows a leader, and has caught up. */
+  restart(name: string): Promise<void>;
+}
+
 const ENTRY: string = resolve(import.meta.dirname, '../../cluster.js');
 const START_MS = 30_000;
+const READY_LOOK_MS = 20;
 
 const COUNTERS: CommitCounters = { syncs: 'ctlmesh_wal_fsyncs_total', commits: 'ctlmesh_raft_commit_index' };
 
@@ -55,7 +66,7 @@ export async function configOf(dir: string, nodes: number): Promise<ClusterConfi
 }
 
 /** Resolves when a leader serves. */
-export async function startCluster(bench: Bench, count: number): Promise<Servers> {
+export async function startCluster(bench: Bench, count: number): Promise<Cluster> {
   const dir = join(bench.dir, 'ctlmesh');
   mkdirSync(dir, { recursive: true });
   const config = await configOf(dir, count);
@@ -63,20 +74,39 @@ export async function startCluster(bench: Bench, count: number): Promise<Servers
   writeFileSync(file, JSON.stringify(config));
   const nodes = Object.keys(config.nodes).map((name) => startNode(bench, file, name));
   await Promise.race([Promise.any(nodes.map(({ serving }) => serving)), failureOf(nodes), late()]);
-  const processes = nodes.map(({ name, child }) => ({
-    name,
-    pid: child.pid ?? 0,
-    metricsUrl: `${config.nodes[name]?.http}/metrics`,
-  }));
+  const processes = (): ServerProcess[] =>
+    nodes.map(({ name, child }) => ({
+      name,
+      pid: child.pid ?? 0,
+      metricsUrl: `${config.nodes[name]?.http}/metrics`,
+      clientUrl: config.nodes[name]?.client ?? '',
+    }));
+  const indexOf = (name: string): number => {
+    const index = nodes.findIndex((node) => node.name === name);
+    if (index < 0) throw new BenchError(`there is no node ${name}`);
+    return index;
+  };
   return {
-    processes,
+    get processes() {
+      return processes();
+    },
     endpoints: Object.values(config.nodes).map((node) => node.client),
     counters: COUNTERS,
     leader: async () => {
-      for (const process of processes) {
+      for (const process of processes()) {
         if ((await scrape(process.metricsUrl)).get('ctlmesh_raft_is_leader') === 1) return process;
       }
       throw new BenchError('the cluster has lost its leader');
+    },
+    signal: async (name, signal) => {
+      const { child, ended } = nodes[indexOf(name)] as NodeProcess;
+      child.kill(signal);
+      await ended;
+    },
+    restart: async (name) => {
+      const node = startNode(bench, file, name);
+      nodes[indexOf(name)] = node;
+      await Promise.race([ready(`${config.nodes[name]?.http}/readyz`), failureOf([node])]);
     },
     stop: async () => {
       await Promise.all(nodes.map(({ child }) => stopChild(child, () => void child.send({ kind: 'stop' }, () => {}))));
@@ -127,4 +157,17 @@ async function failureOf(nodes: readonly NodeProcess[]): Promise<never> {
 async function late(): Promise<never> {
   await sleep(START_MS, undefined, { ref: false });
   throw new BenchError(`no leader within ${START_MS / 1000} s`);
+}
+
+async function ready(url: string): Promise<void> {
+  const untilMs = performance.now() + START_MS;
+  while (performance.now() < untilMs) {
+    const isReady = await fetch(url, { signal: AbortSignal.timeout(1_000) }).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    if (isReady) return;
+    await sleep(READY_LOOK_MS);
+  }
+  throw new BenchError(`${url} was not ready within ${START_MS / 1000} s`);
 }

@@ -63,6 +63,7 @@ export async function startEtcd(bench: Bench, count: number): Promise<Servers> {
     name,
     pid: children[i]?.pid ?? 0,
     metricsUrl: `${client}/metrics`,
+    clientUrl: client,
   }));
   const leader = async (): Promise<(typeof processes)[number]> => {
     for (const process of processes) {
@@ -74,7 +75,7 @@ export async function startEtcd(bench: Bench, count: number): Promise<Servers> {
   const led = await leader();
   return {
     processes,
-    endpoints: [led.metricsUrl.replace('/metrics', '')],
+    endpoints: [led.clientUrl],
     counters: COUNTERS,
     leader,
     stop: async () => {

@@ -36,6 +36,8 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Only these numbers in flight, where a scenario has several. */
   readonly inFlight: readonly number[] | undefined;
+  /** How often `failover` takes the leader away, each way. */
+  readonly kills: number | undefined;
   /** Where nodes write V8 CPU profiles when they stop. */
   readonly profile: string | undefined;
   /** Parent of the data directories. */

@@ -11,7 +11,7 @@ import type { Row } from '../../bench/support/scenario.ts';
 
 const run = promisify(execFile);
 const ENTRY = join(import.meta.dirname, '../../bench/main.ts');
-const SCENARIOS = ['quorum-put', 'embedded-put', 'get-sync', 'ldb-get', 'ldb-lag'];
+const SCENARIOS = ['quorum-put', 'lin-get', 'failover', 'embedded-put', 'get-sync', 'ldb-get', 'ldb-lag'];
 
 async function bench(...args: string[]): Promise<{ code: number; out: string; err: string }> {
   try {
@@ -49,10 +49,13 @@ describe('the command line', () => {
     expect(err).toMatch(/^bench: there is no scenario 'nope'; there are quorum-put, .*\n$/);
   });
 
-  test('a bad number is refused', async () => {
-    const { code, err } = await bench('get-sync', '--seconds', '0');
+  test.each([
+    ['--seconds <n>', '0'],
+    ['--kills <n>', '1.5'],
+  ])('a bad number is refused: %s %s', async (option, value) => {
+    const { code, err } = await bench('get-sync', option.split(' ')[0] as string, value);
     expect(code).toBe(1);
-    expect(err).toContain("'--seconds <n>' argument '0' is invalid");
+    expect(err).toContain(`'${option}' argument '${value}' is invalid`);
   });
 });
 
