@@ -195,6 +195,35 @@ describe('a watch is', () => {
   });
 });
 
+test('the state of a watch’s first bookmark, and what the watch brings from there, are the state at any later revision', async () => {
+  const writing = write(seeded(3), 80);
+  const watch = client.watch({ prefix: PREFIX, bookmarks: true })[Symbol.asyncIterator]();
+  const { value: first } = await watch.next();
+  expect(first?.kind).toBe('bookmark');
+  const copy = new Map<string, string>();
+  for await (const entry of client.range({ prefix: PREFIX, revision: first?.revision ?? 0 })) {
+    copy.set(entry.keyText(), `${entry.revision} ${entry.text()}`);
+  }
+  await writing;
+  const { revision: end } = await client.put(`${PREFIX}copied`, 'x');
+  for (let seen = 0; seen < end; ) {
+    const { value: item, done } = await watch.next();
+    if (done === true) break;
+    // Whole: what expired in the same revision comes with it.
+    seen = isEvent(item) && !item.lastOfRevision ? item.revision - 1 : item.revision;
+    if (!isEvent(item) || item.revision > end) continue;
+    if (item.kind === 'put') copy.set(item.keyText(), `${item.revision} ${item.text()}`);
+    else copy.delete(item.keyText());
+  }
+  await watch.return?.();
+  const state = new Map<string, string>();
+  for await (const entry of client.range({ prefix: PREFIX, revision: end })) {
+    state.set(entry.keyText(), `${entry.revision} ${entry.text()}`);
+  }
+  expect(copy).toEqual(state);
+  expect(state.size).toBeGreaterThan(10);
+});
+
 describe('a read is', () => {
   test('linearizable: what was acknowledged anywhere is seen everywhere', async () => {
     const pinned = await Promise.all(cluster.ids.map((id) => cluster.pinned(id)));
