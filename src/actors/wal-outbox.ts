@@ -43,6 +43,11 @@ export class WalOutbox {
     return this.#syncedSeq;
   }
 
+  /** Something that was handed over is not synced. */
+  get waits(): boolean {
+    return this.#underWay.length > 0;
+  }
+
   get backlog(): number {
     return this.#backlog.length;
   }

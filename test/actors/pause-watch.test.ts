@@ -60,7 +60,7 @@ class World {
     this.raft.campaign();
     this.settle();
     for (const kind of ['preVoteReply', 'voteReply'] as const) {
-      this.raft.step({ kind, from: 'n2', to: 'n1', term: toTerm(1), granted: true });
+      this.raft.step({ kind, from: 'n2', to: 'n1', term: toTerm(1), granted: true, lastIndex: toIndex(0) });
       this.settle();
     }
     expect(this.raft.isLeader).toBe(true);
@@ -128,6 +128,8 @@ test('a follower that was paused is counted and does not stand: its leader may b
     commit: toIndex(0),
     readRound: 0,
     matchedByAll: toIndex(0),
+    held: toIndex(0),
+    members: toIndex(0),
   });
   world.nowMs += 10_000;
   world.pauses.look();

@@ -261,12 +261,19 @@ export class ReplicationWorld {
     const term = toTerm(this.raft.term + 1);
     this.receive('n2', {
       kind: 'raft',
-      message: { kind: 'preVoteReply', from: 'n2', to: this.raft.id, term, granted: true },
+      message: { kind: 'preVoteReply', from: 'n2', to: this.raft.id, term, granted: true, lastIndex: toIndex(0) },
     });
     this.settle();
     this.receive('n2', {
       kind: 'raft',
-      message: { kind: 'voteReply', from: 'n2', to: this.raft.id, term: this.raft.term, granted: true },
+      message: {
+        kind: 'voteReply',
+        from: 'n2',
+        to: this.raft.id,
+        term: this.raft.term,
+        granted: true,
+        lastIndex: toIndex(0),
+      },
     });
     this.settle();
     this.ack('n2');
@@ -302,6 +309,8 @@ export class ReplicationWorld {
         commit: toIndex(0),
         readRound: 0,
         matchedByAll: toIndex(0),
+        held: toIndex(0),
+        members: toIndex(0),
       },
     });
   }

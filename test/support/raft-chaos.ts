@@ -329,7 +329,7 @@ class Chaos {
     if (this.#changesMembers) this.#everybodyJoins();
     const last = this.#untilAllApplyMore();
     if (this.#changesMembers) return this.#atRest();
-    for (let ticks = 0; nodes.some(({ raft }) => (raft?.truncatable ?? 0) < last); ticks++) {
+    for (let ticks = 0; nodes.some(({ raft }) => (raft?.log.truncatable ?? 0) < last); ticks++) {
       assert(ticks < EVENING_TICKS_MAX, 'liveness: what everybody has applied may go everywhere');
       cluster.pass();
     }

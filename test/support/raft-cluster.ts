@@ -230,7 +230,7 @@ export class RaftCluster {
   }
 
   mayCompactTo(node: RaftNode): Index {
-    const { truncatable } = must(node.raft, 'only the living compact');
+    const { truncatable } = must(node.raft, 'only the living compact').log;
     return truncatable < node.disk.flushed ? truncatable : node.disk.flushed;
   }
 

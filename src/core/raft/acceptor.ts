@@ -14,11 +14,13 @@ import type { Append, Message, NodeId } from './types.ts';
 const NOWHERE = toIndex(0);
 
 export interface AcceptorWorld {
-  readonly id: NodeId;
-  readonly log: RaftLog;
+  readonly raft: {
+    readonly id: NodeId;
+    readonly log: RaftLog;
+    readonly configuration: Configuration;
+    readonly term: Term;
+  };
   readonly persists: Persists;
-  readonly configuration: Configuration;
-  readonly term: () => Term;
   /** Leaves once everything handed out so far is synced. */
   readonly promise: (message: Message) => void;
 }
@@ -31,7 +33,7 @@ export class Acceptor {
   }
 
   append(message: Append): void {
-    const { log, configuration } = this.#world;
+    const { log, configuration } = this.#world.raft;
     if (message.prevIndex < log.committed) {
       // An old message: what is committed is equal by definition.
       this.#ack(message.from, log.committed);
@@ -55,16 +57,16 @@ export class Acceptor {
   }
 
   #ack(to: NodeId, index: Index): void {
-    const { id: from, term, promise } = this.#world;
+    const { id: from, term } = this.#world.raft;
     const hint = { hintIndex: NOWHERE, hintTerm: toTerm(0) };
-    promise({ kind: 'appendReply', from, to, term: term(), rejected: false, index, ...hint });
+    this.#world.promise({ kind: 'appendReply', from, to, term, rejected: false, index, ...hint });
   }
 
   /** `index` does not match; the logs may still agree at `hintIndex`. */
   reject(to: NodeId, index: Index = NOWHERE, hintIndex: Index = NOWHERE): void {
-    const { id: from, term, promise, log } = this.#world;
+    const { id: from, term, log } = this.#world.raft;
     const hint = { hintIndex, hintTerm: log.term(hintIndex) ?? toTerm(0) };
-    promise({ kind: 'appendReply', from, to, term: term(), rejected: true, index, ...hint });
+    this.#world.promise({ kind: 'appendReply', from, to, term, rejected: true, index, ...hint });
   }
 
   /**
@@ -72,7 +74,8 @@ export class Acceptor {
    * ours, even if the same (index, term) comes back later (the ABA of asynchronous appends).
    */
   #revert(from: Index): void {
-    const { log, persists, configuration } = this.#world;
+    const { raft, persists } = this.#world;
+    const { log, configuration } = raft;
     log.truncate(from);
     persists.reverted(from, log.last);
     configuration.reverted(from);

@@ -89,6 +89,19 @@ export class Configuration {
     return this.reachedByQuorum((id) => (votes.get(id) === false ? 0 : 1)) === 1 ? 'open' : 'lost';
   }
 
+  /** What all members held when the leader counted last, and the entry that says who they are. */
+  #held = { members: toIndex(0), index: toIndex(0) };
+
+  /** A leader, whose members are those of the entry `members`, has found that all of them hold the log up to `index`. */
+  holds(members: Index, index: Index): void {
+    this.#held = { members, index };
+  }
+
+  /** No member can lack this but by the loss of its disk. Nothing is known of who became one since it was counted. */
+  get heldByMembers(): Index {
+    return this.#held.members === this.index ? this.#held.index : toIndex(0);
+  }
+
   /** Entries came to the log. */
   appended(entries: readonly Entry[]): void {
     for (const { index, data } of entries) {

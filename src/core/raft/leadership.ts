@@ -3,8 +3,9 @@
  * its authority to be confirmed. It is made when a node is elected and gone when it steps down.
  *
  * The leader alone sees how far every voter's disk is, so it is who finds what nobody needs any more, and tells it
- * with its heartbeats: `matchedByAll`. A follower that needs older entries all the same (its disk was wiped) cannot
- * be helped by appends; it is asked once per heartbeat whether it fits now, and holds up nobody else.
+ * with its heartbeats: `matchedByAll`. A follower that needs older entries all the same (it was away for long, or
+ * begins with nothing) cannot be helped by appends: whoever drives this sends it the state. Meanwhile it is asked once
+ * per heartbeat whether it fits now, and holds up nobody else.
  *
  * Invariant: what is committed by counting is of the leader's own term (§5.4.2).
  */
@@ -87,14 +88,17 @@ export class Leadership {
   }
 
   heartbeat(): void {
-    const { id: from, term, log, send } = this.#options;
+    const { id: from, term, log, configuration, send } = this.#options;
     const { openRound: readRound } = this.reads;
-    log.matchedByAllTo(this.#matchedByAll());
+    const held = this.#matchedByAll();
+    const { index: members } = configuration;
+    log.matchedByAllTo(held);
+    configuration.holds(members, held);
     const { matchedByAll } = log;
     for (const [to, progress] of this.#progress) {
       // A follower may not learn of a commit beyond what it is proven to have.
       const commit = log.committed < progress.match ? log.committed : progress.match;
-      send({ kind: 'heartbeat', from, to, term, commit, readRound, matchedByAll });
+      send({ kind: 'heartbeat', from, to, term, commit, readRound, matchedByAll, held, members });
     }
   }
 
@@ -105,9 +109,9 @@ export class Leadership {
    * and equal to the leader's (log matching). A log loses such entries only where a later leader has others, and no
    * later leader has others where an entry is committed: hence the cap. So a node may keep the most it ever heard.
    *
-   * And so nobody who leads later needs what is gone. Where it probes at P behind it, a follower that has all of it
-   * says yes, or no with a hint that is not before it: both hold the same last entry of it, and terms never fall from
-   * there to P.
+   * And so nobody who leads later misses what went up to here. Where it probes at P behind it, a follower that has all
+   * of it says yes, or no with a hint that is not before it: both hold the same last entry of it, and terms never fall
+   * from there to P.
    */
   #matchedByAll(): Index {
     const { log } = this.#options;

@@ -33,7 +33,7 @@ import type { RaftOptions } from './options.ts';
 import { Persists } from './persists.ts';
 import type { Progress } from './progress.ts';
 import { ReadQueue } from './reads.ts';
-import type { HardState, Heartbeat, Message, NodeId, Ready, VoteRequest } from './types.ts';
+import type { HardState, Heartbeat, Message, NodeId, Ready, VoteReply, VoteRequest } from './types.ts';
 import { NOBODY } from './types.ts';
 
 export type { RaftOptions } from './options.ts';
@@ -77,14 +77,8 @@ export class Raft {
     this.log = new RaftLog({ ...options, baseIndex, baseTerm, appliedIndex, committed });
     assert(this.log.lastTerm <= this.term, 'no entry is of a later term than the node has seen');
     this.#persists = new Persists(this.log.last, this.hardState);
-    this.#acceptor = new Acceptor({
-      id: this.id,
-      log: this.log,
-      persists: this.#persists,
-      configuration: this.configuration,
-      term: () => this.term,
-      promise: (message) => this.#promises.push(message),
-    });
+    const promise = (message: Message): void => void this.#promises.push(message);
+    this.#acceptor = new Acceptor({ raft: this, persists: this.#persists, promise });
     this.#resetTimer();
   }
 
@@ -113,11 +107,6 @@ export class Raft {
   /** Who keeps the log long; only a leader knows. */
   get logHolders(): LogHolders | undefined {
     return this.#leadership?.holders;
-  }
-
-  /** `log.compactTo` may go this far, but no further than the state machine has flushed, which the driver knows. */
-  get truncatable(): Index {
-    return this.log.truncatable;
   }
 
   // ── what may happen in a turn ─────────────────────────────────────────────────────────────────────────────
@@ -265,10 +254,10 @@ export class Raft {
         this.#stepVoteRequest(message);
         break;
       case 'preVoteReply':
-        if (this.role === 'preCandidate') this.#takeVote(message.from, message.granted);
+        if (this.role === 'preCandidate') this.#takeVote(message);
         break;
       case 'voteReply':
-        if (this.role === 'candidate') this.#takeVote(message.from, message.granted);
+        if (this.role === 'candidate') this.#takeVote(message);
         break;
       case 'append':
         this.#heardLeader(message.from);
@@ -342,7 +331,14 @@ export class Raft {
       const granted = message.term > this.term && isUpToDate;
       // A yes carries the asked-for term, so that it is not stale at the asker; a no carries ours, to teach it.
       const term = granted ? message.term : this.term;
-      this.#send.push({ kind: 'preVoteReply', from: this.id, to: message.from, term, granted });
+      this.#send.push({
+        kind: 'preVoteReply',
+        from: this.id,
+        to: message.from,
+        term,
+        granted,
+        lastIndex: this.log.last,
+      });
       return;
     }
     const mayVote = this.#vote === message.from || (this.#vote === NOBODY && this.leader === NOBODY);
@@ -351,11 +347,16 @@ export class Raft {
       this.#vote = message.from;
       this.#electionElapsed = 0;
     }
-    this.#promises.push({ kind: 'voteReply', from: this.id, to: message.from, term: this.term, granted });
+    const { last: lastIndex } = this.log;
+    this.#promises.push({ kind: 'voteReply', from: this.id, to: message.from, term: this.term, granted, lastIndex });
   }
 
-  #takeVote(from: NodeId, granted: boolean): void {
-    if (!this.#votes.has(from)) this.#votes.set(from, granted);
+  /**
+   * Whoever lacks what all members held has lost its disk, or has an old copy of it: it does not know what it promised,
+   * and its yes is worth nothing.
+   */
+  #takeVote({ from, granted, lastIndex }: VoteReply): void {
+    if (!this.#votes.has(from)) this.#votes.set(from, granted && lastIndex >= this.configuration.heldByMembers);
     this.#countVotes();
   }
 
@@ -376,7 +377,8 @@ export class Raft {
     // same node twice in one term: so the others are asked once the log and the own vote are on disk, and only
     // then does the own vote count, like anybody's.
     this.#requestVotes('vote', this.term, this.#promises, isTransfer);
-    this.#promises.push({ kind: 'voteReply', from: this.id, to: this.id, term: this.term, granted: true });
+    const { last: lastIndex } = this.log;
+    this.#promises.push({ kind: 'voteReply', from: this.id, to: this.id, term: this.term, granted: true, lastIndex });
   }
 
   #becomeLeader(): void {
@@ -426,7 +428,8 @@ export class Raft {
       this.#acceptor.reject(message.from);
     } else if (message.kind === 'preVote') {
       const { id: from, term } = this;
-      this.#promises.push({ kind: 'preVoteReply', from, to: message.from, term, granted: false });
+      const { last: lastIndex } = this.log;
+      this.#promises.push({ kind: 'preVoteReply', from, to: message.from, term, granted: false, lastIndex });
     }
   }
 
@@ -436,9 +439,10 @@ export class Raft {
     this.#electionTimeout = electionTicks + Math.floor(random() * electionTicks);
   }
 
-  #stepHeartbeat({ from: to, commit, matchedByAll, readRound }: Heartbeat): void {
+  #stepHeartbeat({ from: to, commit, matchedByAll, held, members, readRound }: Heartbeat): void {
     this.log.commitTo(commit);
     this.log.matchedByAllTo(matchedByAll);
+    this.configuration.holds(members, held);
     this.#send.push({ kind: 'heartbeatReply', from: this.id, to, term: this.term, readRound });
   }
 }

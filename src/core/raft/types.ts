@@ -43,6 +43,8 @@ export interface VoteRequest extends Envelope {
 export interface VoteReply extends Envelope {
   readonly kind: 'preVoteReply' | 'voteReply';
   readonly granted: boolean;
+  /** Of the voter's log. */
+  readonly lastIndex: Index;
 }
 
 export interface Append extends Envelope {
@@ -76,6 +78,9 @@ export interface Heartbeat extends Envelope {
   readonly readRound: number;
   /** Every voter holds the committed entries up to here. It may be more than the receiver knows to be committed. */
   readonly matchedByAll: Index;
+  /** The same of those who are members by the entry `members`, as the leader has counted just now; it may fall. */
+  readonly held: Index;
+  readonly members: Index;
 }
 
 export interface HeartbeatReply extends Envelope {

@@ -1,7 +1,7 @@
 /**
- * The mesh protocol, version 2: between nodes. Each node dials every peer twice and sends only on what it
+ * The mesh protocol, version 3: between nodes. Each node dials every peer twice and sends only on what it
  * dialled: `control` (votes, heartbeats, acks, reads: small, never behind bulk) and `bulk` (appends, forwarded
- * proposals).
+ * proposals, snapshots).
  *
  *   hello    = magic u32 "CTLP" | version u8 | channel u8 | cluster string | from string | to string | boot u64
  *   message  = kind u8 | …                       several follow each other in one WebSocket message
@@ -11,10 +11,11 @@
  */
 import { ByteReader, type ByteWriter } from '../base/bytes.ts';
 import { StoreError } from '../base/errors.ts';
-import { toIndex, toTerm } from '../base/position.ts';
+import { type Index, toIndex, toTerm } from '../base/position.ts';
 import type { Entry, Message, NodeId } from '../raft/types.ts';
+import { decodeSnapshot, encodeSnapshot, type SnapshotMessage } from './snapshot.ts';
 
-export const MESH_VERSION = 2;
+export const MESH_VERSION = 3;
 export const MESH_MAGIC = 0x504c5443;
 
 export type Channel = 'control' | 'bulk';
@@ -62,6 +63,7 @@ export function decodeMeshHello(bytes: Uint8Array): MeshHello {
 /** What nodes say to each other beside Raft's own messages. */
 export type MeshMessage =
   | { readonly kind: 'raft'; readonly message: Message }
+  | SnapshotMessage
   /** Commands for the leader; each is a whole command, unstamped. */
   | { readonly kind: 'forward'; readonly commands: readonly Uint8Array[] }
   /** Commands that were not proposed, by their token at the node that sent them. Nothing happened to them. */
@@ -71,33 +73,37 @@ export type MeshMessage =
   | { readonly kind: 'readIndexReply'; readonly id: number; readonly index: number }
   /** A request about members (core/wire/members.ts), for the leader; and its answer: code 0, or of an error. */
   | { readonly kind: 'member'; readonly id: number; readonly request: Uint8Array }
-  | { readonly kind: 'memberReply'; readonly id: number; readonly code: number; readonly body: Uint8Array };
+  | { readonly kind: 'memberReply'; readonly id: number; readonly code: number; readonly body: Uint8Array }
+  /** The hash of the sender's state at `index` (core/model/state-hash.ts). */
+  | { readonly kind: 'stateHash'; readonly index: Index; readonly hash: number };
 
-const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft'>, number>> = {
-  preVote: 1,
-  preVoteReply: 2,
-  vote: 3,
-  voteReply: 4,
-  append: 5,
-  appendReply: 6,
-  commit: 7,
-  heartbeat: 8,
-  heartbeatReply: 9,
-  timeoutNow: 10,
-  forward: 16,
-  refused: 17,
-  readIndex: 18,
-  readIndexReply: 19,
-  member: 30,
-  memberReply: 31,
-};
+const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft' | SnapshotMessage['kind']>, number>> =
+  {
+    preVote: 1,
+    preVoteReply: 2,
+    vote: 3,
+    voteReply: 4,
+    append: 5,
+    appendReply: 6,
+    commit: 7,
+    heartbeat: 8,
+    heartbeatReply: 9,
+    timeoutNow: 10,
+    forward: 16,
+    refused: 17,
+    readIndex: 18,
+    readIndexReply: 19,
+    member: 30,
+    memberReply: 31,
+    stateHash: 40,
+  };
 
 /**
  * Where a message travels. All appends, empty ones too, go the same ordered way: a leader asks with an empty one
  * where a follower is, and the answer would be wrong if it overtook the entries before it.
  */
 export function channelOf(message: MeshMessage): Channel {
-  if (message.kind === 'forward') return 'bulk';
+  if (message.kind === 'forward' || message.kind === 'snapshotOffer' || message.kind === 'snapshotChunk') return 'bulk';
   return message.kind === 'raft' && message.message.kind === 'append' ? 'bulk' : 'control';
 }
 
@@ -105,6 +111,12 @@ export function encodeMesh(writer: ByteWriter, mesh: MeshMessage): void {
   switch (mesh.kind) {
     case 'raft':
       encodeRaft(writer, mesh.message);
+      return;
+    case 'snapshotOffer':
+    case 'snapshotWant':
+    case 'snapshotChunk':
+    case 'snapshotRefused':
+      encodeSnapshot(writer, mesh);
       return;
     case 'forward':
       writer.u8(CODE.forward).u32(mesh.commands.length);
@@ -126,6 +138,9 @@ export function encodeMesh(writer: ByteWriter, mesh: MeshMessage): void {
     case 'memberReply':
       writer.u8(CODE.memberReply).u64(mesh.id).u8(mesh.code).blob(mesh.body);
       return;
+    case 'stateHash':
+      writer.u8(CODE.stateHash).u64(mesh.index).u32(mesh.hash);
+      return;
   }
 }
 
@@ -141,7 +156,7 @@ function encodeRaft(writer: ByteWriter, message: Message): void {
       return;
     case 'preVoteReply':
     case 'voteReply':
-      writer.u8(message.granted ? 1 : 0);
+      writer.u8(message.granted ? 1 : 0).u64(message.lastIndex);
       return;
     case 'append':
       writer.u64(message.prevIndex).u64(message.prevTerm).u64(message.commit).u32(message.entries.length);
@@ -158,7 +173,12 @@ function encodeRaft(writer: ByteWriter, message: Message): void {
       writer.u64(message.commit);
       return;
     case 'heartbeat':
-      writer.u64(message.commit).u64(message.readRound).u64(message.matchedByAll);
+      writer
+        .u64(message.commit)
+        .u64(message.readRound)
+        .u64(message.matchedByAll)
+        .u64(message.held)
+        .u64(message.members);
       return;
     case 'heartbeatReply':
       writer.u64(message.readRound);
@@ -198,8 +218,10 @@ function decodeOne(reader: ByteReader, from: NodeId, to: NodeId): MeshMessage {
       return { kind: 'member', id: reader.u64(), request: reader.blob() };
     case CODE.memberReply:
       return { kind: 'memberReply', id: reader.u64(), code: reader.u8(), body: reader.blob() };
+    case CODE.stateHash:
+      return { kind: 'stateHash', index: toIndex(reader.u64()), hash: reader.u32() };
     default:
-      return { kind: 'raft', message: decodeRaft(code, reader, from, to) };
+      return decodeSnapshot(code, reader) ?? { kind: 'raft', message: decodeRaft(code, reader, from, to) };
   }
 }
 
@@ -215,7 +237,8 @@ function decodeRaft(code: number, reader: ByteReader, from: NodeId, to: NodeId):
     }
     case CODE.preVoteReply:
     case CODE.voteReply:
-      return { ...envelope, kind: code === CODE.voteReply ? 'voteReply' : 'preVoteReply', granted: reader.u8() === 1 };
+      const kind = code === CODE.voteReply ? 'voteReply' : 'preVoteReply';
+      return { ...envelope, kind, granted: reader.u8() === 1, lastIndex: toIndex(reader.u64()) };
     case CODE.append: {
       const prevIndex = toIndex(reader.u64());
       const prevTerm = toTerm(reader.u64());
@@ -240,7 +263,9 @@ function decodeRaft(code: number, reader: ByteReader, from: NodeId, to: NodeId):
     case CODE.heartbeat: {
       const commit = toIndex(reader.u64());
       const readRound = reader.u64();
-      return { ...envelope, kind: 'heartbeat', commit, readRound, matchedByAll: toIndex(reader.u64()) };
+      const matchedByAll = toIndex(reader.u64());
+      const held = toIndex(reader.u64());
+      return { ...envelope, kind: 'heartbeat', commit, readRound, matchedByAll, held, members: toIndex(reader.u64()) };
     }
     case CODE.heartbeatReply:
       return { ...envelope, kind: 'heartbeatReply', readRound: reader.u64() };

@@ -44,7 +44,7 @@ function succeed(cluster: RaftCluster, id: string): void {
 }
 
 const truncatable = (cluster: RaftCluster): (number | undefined)[] => {
-  return cluster.nodes.map(({ raft }) => raft?.truncatable);
+  return cluster.nodes.map(({ raft }) => raft?.log.truncatable);
 };
 
 describe('what may go', () => {
@@ -332,6 +332,29 @@ describe('a follower whose disk was wiped', () => {
     cluster.pass(30);
     expect(cluster.leaders).toHaveLength(1);
     expect(cluster.leaders[0]?.id).not.toBe('n3');
+  });
+
+  test('its vote elects nobody who lacks what was committed', () => {
+    const cluster = new RaftCluster({ size: 3 });
+    cluster.elect('n1');
+    cluster.propose('n1', 'held by all');
+    cluster.pass(3 * HEARTBEAT);
+    // n3 misses what n1 and n2 commit; then n2 loses its disk, and n1 is down.
+    cluster.isolate('n3');
+    cluster.propose('n1', 'committed');
+    cluster.pass(HEARTBEAT);
+    expect(cluster.raft('n2').log.committed).toBe(3);
+    cluster.wipe('n2');
+    cluster.crash(cluster.node('n1'));
+    cluster.start(cluster.node('n2'));
+    cluster.heal();
+    cluster.elect('n3');
+    cluster.pass(30);
+    expect(cluster.leaders, 'nobody can be elected without n1').toEqual([]);
+    cluster.start(cluster.node('n1'));
+    cluster.elect('n1');
+    cluster.pass(3);
+    expect(cluster.raft('n1').isLeader, 'and with n1, n3 has a vote that counts').toBe(true);
   });
 
   test('while the leader lives that has its acks, stops itself: it owes what it acked. The leader goes on', () => {

@@ -23,7 +23,7 @@ const encode = (messages: readonly MeshMessage[]): Uint8Array => {
 
 const KINDS = [
   ...(['preVote', 'vote', 'preVoteReply', 'voteReply', 'append', 'appendReply', 'commit', 'heartbeat'] as const),
-  ...(['heartbeatReply', 'timeoutNow', 'forward', 'refused', 'readIndex', 'readIndexReply'] as const),
+  ...(['heartbeatReply', 'timeoutNow', 'forward', 'refused', 'readIndex', 'readIndexReply', 'stateHash'] as const),
 ];
 
 function randomMessage(random: () => number, kind: (typeof KINDS)[number] = pick(random, KINDS)): MeshMessage {
@@ -41,7 +41,7 @@ function randomMessage(random: () => number, kind: (typeof KINDS)[number] = pick
       return raft({ lastIndex: index(), lastTerm: term(), isTransfer: random() < 0.5 });
     case 'preVoteReply':
     case 'voteReply':
-      return raft({ granted: random() < 0.5 });
+      return raft({ granted: random() < 0.5, lastIndex: index() });
     case 'append': {
       const prevIndex = index();
       const entries = Array.from({ length: below(random, 6) }, (_, i) => ({
@@ -54,7 +54,7 @@ function randomMessage(random: () => number, kind: (typeof KINDS)[number] = pick
     case 'commit':
       return raft({ commit: index() });
     case 'heartbeat':
-      return raft({ commit: index(), readRound: n(), matchedByAll: index() });
+      return raft({ commit: index(), readRound: n(), matchedByAll: index(), held: index(), members: index() });
     case 'heartbeatReply':
       return raft({ readRound: n() });
     case 'timeoutNow':
@@ -71,6 +71,8 @@ function randomMessage(random: () => number, kind: (typeof KINDS)[number] = pick
       return { kind, id: n() };
     case 'readIndexReply':
       return { kind, id: n(), index: n() };
+    case 'stateHash':
+      return { kind, index: index(), hash: below(random, 2 ** 32) };
     default:
       return unreachable(kind);
   }
@@ -93,7 +95,15 @@ test('each kind has a number of its own, and they stay', () => {
   const codes = KINDS.map((kind) => encode([randomMessage(Math.random, kind)])[0]);
   expect(Object.fromEntries(KINDS.map((kind, i) => [kind, codes[i]]))).toEqual({
     ...{ preVote: 1, preVoteReply: 2, vote: 3, voteReply: 4, append: 5, appendReply: 6, commit: 7, heartbeat: 8 },
-    ...{ heartbeatReply: 9, timeoutNow: 10, forward: 16, refused: 17, readIndex: 18, readIndexReply: 19 },
+    ...{
+      heartbeatReply: 9,
+      timeoutNow: 10,
+      forward: 16,
+      refused: 17,
+      readIndex: 18,
+      readIndexReply: 19,
+      stateHash: 40,
+    },
   });
 });
 
