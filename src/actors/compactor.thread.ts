@@ -1,6 +1,7 @@
 /**
  * compactor: the thread of the Compactor, with a pool of threads for its jobs. Its event loop turns with its bell, with
- * what the memtable posts, and once a second.
+ * what the memtable posts, and once a second. It also does what replication asks of the files of snapshots: it has time,
+ * and the tables are its own.
  */
 import { must } from '../core/base/assert.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
@@ -8,6 +9,7 @@ import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { PoolRunner } from '../engine/pool/pool.ts';
 import { Compactor, type Frozen } from './compactor.ts';
+import { SnapshotFiles, type ToFiles } from './snapshot-files.ts';
 import { listen } from './runtime/bell.ts';
 import type { StartActor } from './runtime/thread.ts';
 import { Shared } from './shared.ts';
@@ -16,6 +18,8 @@ export interface CompactorArgs {
   readonly shared: SharedArrayBuffer;
   readonly tree: TreeMemory;
   readonly dir: string;
+  /** The node's directory. */
+  readonly dataDir: string;
   readonly options: TreeOptions;
 }
 
@@ -47,6 +51,17 @@ export const start: StartActor<CompactorArgs, CompactorStarted> = (args, context
     },
     log: context.log,
   });
+  const replication = must(context.ports['replication'], 'the compactor has a port to replication');
+  const snapshots = new SnapshotFiles({
+    disk: nodeDisk,
+    dir: args.dataDir,
+    checkpoint: (dir) => actor.checkpoint(dir),
+    flushed: actor.flushed,
+    soon: setImmediate,
+    post: (message, transfer) => replication.postMessage(message, [...transfer]),
+    log: context.log,
+  });
+  replication.on('message', (message: ToFiles) => snapshots.receive(message));
   const port = must(context.ports['memtable'], 'the compactor has a port to the memtable');
   port.on('message', (frozen: Frozen) => actor.receive(frozen));
   const loop = listen(shared.bell('compactor'), () => actor.turn());
@@ -63,9 +78,11 @@ export const start: StartActor<CompactorArgs, CompactorStarted> = (args, context
     stop: async () => {
       clearInterval(idle);
       await loop.stop();
+      replication.close();
+      snapshots.close();
       await actor.close();
       port.close();
     },
-    inspect: () => actor.inspect(),
+    inspect: () => ({ ...actor.inspect(), snapshots: snapshots.inspect() }),
   });
 };

@@ -106,6 +106,11 @@ export class Compactor {
     this.#keeper.poke();
   }
 
+  /** A copy of the tree as it is flushed, as hard links, in a directory that is there and empty. */
+  checkpoint(dir: string): void {
+    this.#keeper.checkpoint(dir);
+  }
+
   /** Tells everybody how far it is. */
   publish(): void {
     const keeper = this.#keeper;

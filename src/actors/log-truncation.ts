@@ -1,26 +1,27 @@
 /**
  * LogTruncation: lets the log begin later, as far as nobody needs what goes.
  *
- * Two have to agree: the cluster (every voter holds the entries: `raft.truncatable`) and this node's next start (what
- * the entries did is in synced tables: the mark `flushed`). A voter that is down keeps everybody's log as long as it
- * is; `inspect` at the leader names it.
+ * What the entries did must be in synced tables here: the mark `flushed`, where this node's next start begins. Beside
+ * that the log is kept for others:
+ *  - for members that do not have it yet (`raft.log.truncatable`), as long as it is no longer than `walKeepBytes`: the mark
+ *    `walKeepFrom`. Who is away for longer is sent a snapshot when it is back; `inspect` at the leader names it;
+ *  - behind a snapshot that is being sent (`hold`): what comes after it is sent as entries.
  *
  * Not with every turn: a step copies what is left in the core's memory, and a segment of the WAL is many steps long.
  *
  * Invariant: the core has let go of what `walTruncateTo` allows the committer to remove, so it reads none of it.
  */
 import type { Clock } from '../core/base/env.ts';
-import { toIndex } from '../core/base/position.ts';
+import { type Index, toIndex } from '../core/base/position.ts';
 import type { Raft } from '../core/raft/raft.ts';
-import type { NodeId } from '../core/raft/types.ts';
-import type { LogFunction } from './runtime/thread.ts';
 import type { Shared } from './shared.ts';
 
 export interface TruncationWorld {
   readonly raft: Raft;
   readonly shared: Shared;
   readonly clock: Clock;
-  readonly log?: LogFunction;
+  /** The log may not begin behind it. */
+  readonly hold: () => Index | undefined;
 }
 
 const STEP_EVERY_MS = 1_000;
@@ -28,8 +29,6 @@ const STEP_EVERY_MS = 1_000;
 export class LogTruncation {
   readonly #world: TruncationWorld;
   #steppedMs: number;
-  /** Followers that are known to need what is gone. */
-  #stranded: ReadonlySet<NodeId> = new Set();
 
   constructor(world: TruncationWorld) {
     this.#world = world;
@@ -42,25 +41,16 @@ export class LogTruncation {
     if (nowMs - this.#steppedMs < STEP_EVERY_MS) return;
     this.#steppedMs = nowMs;
     this.#step();
-    this.#report();
   }
 
   #step(): void {
-    const { raft, shared } = this.#world;
-    const upTo = toIndex(Math.min(raft.truncatable, shared.get('flushed')));
+    const { raft, shared, hold } = this.#world;
+    const tooMuch = Math.min(shared.get('walKeepFrom'), raft.log.applying);
+    const unneeded = Math.max(raft.log.truncatable, tooMuch);
+    const upTo = toIndex(Math.min(unneeded, shared.get('flushed'), hold() ?? unneeded));
     if (upTo <= raft.log.base) return;
     raft.log.compactTo(upTo);
     shared.set('walTruncateTo', upTo);
-  }
-
-  /** A stranded follower needs an operator (nothing but appends can be sent yet): said once, and again if it comes back. */
-  #report(): void {
-    const { raft, log } = this.#world;
-    const stranded = new Set(raft.logHolders?.stranded);
-    for (const peer of stranded) {
-      if (!this.#stranded.has(peer)) log?.('error', 'raft.follower-stranded', { peer, first: raft.log.first });
-    }
-    this.#stranded = stranded;
   }
 
   inspect(): Record<string, unknown> {
@@ -69,8 +59,9 @@ export class LogTruncation {
     return {
       first,
       matchedByAll,
-      truncatable: raft.truncatable,
+      truncatable: raft.log.truncatable,
       flushed: shared.get('flushed'),
+      keptFrom: shared.get('walKeepFrom'),
       /** Who holds the log back, and by how many entries; only a leader knows. */
       heldBy: raft.logHolders,
     };

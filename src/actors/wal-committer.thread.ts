@@ -18,6 +18,7 @@ export interface CommitterArgs {
   readonly places: SharedArrayBuffer;
   readonly dir: string;
   readonly segmentBytes: number;
+  readonly keepBytes: number;
   /** Where the log goes on. */
   readonly end: WalEnd;
 }
@@ -32,6 +33,7 @@ export const start: StartActor<CommitterArgs, undefined> = (args, context) => {
     disk: nodeDisk,
     dir: args.dir,
     segmentBytes: args.segmentBytes,
+    keepBytes: args.keepBytes,
     end: args.end,
     records: new RingReader(args.records),
     places: new RingWriter(args.places),

@@ -26,6 +26,8 @@ export interface WalCommitterWorld {
   readonly disk: Disk;
   readonly dir: string;
   readonly segmentBytes: number;
+  /** What the log may hold for the sake of a node that is away; without a bound if it is left out. */
+  readonly keepBytes?: number;
   /** Where the log goes on. */
   readonly end: WalEnd;
   /** WAL records from replication. */
@@ -88,6 +90,7 @@ export class WalCommitter {
       },
       world.end,
     );
+    this.#tellKept();
   }
 
   /** Says whether there was something to do. */
@@ -101,6 +104,7 @@ export class WalCommitter {
     // A new segment was begun, and the last one has its mark.
     if (committer.logged !== logged) {
       this.#publish();
+      this.#tellKept();
       this.#truncate();
     }
     let bytes = 0;
@@ -164,6 +168,11 @@ export class WalCommitter {
     this.#shared.set('walMarks', logged - this.#world.end.lastLsn - this.#handed);
     this.#shared.set('loggedLsn', logged);
     this.#syncer.ring();
+  }
+
+  /** Entries up to here are more than the log keeps for anybody. */
+  #tellKept(): void {
+    this.#shared.set('walKeepFrom', this.#committer.indexBefore(this.#world.keepBytes ?? Number.POSITIVE_INFINITY));
   }
 
   /**

@@ -71,6 +71,14 @@ export const TUNING_OPTIONS: readonly NumberOption[] = [
     why: 'a log file is left for the next once it holds this much: big enough that it is rare, small enough to be looked at',
   },
   {
+    name: 'walKeepBytes',
+    default: GIB,
+    unit: 'bytes',
+    min: 64 * KIB,
+    max: 1024 * GIB,
+    why: 'what the log may hold for a node that is away: entries cost it less than the snapshot that it gets when it was away for longer',
+  },
+  {
     name: 'ledgerBytes',
     default: 256 * MIB,
     unit: 'bytes',
@@ -139,6 +147,7 @@ export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'cacheBytes',
   'compactionBytesPerSecond',
   'walSegmentBytes',
+  'walKeepBytes',
   'ledgerBytes',
   'ledgerMs',
   'historyMs',

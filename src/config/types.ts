@@ -34,6 +34,7 @@ export interface TuningConfig {
   readonly cacheBytes: number;
   readonly compactionBytesPerSecond: number;
   readonly walSegmentBytes: number;
+  readonly walKeepBytes: number;
   readonly ledgerBytes: number;
   readonly ledgerMs: number;
   readonly historyMs: number;

@@ -6,9 +6,9 @@
  *  ──────┴─────┴───────────────┴──────────┴───────────┴───┴
  *          older entries: read back through LogSource (the WAL)
  *
- * The log begins behind `base`: entries up to there are gone, because the state machine has flushed what they did
- * and every voter holds them. Of them only the term of the last is known, which is what the entry after it is
- * matched by.
+ * The log begins behind `base`: entries up to there are gone, because the state machine has flushed what they did.
+ * Most often every member holds them; one that does not is sent the state instead. Of them only the term of the last
+ * is known, which is what the entry after it is matched by.
  *
  * Terms are kept as runs (a new run per election, not per entry), so the term of any index that is left is known
  * without reading it, however old: log matching and catch-up need only that.
@@ -16,12 +16,11 @@
  * Invariants:
  *  - indexes have no gaps; terms never fall along the log;
  *  - base <= applying <= min(committed, stable); applied <= applying;
- *  - base <= matchedByAll: nothing goes that a voter may still have to be sent;
  *  - nothing at or below `committed` is ever reverted;
  *  - only entries at or below min(committed, stable) leave memory.
  */
 import { assert, must } from '../base/assert.ts';
-import { type Index, plus, type Term } from '../base/position.ts';
+import { type Index, plus, type Term, toIndex } from '../base/position.ts';
 import type { Entry } from './types.ts';
 
 /** Entries no longer in memory, by index; synchronous, answers at least one entry when lo < hi. */
@@ -97,7 +96,8 @@ export class RaftLog {
     this.stable = lastIndex;
     this.committed = committed > appliedIndex ? committed : appliedIndex;
     this.applying = appliedIndex;
-    this.matchedByAll = baseIndex;
+    // Of what is gone this is not known: the leader says.
+    this.matchedByAll = toIndex(0);
     this.#inMemory = plus(lastIndex, 1);
     this.#runs = [...runs];
     this.#source = start.source;
@@ -209,7 +209,7 @@ export class RaftLog {
     if (index > this.matchedByAll) this.matchedByAll = index;
   }
 
-  /** The log may begin behind this: no voter needs the entries to here, and here they were handed out to be applied. */
+  /** The log may begin behind this and nobody misses it: here the entries to it were handed out to be applied. */
   get truncatable(): Index {
     return this.matchedByAll < this.applying ? this.matchedByAll : this.applying;
   }
@@ -223,7 +223,6 @@ export class RaftLog {
     assert(index <= this.applying, 'what goes was handed out to be applied');
     assert(index <= this.committed, 'what goes is committed');
     assert(index <= this.stable, 'what goes is on this disk');
-    assert(index <= this.matchedByAll, 'what goes is on the disk of every voter');
     const term = must(this.term(index), 'what goes was there');
     const kept = index < this.last ? this.#runs.slice(this.#runOf(plus(index, 1))) : [];
     const [oldest] = kept;
@@ -314,7 +313,6 @@ export class RaftLog {
 
   checkInvariants(): void {
     assert(this.base <= this.applying, 'base <= applying');
-    assert(this.base <= this.matchedByAll, 'base <= matchedByAll');
     assert(this.base < this.#inMemory, 'nothing that is gone is in memory');
     assert((this.#runs[0]?.first ?? this.last + 1) === this.first, 'the runs begin at first');
     assert(this.applying <= this.committed, 'applying <= committed');

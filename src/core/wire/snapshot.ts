@@ -73,3 +73,75 @@ export function sameContent(a: SnapshotMeta, b: SnapshotMeta): boolean {
     })
   );
 }
+
+/** Between the leader and a follower that needs entries which are gone. `term` and `number` name the snapshot. */
+export type SnapshotMessage =
+  /** From the leader, until it is answered. */
+  | { readonly kind: 'snapshotOffer'; readonly meta: SnapshotMeta }
+  /** Everything before `offset` is there. `again`: go on from there, whatever was sent since. */
+  | {
+      readonly kind: 'snapshotWant';
+      readonly term: Term;
+      readonly number: number;
+      readonly offset: number;
+      readonly again: boolean;
+    }
+  | {
+      readonly kind: 'snapshotChunk';
+      readonly term: Term;
+      readonly number: number;
+      readonly offset: number;
+      readonly crc: number;
+      readonly bytes: Uint8Array;
+    }
+  /** Not needed, or (`isLater`) not now: the disk is full. */
+  | { readonly kind: 'snapshotRefused'; readonly term: Term; readonly number: number; readonly isLater: boolean };
+
+const SNAPSHOT_CODE: Readonly<Record<SnapshotMessage['kind'], number>> = {
+  snapshotOffer: 20,
+  snapshotWant: 21,
+  snapshotChunk: 22,
+  snapshotRefused: 23,
+};
+
+/** A chunk is small enough not to hold up what else is to be sent, and large enough to cost little beside its bytes. */
+export const CHUNK_BYTES_MAX: number = 256 * 1024;
+
+export function encodeSnapshot(writer: ByteWriter, message: SnapshotMessage): void {
+  writer.u8(SNAPSHOT_CODE[message.kind]);
+  if (message.kind === 'snapshotOffer') {
+    encodeSnapshotMeta(writer, message.meta);
+    return;
+  }
+  writer.u64(message.term).u64(message.number);
+  switch (message.kind) {
+    case 'snapshotWant':
+      writer.u64(message.offset).u8(message.again ? 1 : 0);
+      return;
+    case 'snapshotChunk':
+      writer.u64(message.offset).u32(message.crc).u32(message.bytes.length).raw(message.bytes);
+      return;
+    case 'snapshotRefused':
+      writer.u8(message.isLater ? 1 : 0);
+      return;
+  }
+}
+
+/** The message behind its code; undefined when the code is none of these. A chunk's bytes are a view. */
+export function decodeSnapshot(code: number, reader: ByteReader): SnapshotMessage | undefined {
+  if (code === SNAPSHOT_CODE.snapshotOffer) return { kind: 'snapshotOffer', meta: decodeSnapshotMeta(reader) };
+  if (code < SNAPSHOT_CODE.snapshotWant || code > SNAPSHOT_CODE.snapshotRefused) return undefined;
+  const term = toTerm(reader.u64());
+  const number = reader.u64();
+  if (code === SNAPSHOT_CODE.snapshotRefused) {
+    return { kind: 'snapshotRefused', term, number, isLater: reader.u8() === 1 };
+  }
+  const offset = reader.u64();
+  if (code === SNAPSHOT_CODE.snapshotWant) {
+    return { kind: 'snapshotWant', term, number, offset, again: reader.u8() === 1 };
+  }
+  const crc = reader.u32();
+  const length = reader.u32();
+  if (length > CHUNK_BYTES_MAX) throw new StoreError('PROTOCOL_ERROR', `a chunk of ${length} bytes`);
+  return { kind: 'snapshotChunk', term, number, offset, crc, bytes: reader.raw(length) };
+}

@@ -26,7 +26,7 @@ import { assert, must } from '../../core/base/assert.ts';
 import { ByteWriter } from '../../core/base/bytes.ts';
 import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { isStoreError, StoreError } from '../../core/base/errors.ts';
-import { type Index, type Lsn, plus, type Term, toLsn } from '../../core/base/position.ts';
+import { type Index, type Lsn, plus, type Term, toIndex, toLsn } from '../../core/base/position.ts';
 import { isOutOfSpace } from '../disk/full-disk.ts';
 import { framedBytes, frameRecord, segmentName, ZERO_AHEAD_BYTES } from './format.ts';
 import { encodeBase, encodeMark, foldEncoded, setLsn } from './payload.ts';
@@ -135,6 +135,12 @@ export class Committer {
 
   get firstSegment(): number {
     return this.#firstSegment;
+  }
+
+  /** The last entry that lies before the newest segments of about `bytes` in all; 0 when there is no such segment. */
+  indexBefore(bytes: number): Index {
+    const segment = this.#segment - Math.ceil(bytes / this.#options.segmentBytes);
+    return this.#bases.find((base) => base.segment === segment)?.prevIndex ?? toIndex(0);
   }
 
   /** Term of the entry at `index`, which may not be written yet; undefined when it is not in the log. */

@@ -14,9 +14,9 @@ import { seeded } from '../../core/base/seeded.ts';
 import { open, write } from '../tools/world.ts';
 
 export const NODE = '/node';
-export const INCOMING = `${NODE}/incoming`;
-export const TREE = `${NODE}/tree`;
-export const WAL = `${NODE}/wal`;
+export const INCOMING: string = `${NODE}/incoming`;
+export const TREE: string = `${NODE}/tree`;
+export const WAL: string = `${NODE}/wal`;
 export const INDEX_TERM = 7;
 
 /** What a leader sends, and the disk of a node (with an older state) that receives it. */

@@ -1,0 +1,126 @@
+/**
+ * The parts of a node that live as long as its state does: shared memory, the reader of this thread, the actors, the
+ * gateway. A node that was given a snapshot gets new ones; its lock, its logger and its own client stay.
+ */
+import { randomBytes } from 'node:crypto';
+import { Gateway } from '../actors/gateway/gateway.ts';
+import type { LogFunction } from '../actors/runtime/thread.ts';
+import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
+import type { FromShipper, ToShipper } from '../actors/shipper.ts';
+import { Supervisor } from '../actors/supervisor.ts';
+import { createPlumbing, type Plumbing } from '../actors/topology.ts';
+import type { NodeStatus } from '../client/types.ts';
+import { type ClusterConfig, guestsOf, memberOf } from '../config/index.ts';
+import type { Member } from '../core/raft/membership.ts';
+import { type TreeOptions, treeOptions } from '../engine/lsm/tree/options.ts';
+import { KEYSPACE } from '../engine/state/keyspaces.ts';
+import { StateReader } from '../engine/state/state-reader.ts';
+import * as replication from '../net/replication.thread.ts';
+
+export interface Parts {
+  readonly plumbing: Plumbing;
+  /** What this thread reads of the state. */
+  readonly state: StateReader;
+  readonly supervisor: Supervisor;
+  readonly gateway: Gateway;
+}
+
+export interface PartsWorld {
+  readonly config: ClusterConfig;
+  readonly id: string;
+  readonly founders: readonly Member[];
+  readonly log: LogFunction;
+  readonly leader: () => { readonly name: string; readonly url: string };
+  readonly status: () => NodeStatus;
+  readonly onMembers: (known: readonly Member[]) => void;
+  /** Runs a callback; what it throws stops the node. */
+  readonly guard: (work: () => void) => void;
+}
+
+/** What one entry of the log may take of a memtable: a txn of 4 MiB, its ledger record, and what expires with it. */
+const ENTRY_BYTES_MAX = 16 * 1024 * 1024;
+/** Three threads read: index and filter blocks of each. */
+const TABLE_CACHE_BYTES = 8 * 1024 * 1024;
+const SUBSCRIPTIONS_MAX = 10_000;
+
+/** Puts the parts together; nothing runs yet. */
+export function assembleParts(world: PartsWorld): Parts {
+  const { config, id, log } = world;
+  const own = config.nodes[id] as ClusterConfig['nodes'][string];
+  const boot = randomBytes(6).readUIntLE(0, 6) + 1;
+  const tree = treeOptionsOf(config);
+  const plumbing = createPlumbing(tree);
+  const { shared, rings } = plumbing;
+  const { dataDir } = own;
+  const walDir = `${dataDir}/wal`;
+  const treeDir = `${dataDir}/tree`;
+  const state = new StateReader({ memory: plumbing.tree, dir: treeDir, options: tree });
+  const supervisor = new Supervisor({
+    plumbing,
+    membership: () => state.members(),
+    replication: {
+      module: replication.url,
+      args: {
+        dir: walDir,
+        cluster: config.cluster,
+        node: id,
+        boot,
+        members: world.founders,
+        listen: memberOf(id, own).mesh,
+        guests: guestsOf(config, id),
+        electionTimeoutMs: config.raft.electionTimeoutMs,
+        heartbeatMs: config.raft.heartbeatMs,
+      },
+    },
+    dataDir,
+    walDir,
+    walSegmentBytes: config.walSegmentBytes,
+    walKeepBytes: config.walKeepBytes,
+    treeDir,
+    tree,
+    ledgerBytes: config.ledgerBytes,
+    ledgerMs: config.ledgerMs,
+    historyMs: config.historyMs,
+    subscriptionsMax: SUBSCRIPTIONS_MAX,
+    cluster: config.cluster,
+    node: id,
+    origin: boot,
+    log,
+  });
+  const port = supervisor.shipperPort;
+  const storeFull = shared.reader('storeFull');
+  const walFull = shared.reader('walFull');
+  const gateway = new Gateway({
+    shared,
+    state,
+    isFull: () => storeFull() !== 0 || walFull() !== 0,
+    outbox: new RingWriter(rings.inbox),
+    fromReplication: new RingReader(rings.toGateway),
+    answers: new RingReader(rings.answers),
+    toShipper: (message: ToShipper) => port.postMessage(message),
+    node: id,
+    cluster: config.cluster,
+    origin: boot,
+    monotonicMs: () => performance.now(),
+    leader: world.leader,
+    status: world.status,
+    onMembers: world.onMembers,
+    inFlightMax: config.inFlightMax,
+  });
+  port.on('message', (message: FromShipper) => world.guard(() => gateway.ship(message)));
+  return { plumbing, state, supervisor, gateway };
+}
+
+/** The tree of a node: tables are cut at keyspaces, and a memtable has room for the largest entry behind its size. */
+function treeOptionsOf(config: ClusterConfig): TreeOptions {
+  return treeOptions({
+    memtableBytes: config.memtableBytes,
+    memtables: 5,
+    batchBytesMax: ENTRY_BYTES_MAX,
+    cacheBytes: config.cacheBytes,
+    tableCacheBytes: TABLE_CACHE_BYTES,
+    compactionBytesPerSecond: config.compactionBytesPerSecond,
+    cutPrefixBytes: 1,
+    risingByte: KEYSPACE.ledger,
+  });
+}
