@@ -19,7 +19,7 @@ export interface CallOptions {
 }
 
 export interface PutOptions extends CallOptions {
-  /** Milliseconds to live, counted in log time from the moment the leader takes the write. */
+  /** Milliseconds to live, from the moment the leader takes the write; never less. The time nobody leads does not count. */
   readonly ttlMs?: number;
 }
 
@@ -46,7 +46,7 @@ export interface Entry {
   readonly value: Uint8Array;
   /** The write that made this value. */
   readonly revision: Revision;
-  /** Absolute log time at which it expires, or undefined. */
+  /** Absolute log time at which it expires, later if leaders change meanwhile; or undefined. */
   readonly expiryMs: number | undefined;
   keyText(): string;
   text(): string;
