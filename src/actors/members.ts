@@ -34,7 +34,8 @@ export interface MembersWorld {
   /** The founders, in the order that gives them their numbers. */
   readonly founders: readonly Member[];
   readonly clock: Clock;
-  readonly setPeers: (peers: readonly { readonly id: NodeId; readonly mesh: string }[]) => void;
+  /** `index`: of the entry that names them. */
+  readonly setPeers: (peers: readonly { readonly id: NodeId; readonly mesh: string }[], index: number) => void;
   readonly post: (to: NodeId, message: MeshMessage) => void;
   readonly tell: (frame: ByteWriter) => void;
   readonly log?: LogFunction | undefined;
@@ -235,7 +236,10 @@ export class Members {
       // Founders without an entry have the addresses of the config.
       else if (member.mesh !== '') this.#known[at] = member;
     }
-    setPeers(current.members.map(({ id, mesh }) => ({ id, mesh })));
+    setPeers(
+      current.members.map(({ id, mesh }) => ({ id, mesh })),
+      index,
+    );
     tell(jsonFrame(new ByteWriter(512).u8(TO_GATEWAY.members), { known: this.#known }));
     const { voters, outgoing, learners } = current;
     if (index > 0) log?.('info', 'members.now', { index, voters, outgoing, learners });

@@ -57,11 +57,11 @@ async function progress(at: TestCluster, work: Workload, count: number, what: st
   );
 }
 
-const isReady = (at: TestCluster, id: string): Promise<void> =>
+const isReady = (at: TestCluster, id: string): Promise<boolean> =>
   until(`${id} is ready`, async () => (await at.readiness(id)).ok, {
     withinMs: 60 * SECOND_MS,
     explain: () => at.logs(),
-  }).then(() => {});
+  });
 
 /** Who votes, when no change is under way. */
 const settled = (client: Client): Promise<MembersView> =>
@@ -227,4 +227,40 @@ test('the leader hands over when it is asked to: writes go on, and nobody had to
     expect(view.leader).toBe(to);
     return view;
   }
+});
+
+test('a node that was away while all whom it knew were replaced is found by those who came', {
+  timeout: 300 * SECOND_MS,
+}, async () => {
+  const at = await TestCluster.prepare({ nodes: 5, joining: 2 });
+  cluster = at;
+  await at.startAll();
+  const work = new Workload(at);
+  await work.start(2);
+  await progress(at, work, 100, 'by the founders');
+  const client = await at.client();
+  await at.kill('n3');
+  for (const [old, by] of [
+    ['n1', 'n4'],
+    ['n2', 'n5'],
+  ] as const) {
+    at.spawn(by);
+    await client.members.add(memberOf(at, by), { deadlineMs: 30 * SECOND_MS });
+    await isReady(at, by);
+    await client.members.replace(old, by, { deadlineMs: 30 * SECOND_MS });
+    await progress(at, work, 50, `with ${by} in the place of ${old}`);
+    await at.kill(old);
+  }
+  expect([...(await settled(client)).voters].sort()).toEqual(['n3', 'n4', 'n5']);
+
+  at.spawn('n3');
+  await isReady(at, 'n3');
+  // It counts: with one of the two others gone there is a quorum.
+  const { leader } = await settled(client);
+  await at.kill(leader === 'n4' ? 'n5' : 'n4');
+  await progress(at, work, 50, 'by n3 and one other');
+  at.spawn(leader === 'n4' ? 'n5' : 'n4');
+  await work.stop();
+  await isReady(at, leader === 'n4' ? 'n5' : 'n4');
+  await check(at, work, ['n3', 'n4', 'n5']);
 });

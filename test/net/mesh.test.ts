@@ -51,7 +51,12 @@ const asPeers = (peers: Readonly<Record<string, string>>): { id: string; mesh: s
 async function open(
   name: string,
   peers: Record<string, string>,
-  options: { readonly cluster?: string; readonly guests?: Record<string, string>; readonly listen?: string } = {},
+  options: {
+    readonly cluster?: string;
+    readonly guests?: Record<string, string>;
+    readonly listen?: string;
+    readonly index?: number;
+  } = {},
 ): Promise<Node> {
   const heard: Node['heard'] = [];
   const events: string[] = [];
@@ -74,7 +79,7 @@ async function open(
   });
   const node = { mesh, heard, events, refusals, logged };
   nodes.push(node);
-  mesh.setPeers(asPeers(peers));
+  mesh.setPeers(asPeers(peers), options.index ?? 0);
   await mesh.open();
   return node;
 }
@@ -116,7 +121,8 @@ async function dial(url: string): Promise<{ socket: WebSocket; closed: Promise<{
 const hello = (fields: Partial<Parameters<typeof encodeMeshHello>[1]> = {}): Uint8Array => {
   const writer = new ByteWriter(64);
   const channel: Channel = 'control';
-  encodeMeshHello(writer, { version: MESH_VERSION, channel, cluster: 'c', from: 'n2', to: 'n1', boot: 7, ...fields });
+  const known = { version: MESH_VERSION, channel, cluster: 'c', from: 'n2', to: 'n1', boot: 7 };
+  encodeMeshHello(writer, { ...known, mesh: '127.0.0.1:9', membersIndex: 0, ...fields });
   return writer.take();
 };
 
@@ -300,7 +306,7 @@ describe('peers that come and go', () => {
     await until('n3 was refused by both', () => n1.refusals.length > 0 && n2.refusals.length > 0);
     expect(n1.refusals[0]).toMatch(/from "n3", which is no peer/);
     expect(isLinked(n1, 'n3')).toBe(false);
-    for (const node of [n1, n2]) node.mesh.setPeers([...asPeers(two), { id: 'n3', mesh: new URL(url3).host }]);
+    for (const node of [n1, n2]) node.mesh.setPeers([...asPeers(two), { id: 'n3', mesh: new URL(url3).host }], 5);
     await until('all are linked', () => [n1, n2].every((node) => isLinked(node, 'n3') && isLinked(n3, nameOf(node))));
     n3.mesh.send('n1', 'control', batch(read(3)));
     n1.mesh.send('n3', 'bulk', batch(forward('to n3')));
@@ -328,7 +334,10 @@ describe('peers that come and go', () => {
     const [n1, n2, n3] = nodes3 as [Node, Node, Node];
     await until('all are linked', () => ['n2', 'n3'].every((peer) => isLinked(n1, peer)) && isLinked(n3, 'n1'));
     for (let i = 1; i <= 20; i++) n1.mesh.send('n3', 'bulk', batch(forward('x'.repeat(100_000) + i)));
-    n1.mesh.setPeers(asPeers(peers).filter(({ id }) => id !== 'n3'));
+    n1.mesh.setPeers(
+      asPeers(peers).filter(({ id }) => id !== 'n3'),
+      5,
+    );
     expect(n1.mesh.send('n3', 'bulk', batch(read(1)))).toBe(false);
     expect(n1.mesh.isOpen('n3', 'control')).toBe(false);
     n3.mesh.send('n1', 'control', batch(read(7)));
@@ -342,7 +351,7 @@ describe('peers that come and go', () => {
     n2.mesh.send('n1', 'control', batch(read(2)));
     await until('n2 is heard', () => n1.heard.length === 1);
     // And it may come back.
-    n1.mesh.setPeers(asPeers(peers));
+    n1.mesh.setPeers(asPeers(peers), 6);
     await until('n3 is linked again', () => isLinked(n1, 'n3') && isLinked(n3, 'n1'));
     n3.mesh.send('n1', 'control', batch(read(8)));
     await until('n3 is heard again', () => n1.heard.some(({ from }) => from === 'n3'));
@@ -369,7 +378,7 @@ describe('peers that come and go', () => {
       const n1 = await open('n1', peers);
       await until('n1 is linked', () => isLinked(n1, 'n2'));
       n1.mesh.send('n2', 'bulk', batch(forward('x'.repeat(16_000_000))));
-      n1.mesh.setPeers([]);
+      n1.mesh.setPeers([], 5);
       const closed = Promise.all(sockets2.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
       const startedAt = performance.now();
       for (const socket of sockets2) socket.on('error', () => {});
@@ -390,7 +399,7 @@ describe('peers that come and go', () => {
     const n2 = await open('n2', { ...peers, ...elsewhere });
     await until('n2 is heard of', () => isLinked(n2, 'n1'));
     expect(isLinked(n1, 'n2')).toBe(false);
-    n1.mesh.setPeers(asPeers({ ...peers, ...elsewhere }));
+    n1.mesh.setPeers(asPeers({ ...peers, ...elsewhere }), 5);
     await until('n1 is linked', () => isLinked(n1, 'n2'));
   });
 
@@ -417,5 +426,78 @@ describe('peers that come and go', () => {
     const { socket, closed } = await dial(url4);
     socket.send(hello({ from: 'n9', to: 'n4' }));
     expect((await closed).reason).toMatch(/no peer/);
+  });
+
+  describe('who knows a newer entry of members', () => {
+    /** n1 goes by itself and n2 as of entry 5; n3 has come since, says entry 9 at n3. */
+    async function behindAndAhead(): Promise<{ n1: Node; n3: Node; urls: Record<string, string> }> {
+      const urls = await peersOf('n1', 'n2', 'n3');
+      const { n1: url1 = '', n2: url2 = '', n3: url3 = '' } = urls;
+      const n1 = await open('n1', { n1: url1, n2: url2 }, { index: 5 });
+      const n3 = await open('n3', { n1: url1, n3: url3 }, { index: 9 });
+      await until('they are linked', () => isLinked(n1, 'n3') && isLinked(n3, 'n1'));
+      return { n1, n3, urls };
+    }
+
+    test('is let in by one that is behind, and answered', async () => {
+      const { n1, n3 } = await behindAndAhead();
+      n3.mesh.send('n1', 'bulk', batch(forward('the entries that n1 lacks')));
+      n1.mesh.send('n3', 'control', batch(read(2)));
+      await until('both are heard', () => n1.heard.length === 1 && n3.heard.length === 1);
+      expect(n1.refusals).toEqual([]);
+    });
+
+    test('stays when the log names it, and while it is still ahead', async () => {
+      const { n1, n3, urls } = await behindAndAhead();
+      n1.mesh.setPeers([], 8);
+      n3.mesh.send('n1', 'control', batch(read(1)));
+      await until('it is heard', () => n1.heard.length === 1);
+      n1.mesh.setPeers(asPeers(urls), 9);
+      n3.mesh.send('n1', 'control', batch(read(2)));
+      n1.mesh.send('n3', 'control', batch(read(3)));
+      await until('both are heard', () => n1.heard.length === 2 && n3.heard.length === 1);
+      expect(n1.events.filter((event) => event !== 'connected n3')).toEqual([]);
+    });
+
+    test('is let go when the log has caught up and does not name it', async () => {
+      const { n1, n3 } = await behindAndAhead();
+      n1.mesh.setPeers([], 9);
+      expect(n1.mesh.isOpen('n3', 'control')).toBe(false);
+      n3.mesh.send('n1', 'control', batch(read(1)));
+      await until('it is refused', () => n1.refusals.some((text) => /"n3", which is no peer/.test(text)));
+      expect(n1.heard).toEqual([]);
+    });
+
+    test('is forgotten when it leaves, with our links to it', async () => {
+      const { n1, n3 } = await behindAndAhead();
+      n3.mesh.close();
+      await until('it is gone', () => n1.events.includes('left n3') && !n1.mesh.isOpen('n3', 'bulk'));
+      expect(n1.mesh.send('n3', 'bulk', batch(read(1)))).toBe(false);
+    });
+
+    test.each([
+      ['the same entry', { membersIndex: 5 }],
+      ['an older one', { membersIndex: 4 }],
+      ['a newer one and no address', { membersIndex: 6, mesh: '' }],
+      ['a newer one and an address that is none', { membersIndex: 6, mesh: 'h:99999' }],
+      ['a newer one and our own name', { membersIndex: 6, from: 'n1' }],
+    ])('who names %s is not let in', async (_what, fields) => {
+      const urls = await peersOf('n1', 'n2');
+      const n1 = await open('n1', urls, { index: 5 });
+      const { socket, closed } = await dial(urls['n1'] ?? '');
+      socket.send(hello({ from: 'n9', ...fields }));
+      expect((await closed).reason).toMatch(/no peer/);
+      expect(n1.mesh.isOpen('n9', 'control')).toBe(false);
+    });
+
+    test('64 of them, not more', async () => {
+      const urls = await peersOf('n1');
+      const n1 = await open('n1', urls);
+      const ids = Array.from({ length: 65 }, (_, i) => `g${i}`);
+      const dials = await Promise.all(ids.map(async (from) => ({ from, ...(await dial(urls['n1'] ?? '')) })));
+      for (const { from, socket } of dials) socket.send(hello({ from, membersIndex: 1 }));
+      await until('one is refused', () => n1.refusals.length > 0);
+      expect(n1.refusals).toHaveLength(1);
+    });
   });
 });

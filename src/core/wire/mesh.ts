@@ -4,6 +4,7 @@
  * proposals, snapshots).
  *
  *   hello    = magic u32 "CTLP" | version u8 | channel u8 | cluster string | from string | to string | boot u64
+ *              | mesh string | membersIndex u64
  *   message  = kind u8 | …                       several follow each other in one WebSocket message
  *   batch    = crc u32 | message*                 CRC-32C: a byte changed on the way must not enter a log
  *
@@ -28,6 +29,10 @@ export interface MeshHello {
   readonly to: NodeId;
   /** The sender's boot: a new one means that it forgot what was under way. */
   readonly boot: number;
+  /** Where the sender listens, "host:port": who does not know it can answer all the same. */
+  readonly mesh: string;
+  /** The entry of its log that says who the members are: whoever has an older one may be the one that is behind. */
+  readonly membersIndex: number;
 }
 
 export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
@@ -36,6 +41,7 @@ export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
     .u8(hello.version)
     .u8(hello.channel === 'control' ? 0 : 1);
   writer.string(hello.cluster).string(hello.from).string(hello.to).u64(hello.boot);
+  writer.string(hello.mesh).u64(hello.membersIndex);
 }
 
 export function decodeMeshHello(bytes: Uint8Array): MeshHello {
@@ -55,6 +61,8 @@ export function decodeMeshHello(bytes: Uint8Array): MeshHello {
     from: reader.string(),
     to: reader.string(),
     boot: reader.u64(),
+    mesh: reader.string(),
+    membersIndex: reader.u64(),
   } as const;
   reader.end();
   return hello;

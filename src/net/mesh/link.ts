@@ -18,6 +18,9 @@ export interface LinkOptions {
   readonly to: string;
   readonly boot: number;
   readonly channel: Channel;
+  /** Where this node listens. */
+  readonly mesh: string;
+  readonly membersIndex: () => number;
   readonly onOpen: () => void;
   /** `hasLasted`: it was of use; false where the peer took the socket and refused us. */
   readonly onClose: (reason: string, hasLasted: boolean) => void;
@@ -113,9 +116,10 @@ export class Link {
     let reason = 'closed';
     let hasLasted = false;
     socket.on('open', () => {
-      const { cluster, from, to, boot, channel } = this.#options;
+      const { cluster, from, to, boot, channel, mesh, membersIndex } = this.#options;
       const hello = new ByteWriter(128);
-      encodeMeshHello(hello, { version: MESH_VERSION, channel, cluster, from, to, boot });
+      const known = { version: MESH_VERSION, channel, cluster, from, to, boot };
+      encodeMeshHello(hello, { ...known, mesh, membersIndex: membersIndex() });
       socket.send(hello.take());
       this.#heardMs = performance.now();
       this.#isOpen = true;

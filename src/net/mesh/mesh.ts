@@ -6,10 +6,12 @@
  * server on the peer address (inbound.ts). Who the peers are is said by `setPeers`, at the start and whenever the
  * members change: new ones are dialled and let in, those that are no peers any more are let go.
  *
- * A node that joins knows the nodes of its config only, and which of them are members by now it cannot know: until
- * the log says so, each of them is let in, and dialled while it is there (a *guest*), so that it can be answered.
+ * The members that this node goes by are those of its log, and that may be behind: one that was away while others took
+ * the place of all whom it knew would refuse whoever could tell it so. So it lets in, beside its peers, *guests*: who
+ * names a newer entry of members than its own and, at a node that joins, the nodes of its config. A guest is dialled
+ * while it is there, so that it can be answered, and let go when the log has caught up and still does not name it.
  *
- * Bounds: links to peers and guests; sockets per peer; one warning per reason of refusal.
+ * Bounds: links to peers and guests; guests; sockets per peer; one warning per reason of refusal.
  */
 import { type AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
@@ -32,7 +34,7 @@ export interface MeshOptions {
   readonly boot: number;
   /** Where this node listens: "host:port". */
   readonly listen: string;
-  /** Who is let in though no peer: the nodes of the config, at a node that joins. */
+  /** Who is let in though no peer, whatever the log says: the nodes of the config, at a node that joins. */
   readonly guests: readonly MeshPeer[];
   readonly log: LogFunction;
   readonly onMessages: (from: string, messages: readonly MeshMessage[]) => void;
@@ -47,6 +49,9 @@ const FRAME_BYTES_MAX = 16 * 1024 * 1024;
 const SOCKETS_PER_PEER = 8;
 /** Reasons of refusals remembered, so that who knocks every second is told of once. */
 const REFUSALS_MAX = 100;
+/** As many as a cluster may have members. */
+const GUESTS_MAX = 64;
+const ADDRESS = /^[^\s/@?#]{1,255}:\d{1,5}$/;
 const CHANNELS: readonly Channel[] = ['control', 'bulk'];
 
 /** Where a peer or a guest is, and our two links to it. */
@@ -59,7 +64,11 @@ export class Mesh implements Transport {
   readonly #options: MeshOptions;
   /** Peer addresses by id, without this node. */
   #peers = new Map<string, string>();
-  readonly #guests: ReadonlyMap<string, string>;
+  /** The entry of the log that names them. */
+  #membersIndex = 0;
+  readonly #invited: ReadonlyMap<string, string>;
+  /** Who is here because it knows a newer entry of members: which one. */
+  readonly #ahead = new Map<string, number>();
   readonly #linked = new Map<string, Linked>();
   readonly #inbound = new Map<string, Set<Inbound>>();
   readonly #refusals = new Set<string>();
@@ -69,7 +78,7 @@ export class Mesh implements Transport {
 
   constructor(options: MeshOptions) {
     this.#options = options;
-    this.#guests = new Map(options.guests.filter(({ id }) => id !== options.node).map(({ id, mesh }) => [id, mesh]));
+    this.#invited = new Map(options.guests.filter(({ id }) => id !== options.node).map(({ id, mesh }) => [id, mesh]));
     this.#inboundWorld = {
       node: options.node,
       greet: (hello, inbound) => this.#greet(hello, inbound),
@@ -101,12 +110,14 @@ export class Mesh implements Transport {
     return server.address() as AddressInfo;
   }
 
-  /** Who belongs to the cluster from now on; this node may be among them. */
-  setPeers(peers: readonly MeshPeer[]): void {
+  /** Who belongs to the cluster from now on, by entry `index` of the log; this node may be among them. */
+  setPeers(peers: readonly MeshPeer[], index: number): void {
     const { node } = this.#options;
-    const before = this.#peers;
     this.#peers = new Map(peers.filter(({ id }) => id !== node).map(({ id, mesh }) => [id, mesh]));
-    for (const id of before.keys()) if (!this.#peers.has(id)) this.#letGo(id);
+    this.#membersIndex = index;
+    for (const id of [...this.#linked.keys(), ...this.#inbound.keys()]) {
+      if (!this.#peers.has(id) && !this.#isGuest(id)) this.#letGo(id);
+    }
     this.#link();
   }
 
@@ -155,6 +166,8 @@ export class Mesh implements Transport {
       to,
       boot,
       channel,
+      mesh: this.#options.listen,
+      membersIndex: () => this.#membersIndex,
       onOpen: () => {
         log('debug', 'mesh.connected', { peer: to, channel });
         onConnected(to);
@@ -178,23 +191,40 @@ export class Mesh implements Transport {
     }
     if (to !== node) throw new StoreError('PROTOCOL_ERROR', `for node "${to}"; this is "${node}"`);
     const isPeer = this.#peers.has(from);
-    const guest = this.#guests.get(from);
+    const guest = isPeer || from === node ? undefined : this.#addressOfGuest(hello);
     if (!isPeer && guest === undefined) {
       throw new StoreError('PROTOCOL_ERROR', `from "${from}", which is no peer of this node`);
     }
     const sockets = this.#inbound.get(from) ?? new Set();
     if (sockets.size >= SOCKETS_PER_PEER) throw new StoreError('PROTOCOL_ERROR', `too many sockets from "${from}"`);
     this.#inbound.set(from, sockets.add(inbound));
-    if (!isPeer && guest !== undefined) this.#dial(from, guest);
+    if (guest !== undefined) {
+      this.#ahead.set(from, hello.membersIndex);
+      this.#dial(from, guest);
+    }
     // It is there: what waits to try it again need not wait.
     const linked = this.#linked.get(from);
     for (const channel of CHANNELS) linked?.links[channel].hurry();
+  }
+
+  /** Where to answer somebody who is no peer and may be let in; undefined for anybody else. */
+  #addressOfGuest({ from, mesh, membersIndex }: MeshHello): string | undefined {
+    const invited = this.#invited.get(from);
+    if (invited !== undefined) return invited;
+    if (membersIndex <= this.#membersIndex || !ADDRESS.test(mesh) || !URL.canParse(`ws://${mesh}`)) return undefined;
+    return this.#ahead.has(from) || this.#ahead.size < GUESTS_MAX ? mesh : undefined;
+  }
+
+  #isGuest(id: string): boolean {
+    if (!this.#inbound.has(id)) return false;
+    return this.#invited.has(id) || (this.#ahead.get(id) ?? 0) > this.#membersIndex;
   }
 
   #left(peer: string, inbound: Inbound): void {
     const sockets = this.#inbound.get(peer);
     if (sockets === undefined || !sockets.delete(inbound) || sockets.size > 0) return;
     this.#inbound.delete(peer);
+    this.#ahead.delete(peer);
     if (this.#isClosed) return;
     if (!this.#peers.has(peer)) this.#unlink(peer);
     this.#options.onPeerLeft(peer);
@@ -202,7 +232,7 @@ export class Mesh implements Transport {
 
   /** No peer any more: what was sent to it leaves, what it sends is not heard. */
   #letGo(id: string): void {
-    if (this.#guests.has(id) && this.#inbound.has(id)) return;
+    this.#ahead.delete(id);
     this.#unlink(id);
     const sockets = this.#inbound.get(id);
     this.#inbound.delete(id);

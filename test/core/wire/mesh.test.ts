@@ -116,6 +116,8 @@ test('what can be large travels as bulk, all else is control', () => {
 
 describe('the hello', () => {
   const hello = {
+    mesh: '10.0.0.1:7421',
+    membersIndex: 2 ** 40,
     version: MESH_VERSION,
     channel: 'bulk',
     cluster: 'prod',
