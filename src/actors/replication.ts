@@ -123,7 +123,7 @@ export class Replication {
     const { raft, founders, clock, transport, log } = world;
     this.#members = new Members({
       ...{ raft, founders, clock, tell, post, log },
-      setPeers: (peers) => transport.setPeers(peers),
+      setPeers: (peers, index) => transport.setPeers(peers, index),
     });
     if (raft.configuration.isAlone(raft.id)) raft.campaign();
   }
