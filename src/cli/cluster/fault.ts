@@ -7,6 +7,7 @@ const PERMANENT: ReadonlySet<string> = new Set([
   'CONFIG_INVALID',
   'DIR_LOCKED',
   'DIR_FOREIGN',
+  'DIVERGED',
   'WAL_CORRUPT',
   'EADDRINUSE',
   'EADDRNOTAVAIL',

@@ -45,6 +45,7 @@ export const ERROR_CODE_LIST = [
   'READ_ONLY',
   'MEMBER_REFUSED',
   'LOCK_LOST',
+  'DIVERGED',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -77,6 +78,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   WAL_CORRUPT: { retry: 'never', http: 500 },
   DISK_FAILED: { retry: 'elsewhere', http: 503 },
   TABLE_CORRUPT: { retry: 'elsewhere', http: 500 },
+  DIVERGED: { retry: 'elsewhere', http: 500 },
   READ_ONLY: { retry: 'never', http: 409 },
   // Local replicas.
   LDB_MISSING: { retry: 'later', http: 404 },

@@ -12,7 +12,7 @@
  */
 import { assert } from '../base/assert.ts';
 import { ByteReader, ByteWriter, equalBytes } from '../base/bytes.ts';
-import { ERROR_CODE_LIST, type ErrorCode, isStoreError } from '../base/errors.ts';
+import { ERROR_CODE_LIST, type ErrorCode, isStoreError, StoreError } from '../base/errors.ts';
 import { type Index, type Revision, toIndex } from '../base/position.ts';
 import {
   type CommandKind,
@@ -26,6 +26,7 @@ import { ExpiryQueue } from './expiry.ts';
 import { type Change, encodeChange } from './ledger.ts';
 import { LogTime } from './log-time.ts';
 import { type Session, Sessions, type StoredResult } from './sessions.ts';
+import { StateHash } from './state-hash.ts';
 import type { Store } from './store.ts';
 
 /** 0 is success; otherwise a place in the error table, plus one. */
@@ -49,6 +50,9 @@ const NOT_FOUND = new Uint8Array([0]);
 /** Entries that begin with this or more are not the model's. */
 const FOREIGN_MIN = 0x80;
 
+/** Of what `save` writes; its first byte. Without one, the number of `applied` stood there. */
+const SAVED_VERSION = 1;
+
 export class Machine {
   readonly #store: Store;
   readonly #origin: number;
@@ -56,12 +60,15 @@ export class Machine {
   /** By age (log-time.ts). */
   readonly #expiry = new ExpiryQueue();
   readonly #time = new LogTime();
+  readonly #hash = new StateHash();
+  /** Bytes of `records` that the hash has. */
+  #hashedBytes = 0;
   /** Changes of the entry in hand. */
   #changes: Change[] = [];
 
   applied: Index = toIndex(0);
 
-  /** Ledger records, one per entry, as in ledger.ts. The driver takes and resets it. */
+  /** Ledger records, one per entry, as in ledger.ts. The driver takes them and calls `resetRecords`. */
   readonly records: ByteWriter = new ByteWriter(64 * 1024);
   /**
    * Answers for this node's own clients: token u32 | code u8 | revision u64 | extra blob. The driver takes and
@@ -84,17 +91,37 @@ export class Machine {
     return this.#time.stampAt(this.#expiry.nextMs);
   }
 
-  /** What is beside the store's rows: log time and sessions. With the rows of the same moment, the whole state. */
+  /** The hash of everything applied (state-hash.ts). Costs what was written since it was last asked for. */
+  stateHash(): number {
+    const { records } = this;
+    assert(records.length >= this.#hashedBytes, 'records are reset by resetRecords');
+    if (records.length > this.#hashedBytes) this.#hash.fold(records.view(), this.#hashedBytes, records.length);
+    this.#hashedBytes = records.length;
+    return this.#hash.value;
+  }
+
+  /** The driver has taken the records. */
+  resetRecords(): void {
+    this.stateHash();
+    this.records.reset();
+    this.#hashedBytes = 0;
+  }
+
+  /** What is beside the store's rows: hash, log time, sessions. With the rows of the same moment, the whole state. */
   save(writer: ByteWriter): void {
-    writer.varint(this.applied);
+    writer.u8(SAVED_VERSION).varint(this.applied).u32(this.stateHash());
     this.#time.save(writer);
     this.sessions.encode(writer);
   }
 
-  /** Begins where `save` was called. The expiries that the store remembers are told with `remember`. */
+  /**
+   * Begins where `save` was called. The expiries that the store remembers are told with `remember`. Throws DIR_FOREIGN
+   * when another version wrote it.
+   */
   restore(reader: ByteReader): void {
     assert(this.applied === 0, 'a machine is restored before it applies');
-    this.applied = toIndex(reader.varint());
+    this.applied = readSavedRevision(reader);
+    this.#hash.restore(reader.u32());
     this.#time.restore(reader);
     this.sessions.decode(reader);
   }
@@ -295,6 +322,18 @@ export class Machine {
     for (const change of this.#changes) encodeChange(this.records, change);
     this.records.patchU32(lengthAt, this.records.length - lengthAt - 4);
   }
+}
+
+/** Reads the beginning of what a machine saved: the revision that it is of. Throws DIR_FOREIGN. */
+export function readSavedRevision(reader: ByteReader): Index {
+  const version = reader.u8();
+  if (version === SAVED_VERSION) return toIndex(reader.varint());
+  throw new StoreError(
+    'DIR_FOREIGN',
+    `the state in the tables has format ${version}, and this version knows ${SAVED_VERSION}: ` +
+      'start it with the version that wrote it; nothing was changed',
+    { data: { version } },
+  );
 }
 
 interface Header {

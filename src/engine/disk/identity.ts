@@ -5,7 +5,7 @@
  * and a vote given twice can elect two leaders. So the directory speaks for itself, and a node that finds
  * another's name in it stops. A file that cannot be read is somebody's too: it is never replaced.
  *
- *   IDENTITY   { "format": 1, "cluster": "prod", "node": "n1", "dirId": "…uuid…", "createdAt": "…ISO 8601…" }
+ *   IDENTITY   { "format": 2, "cluster": "prod", "node": "n1", "dirId": "…uuid…", "createdAt": "…ISO 8601…" }
  *
  * `dirId` tells a directory from its replacement under the same node name (a wiped disk has lost its votes).
  *
@@ -19,7 +19,8 @@ import { utf8 } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { nodeDisk } from './node-disk.ts';
 
-const FORMAT = 1;
+/** 1: before the state in the tables had a version of its own and a hash. */
+const FORMAT = 2;
 
 /** Who a directory belongs to. */
 export interface Owner {
@@ -93,6 +94,13 @@ export function readIdentity(dir: string): Identity | undefined {
   }
   if (typeof value !== 'object' || value === null) throw unreadable(dir, 'it is not an object');
   const { format, cluster, node, dirId, createdAt } = value as Partial<Record<keyof Identity, unknown>>;
+  if (format === 1) {
+    throw unreadable(
+      dir,
+      `its format is 1, and this version knows ${FORMAT}. Start it with the version that wrote it, save what it has with ` +
+        'kvctl scan --json, and kvctl import that into a new directory; nothing was changed here',
+    );
+  }
   if (format !== FORMAT) {
     throw unreadable(dir, `its format is ${JSON.stringify(format)}, and this version knows ${FORMAT}`);
   }

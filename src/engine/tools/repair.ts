@@ -18,6 +18,7 @@
 import { ByteReader } from '../../core/base/bytes.ts';
 import type { Disk } from '../../core/base/env.ts';
 import { isStoreError } from '../../core/base/errors.ts';
+import { readSavedRevision } from '../../core/model/machine.ts';
 import { tablePath } from '../lsm/manifest/file-names.ts';
 import { repairManifest, type RepairReport } from '../lsm/manifest/repair.ts';
 import { liveFiles } from '../lsm/manifest/state.ts';
@@ -101,7 +102,7 @@ function machineRevision(disk: Disk, tree: string): number {
       newest = found.revision;
       const start = envelopeValueStart(found.block, found.valueStart, found.valueEnd);
       const isState = found.type === TYPE_PUT && start >= 0;
-      applied = isState ? new ByteReader(found.block.subarray(start, found.valueEnd)).varint() : 0;
+      applied = isState ? readSavedRevision(new ByteReader(found.block.subarray(start, found.valueEnd))) : 0;
     } finally {
       table.close();
     }

@@ -308,7 +308,7 @@ export class GatewayWorld {
     this.shared.set('applied', this.machine.applied);
     if (this.machine.results.length > 0) this.#answers.write(this.machine.results.view());
     this.machine.results.reset();
-    this.machine.records.reset();
+    this.machine.resetRecords();
     this.gateway.turn();
   }
 

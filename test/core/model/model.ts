@@ -127,7 +127,7 @@ export class Bench {
     machine.apply(toIndex(machine.applied + 1), data);
     const recordBytes = machine.records.take();
     const resultBytes = machine.results.take();
-    machine.records.reset();
+    machine.resetRecords();
     machine.results.reset();
     const records = decodeRecords(recordBytes);
     if (records.length !== 1) throw new Error(`an entry makes one record, this one made ${records.length}`);

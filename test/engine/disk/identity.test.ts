@@ -29,7 +29,7 @@ function foreign(owner: Owner): string {
 
 test('the first claim writes the identity, and the next reads the same', () => {
   const first = claimDir(dir, N1);
-  expect(first).toMatchObject({ format: 1, cluster: 'a', node: 'n1' });
+  expect(first).toMatchObject({ format: 2, cluster: 'a', node: 'n1' });
   expect(first.dirId).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
   expect(new Date(first.createdAt).toISOString()).toBe(first.createdAt);
   expect(readdirSync(dir)).toEqual(['IDENTITY']);
@@ -52,15 +52,16 @@ test('another node or another cluster is refused, by name', () => {
 
 test('an identity that cannot be trusted is refused with its reason, and left as it is', () => {
   mkdirSync(dir);
-  const good = { format: 1, cluster: 'a', node: 'n1', dirId: 'd', createdAt: 't' };
+  const good = { format: 2, cluster: 'a', node: 'n1', dirId: 'd', createdAt: 't' };
   const cases: readonly (readonly [string, string])[] = [
     ['', 'it is not JSON'],
     [JSON.stringify(good).slice(0, -4), 'it is not JSON'],
     ['null', 'it is not an object'],
     ['"n1"', 'it is not an object'],
     ['[]', 'its format is undefined'],
-    [JSON.stringify({ ...good, format: 2 }), 'its format is 2, and this version knows 1'],
-    [JSON.stringify({ ...good, format: '1' }), 'its format is "1"'],
+    [JSON.stringify({ ...good, format: 1 }), 'its format is 1, and this version knows 2. Start it with the version'],
+    [JSON.stringify({ ...good, format: 3 }), 'its format is 3, and this version knows 2'],
+    [JSON.stringify({ ...good, format: '2' }), 'its format is "2"'],
     [JSON.stringify({ ...good, cluster: 7 }), 'its "cluster" is not a text'],
     [JSON.stringify({ ...good, node: undefined }), 'its "node" is not a text'],
     [JSON.stringify({ ...good, dirId: '' }), 'its "dirId" is not a text'],

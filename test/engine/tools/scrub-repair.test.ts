@@ -222,7 +222,7 @@ describe('repair of a node', () => {
     for (let i = 1; i <= 60; i++) {
       if (i % 20 !== 0) await engine.put(bytes(`ukey-${i}`), bytes(`value ${i}`));
       else {
-        await engine.put(MACHINE_KEY, new ByteWriter(16).varint(i).f64(0).take());
+        await engine.put(MACHINE_KEY, new ByteWriter(16).u8(1).varint(i).u32(0).f64(0).take());
         await engine.flush();
       }
     }
