@@ -9,9 +9,9 @@
  *             2  copy of 1..64 bytes,  offset u16 follows
  *             3  copy of 1..64 bytes,  offset u32 follows
  *
- * Ours, because the packages cost too much where a node makes tables all the time (4 KiB blocks, docs/decisions/
- * lsm-engine.md): snappyjs twice the time and garbage for each block, and it trusts what it reads; the native one as much
- * as snappyjs, most of it the call. Here compressed bytes are lent from one buffer, and no tag leads out of the buffers:
+ * Ours, because the packages cost too much where a node makes tables all the time (docs/decisions/snappy-of-our-own.md):
+ * snappyjs twice the time and garbage for each block, and it trusts what it reads; the native one as much as snappyjs,
+ * most of it the call. Here compressed bytes are lent from one buffer, and no tag leads out of the buffers:
  * a stream can demand at most 22 times its own size, and gives exactly what it announced or nothing.
  */
 
