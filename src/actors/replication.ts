@@ -98,7 +98,7 @@ export class Replication {
   #shown = { committed: -1, stable: -1, last: -1 };
   readonly #time: LeaderClock;
   #lastAppendMs = 0;
-  #told = { term: -1, leader: '', role: '' };
+  #told = { term: -1, number: -1, role: '' };
 
   constructor(world: ReplicationWorld) {
     this.#world = world;
@@ -400,12 +400,13 @@ export class Replication {
     shown.committed = log.committed;
     shown.stable = log.stable;
     shown.last = log.last;
-    if (term === this.#told.term && leader === this.#told.leader && role === this.#told.role) return;
+    // A leader may be heard before the entry that says who it is: its number comes later than its name.
+    const number = this.#members.numberOf(leader);
+    if (term === this.#told.term && number === this.#told.number && role === this.#told.role) return;
     if (role === 'leader' && this.#told.role !== 'leader') shared.add('elections', 1);
-    this.#told = { term, leader, role };
+    this.#told = { term, number, role };
     shared.set('term', term);
     shared.set('role', ROLES.indexOf(role));
-    const number = this.#members.numberOf(leader);
     shared.set('leader', number);
     this.#tell(new ByteWriter(16).u8(TO_GATEWAY.leader).u64(term).u32(number));
     if (leader !== '' && this.#held.length > 0) {
