@@ -13,6 +13,7 @@ import { registerData } from './kvctl/data.ts';
 import type { KvctlDeps } from './kvctl/deps.ts';
 import { parseDuration } from './kvctl/duration.ts';
 import { describe, OutputClosed, UsageError } from './kvctl/errors.ts';
+import { registerHistory } from './kvctl/history.ts';
 import { registerImport } from './kvctl/import.ts';
 import { registerInspect } from './kvctl/inspect.ts';
 import { registerLdb } from './kvctl/ldb.ts';
@@ -116,5 +117,6 @@ Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an i
   registerInspect(program, execute);
   registerScrub(program, execute);
   registerRepair(program, execute);
+  registerHistory(program, execute);
   return program;
 }

@@ -57,6 +57,7 @@ describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
     ['ctlmesh/client', ['connect']],
     ['ctlmesh/ldb', ['openLdb']],
     ['ctlmesh/level', ['CtlmeshLevel', 'default']],
+    ['ctlmesh/testing', ['checkLinearizable', 'checkListAppend', 'checkWatch', 'checkLdb', 'parseHistory']],
   ])('%s gives %j', (name, functions) => {
     const types = evaluate(`
       const entry = await import('${name}');
