@@ -45,6 +45,15 @@ test('the SDK and a local replica: what the one writes, the other reads', async 
   });
 });
 
+test('a lock and an election: what is refused, and who is told', async () => {
+  cluster = await TestCluster.start();
+  const told = await output('examples/lock.ts', ...cluster.urls);
+  expect(told.trimEnd().split('\n').slice(1)).toEqual([
+    ...['fenced: written', 'second: somebody has it', 'lock: lost', 'fenced: refused'],
+    ...['leader: host-7', 'leader: host-7, busy', 'leader: nobody'],
+  ]);
+});
+
 test('the storage engine as a level database: twice, in one directory', async () => {
   cluster = await TestCluster.prepare(); // For its directory.
   for (let run = 0; run < 2; run++) {
