@@ -36,7 +36,7 @@ interface Current {
   readonly from: NodeId;
   /** Where the next chunk begins; undefined while it is being looked at what is there. */
   expected: number | undefined;
-  /** It was asked for what begins here: what else comes was sent before that. */
+  /** What begins here is missing, and was asked for: what comes behind it was sent before that. */
   askedFor: number | undefined;
 }
 
@@ -88,14 +88,15 @@ export class SnapshotReceiver {
     const { term, number, offset, crc } = chunk;
     if (offset < current.expected) return;
     if (offset > current.expected || crc32c(chunk.bytes) !== crc) {
-      // Something is missing or damaged; said once for all that is behind it.
-      if (current.askedFor !== current.expected) this.#ask(current, current.expected, true);
+      // Said once for all that is behind it.
+      if (offset > current.expected && current.askedFor === current.expected) return;
+      current.askedFor = current.expected;
+      this.#ask(current, current.expected, true);
       return;
     }
     current.expected += chunk.bytes.length;
-    current.askedFor = undefined;
-    // The batch's memory is lent.
-    const bytes = chunk.bytes.slice();
+    // The batch's memory is lent. (Not `slice`: of a Buffer that is a view.)
+    const bytes = new Uint8Array(chunk.bytes);
     this.#world.toFiles({ kind: 'write', term, number, offset, bytes }, [bytes.buffer]);
   }
 
@@ -134,7 +135,6 @@ export class SnapshotReceiver {
 
   #ask(current: Current, offset: number, again: boolean): void {
     const { term, number } = current.meta;
-    if (again) current.askedFor = offset;
     this.#world.post(current.from, { kind: 'snapshotWant', term, number, offset, again });
   }
 

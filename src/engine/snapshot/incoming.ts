@@ -100,10 +100,9 @@ export class IncomingSnapshot {
     return this.#endFile(number);
   }
 
-  /** Makes the names durable too, and looks whether this is the tree that was promised. TABLE_CORRUPT. */
+  /** Looks whether this is the tree that was promised. TABLE_CORRUPT. */
   check(): void {
     assert(this.isWhole, 'what is checked is whole');
-    this.#disk.syncDir(this.#dir);
     const recovered = Manifest.recover(this.#disk, this.#dir, { readOnly: true });
     const revision = recovered?.state.lastSequence;
     if (revision !== this.meta.index) {
@@ -152,11 +151,12 @@ export class IncomingSnapshot {
     return this.#disk.open(path, 'create');
   }
 
-  /** Syncs the file, and compares its checksum. False: it goes, and `position` is back at its beginning. */
+  /** Compares the file's checksum, and makes it and its name durable. False: it goes, and `position` is back at its beginning. */
   #endFile(number: number): boolean {
     const isRight = this.#crc === must(this.meta.files[number], 'inside the stream').crc;
     if (isRight) must(this.#file, 'a file that ends is open').fdatasync();
     this.close();
+    if (isRight) this.#disk.syncDir(this.#dir);
     this.#crc = 0;
     if (!isRight) this.#position = this.#stream.startOf(number);
     return isRight;
