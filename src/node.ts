@@ -8,33 +8,28 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
-import { Gateway } from './actors/gateway/gateway.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
 import { ROLES } from './actors/shared.ts';
-import type { FromShipper, ToShipper } from './actors/shipper.ts';
-import { Supervisor } from './actors/supervisor.ts';
-import { createPlumbing } from './actors/topology.ts';
-import { RingReader, RingWriter } from './actors/runtime/ring.ts';
 import { listen } from './actors/runtime/bell.ts';
 import { StoreClient } from './client/client.ts';
 import { ClientEntry, LocalEntry, toBytes } from './client/entry.ts';
 import type { Dial } from './client/transport.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
-import { foundingMembers, guestsOf, memberOf, parseConfig } from './config/index.ts';
+import { foundingMembers, memberOf, parseConfig } from './config/index.ts';
 import { KeyEncoder, prefixEnd } from './core/base/bytes.ts';
 import { StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
+import { nodeDisk } from './engine/disk/node-disk.ts';
 import { claimDir } from './engine/disk/identity.ts';
 import { type DirLock, lockDir } from './engine/disk/lock.ts';
-import { type TreeOptions, treeOptions } from './engine/lsm/tree/options.ts';
-import { KEYSPACE } from './engine/state/keyspaces.ts';
-import { StateReader } from './engine/state/state-reader.ts';
+import { finishInstall } from './engine/snapshot/install.ts';
+import type { StateReader } from './engine/state/state-reader.ts';
 import { ClientDoor } from './net/client-door.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
-import * as replication from './net/replication.thread.ts';
+import { assembleParts, type Parts } from './node/parts.ts';
 import { readinessOf } from './node/readiness.ts';
 
 export interface StartOptions {
@@ -61,12 +56,6 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
 const SWEEP_EVERY_MS = 25;
 /** This thread lets go of tables that were removed, also when nobody reads. */
 const REFRESH_EVERY_MS = 1_000;
-/** What one entry of the log may take of a memtable: a txn of 4 MiB, its ledger record, and what expires with it. */
-const ENTRY_BYTES_MAX = 16 * 1024 * 1024;
-/** Three threads read: index and filter blocks of each. */
-const TABLE_CACHE_BYTES = 8 * 1024 * 1024;
-const SUBSCRIPTIONS_MAX = 10_000;
-
 /**
  * Starts node `id` of `config`. Rejects with DIR_LOCKED, DIR_FOREIGN, WAL_CORRUPT, CONFIG_INVALID, or the
  * system's error for an address that is taken; nothing is left running then.
@@ -88,26 +77,41 @@ export async function startNode(
   // The lock first: nothing may look at the directory, let alone write to it, while somebody else does.
   const lock = await lockDir(own.dataDir);
   try {
-    claimDir(own.dataDir, { cluster: resolved.cluster, node: id });
-    return await Node.start(resolved, id, lock, logger);
+    const { dirId } = claimDir(own.dataDir, { cluster: resolved.cluster, node: id });
+    install(own.dataDir, logger);
+    return await Node.start(resolved, { id, dirId }, lock, logger);
   } catch (error) {
     await lock.release();
     throw error;
   }
 }
 
+/** Finishes what a node had decided before it stopped: to go on from a snapshot. */
+function install(dataDir: string, logger: Logger): void {
+  const installed = finishInstall(nodeDisk, dataDir, () => randomBytes(4).readUInt32LE(0));
+  if (installed !== undefined) logger.info(installed, 'snapshot.installed');
+}
+
+/** The node's name, and the identity of its data directory. */
+interface Own {
+  readonly id: string;
+  readonly dirId: string;
+}
+
 class Node implements RunningNode {
   readonly id: string;
+  readonly #dirId: string;
   readonly #config: ClusterConfig;
   /** Everybody who ever was a member: what a leader's number means (actors/shared.ts). */
-  #known: readonly Member[];
+  #known: readonly Member[] = [];
   readonly #lock: DirLock;
   readonly #logger: Logger;
   readonly #startedMs = performance.now();
-  readonly #plumbing: ReturnType<typeof createPlumbing>;
-  readonly #state: StateReader;
-  readonly #supervisor: Supervisor;
-  readonly #gateway: Gateway;
+  #parts: Parts;
+  /** The parts are gone, and others are not there yet. */
+  #isBetween = false;
+  /** A snapshot takes the place of the state. */
+  #restarting: Promise<void> | undefined;
   readonly #keys = new KeyEncoder();
   readonly #client: StoreClient;
   #doors: { close(): Promise<void> }[] = [];
@@ -119,82 +123,40 @@ class Node implements RunningNode {
   readonly failed: Promise<Error>;
   #tellFailed: (error: Error) => void = () => {};
 
-  private constructor(config: ClusterConfig, id: string, lock: DirLock, logger: Logger) {
+  private constructor(config: ClusterConfig, { id, dirId }: Own, lock: DirLock, logger: Logger) {
     this.id = id;
+    this.#dirId = dirId;
     this.#config = config;
-    this.#known = foundingMembers(config);
     this.#lock = lock;
     this.#logger = logger;
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
     });
-    const own = config.nodes[id] as ClusterConfig['nodes'][string];
-    const boot = randomBytes(6).readUIntLE(0, 6) + 1;
-    const tree = treeOptionsOf(config);
-    this.#plumbing = createPlumbing(tree);
-    const { shared, rings } = this.#plumbing;
-    const treeDir = `${own.dataDir}/tree`;
-    this.#state = new StateReader({ memory: this.#plumbing.tree, dir: treeDir, options: tree });
-    const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
-    const walDir = `${own.dataDir}/wal`;
-    this.#supervisor = new Supervisor({
-      plumbing: this.#plumbing,
-      membership: () => this.#state.members(),
-      replication: {
-        module: replication.url,
-        args: {
-          dir: walDir,
-          cluster: config.cluster,
-          node: id,
-          boot,
-          members: this.#known,
-          listen: memberOf(id, own).mesh,
-          guests: guestsOf(config, id),
-          electionTimeoutMs: config.raft.electionTimeoutMs,
-          heartbeatMs: config.raft.heartbeatMs,
-        },
-      },
-      walDir,
-      walSegmentBytes: config.walSegmentBytes,
-      treeDir,
-      tree,
-      ledgerBytes: config.ledgerBytes,
-      ledgerMs: config.ledgerMs,
-      historyMs: config.historyMs,
-      subscriptionsMax: SUBSCRIPTIONS_MAX,
-      cluster: config.cluster,
-      node: id,
-      origin: boot,
-      log,
-    });
-    const port = this.#supervisor.shipperPort;
-    const storeFull = shared.reader('storeFull');
-    const walFull = shared.reader('walFull');
-    this.#gateway = new Gateway({
-      shared,
-      state: this.#state,
-      isFull: () => storeFull() !== 0 || walFull() !== 0,
-      outbox: new RingWriter(rings.inbox),
-      fromReplication: new RingReader(rings.toGateway),
-      answers: new RingReader(rings.answers),
-      toShipper: (message: ToShipper) => port.postMessage(message),
-      node: id,
-      cluster: config.cluster,
-      origin: boot,
-      monotonicMs: () => performance.now(),
+    this.#parts = this.#assemble();
+    this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#dialGateway);
+  }
+
+  #assemble(): Parts {
+    this.#known = foundingMembers(this.#config);
+    return assembleParts({
+      config: this.#config,
+      id: this.id,
+      dirId: this.#dirId,
+      founders: this.#known,
+      log: this.#log,
       leader: () => this.#leader(),
       status: () => this.status(),
       onMembers: (known) => {
         this.#known = known;
       },
-      inFlightMax: config.inFlightMax,
+      guard: (work) => this.#guard(work),
     });
-    port.on('message', (message: FromShipper) => this.#guard(() => this.#gateway.ship(message)));
-    this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#dialGateway);
   }
 
-  static async start(config: ClusterConfig, id: string, lock: DirLock, logger: Logger): Promise<Node> {
-    const node = new Node(config, id, lock, logger);
+  readonly #log: LogFunction = (level, event, fields = {}) => this.#logger[level](fields, event);
+
+  static async start(config: ClusterConfig, own: Own, lock: DirLock, logger: Logger): Promise<Node> {
+    const node = new Node(config, own, lock, logger);
     try {
       await node.#start();
       return node;
@@ -206,13 +168,13 @@ class Node implements RunningNode {
 
   async #start(): Promise<void> {
     const own = this.#config.nodes[this.id] as ClusterConfig['nodes'][string];
-    const { shared } = this.#plumbing;
-    const log: LogFunction = (level, event, fields = {}) => this.#logger[level](fields, event);
+    const { plumbing, state, supervisor, gateway } = this.#parts;
+    const { shared } = plumbing;
     // The operators' door opens first: a node that recovers for long can be asked why it is not ready.
     const metrics = createMetrics({
       shared,
-      tree: this.#plumbing.tree,
-      gateway: this.#gateway,
+      tree: plumbing.tree,
+      gateway,
       version: VERSION,
       node: this.id,
       lagMs: () => this.status().lagMs,
@@ -225,12 +187,16 @@ class Node implements RunningNode {
         readiness: () => this.#readiness(),
       }),
     );
-    void this.#supervisor.failed.then((reason) => this.#fail(reason));
-    await this.#supervisor.start();
-    const loop = listen(shared.bell('gateway'), () => this.#gateway.turn());
+    void supervisor.failed.then((reason) => this.#fail(reason));
+    await supervisor.start();
+    const installs = shared.reader('installs');
+    const loop = listen(shared.bell('gateway'), () => gateway.turn());
     loop.ended.catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))));
-    const sweeper = setInterval(() => this.#guard(() => this.#gateway.sweep()), SWEEP_EVERY_MS);
-    const refresher = setInterval(() => this.#guard(() => this.#state.tree.refresh()), REFRESH_EVERY_MS);
+    const sweeper = setInterval(() => {
+      this.#guard(() => gateway.sweep());
+      if (installs() !== 0) this.#startAgain();
+    }, SWEEP_EVERY_MS);
+    const refresher = setInterval(() => this.#guard(() => state.tree.refresh()), REFRESH_EVERY_MS);
     this.#stopLoops = async () => {
       clearInterval(sweeper);
       clearInterval(refresher);
@@ -244,9 +210,9 @@ class Node implements RunningNode {
         url: own.client,
         connectionsMax: this.#config.connectionsMax,
         originsAllowed: this.#config.originsAllowed,
-        gateway: this.#gateway,
+        gateway,
         guard: (work) => this.#guard(work),
-        log,
+        log: this.#log,
       }),
     );
     await this.#client.ready(5_000);
@@ -264,15 +230,47 @@ class Node implements RunningNode {
   }
 
   async #stop(): Promise<void> {
+    await this.#restarting;
     // Newest first: no client may wait on something that is already gone.
     await this.#client.close();
-    this.#gateway.close();
-    for (const door of this.#doors.reverse()) await door.close();
-    await this.#stopLoops?.();
-    this.#state.close();
-    await this.#supervisor.stop();
+    await this.#takeDown();
     await this.#lock.release();
     this.#logger.info('node.stopped');
+  }
+
+  async #takeDown(): Promise<void> {
+    const { state, supervisor, gateway } = this.#parts;
+    gateway.close();
+    for (const door of this.#doors.reverse()) await door.close();
+    this.#doors = [];
+    await this.#stopLoops?.();
+    this.#stopLoops = undefined;
+    state.close();
+    await supervisor.stop();
+  }
+
+  /**
+   * A snapshot is to take the place of this node's state: everything that has to do with the old one goes and is made
+   * anew. The embedded client stays; it sends again what was under way, as after any lost connection.
+   */
+  #startAgain(): void {
+    if (!this.#isOpen || this.#stopping !== undefined) return;
+    this.#isOpen = false;
+    this.#restarting = this.#restart()
+      .catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))))
+      .finally(() => {
+        this.#restarting = undefined;
+      });
+  }
+
+  async #restart(): Promise<void> {
+    this.#isBetween = true;
+    await this.#takeDown();
+    const own = this.#config.nodes[this.id] as ClusterConfig['nodes'][string];
+    install(own.dataDir, this.#logger);
+    this.#parts = this.#assemble();
+    this.#isBetween = false;
+    await this.#start();
   }
 
   /** A broken invariant in a callback stops this node, and not the application around it. */
@@ -302,15 +300,20 @@ class Node implements RunningNode {
 
   // ── the store's face ──
 
+  get #reader(): StateReader {
+    if (!this.#isBetween) return this.#parts.state;
+    throw new StoreError('UNAVAILABLE', `${this.id} gets its state from a snapshot`);
+  }
+
   getSync(key: Bytes): Entry | undefined {
     const bytes = (typeof key === 'string' ? this.#keys.encode(key) : undefined) ?? toBytes(key);
-    const stored = this.#state.get(bytes);
+    const stored = this.#reader.get(bytes);
     return stored === undefined ? undefined : new LocalEntry(key, stored.value, stored.revision, stored.expiryMs);
   }
 
   rangeSync(options: { readonly prefix?: Bytes; readonly limit?: number } = {}): Entry[] {
     const from = toBytes(options.prefix ?? '');
-    const cursor = this.#state.scan({ from, to: prefixEnd(from), reverse: false });
+    const cursor = this.#reader.scan({ from, to: prefixEnd(from), reverse: false });
     try {
       const entries: Entry[] = [];
       const limit = options.limit ?? Number.POSITIVE_INFINITY;
@@ -338,11 +341,11 @@ class Node implements RunningNode {
   }
 
   inspect(): Promise<Record<string, unknown>> {
-    return this.#supervisor.inspect();
+    return this.#parts.supervisor.inspect();
   }
 
   status(): NodeStatus {
-    const { shared } = this.#plumbing;
+    const { shared } = this.#parts.plumbing;
     const leader = this.#leader();
     const timeMs = shared.get('timeMs');
     return {
@@ -367,16 +370,16 @@ class Node implements RunningNode {
   }
 
   #leader(): { name: string; url: string } {
-    const leader = this.#known[this.#plumbing.shared.get('leader') - 1];
+    const leader = this.#known[this.#parts.plumbing.shared.get('leader') - 1];
     return leader === undefined ? { name: '', url: '' } : { name: leader.id, url: leader.client };
   }
 
   #health(): Readiness {
-    const actors = this.#supervisor.actors.map(
+    const actors = this.#parts.supervisor.actors.map(
       ({ name, isRunning }) => [name, isRunning ? 'running' : 'ended'] as const,
     );
     const isHealthy = this.#failure === undefined && actors.every(([, state]) => state === 'running');
-    const wal = this.#plumbing.shared.get('walFailed') === 0 ? 'ok' : 'a sync failed';
+    const wal = this.#parts.plumbing.shared.get('walFailed') === 0 ? 'ok' : 'a sync failed';
     return { ok: isHealthy && wal === 'ok', checks: { ...Object.fromEntries(actors), wal } };
   }
 
@@ -399,7 +402,11 @@ class Node implements RunningNode {
       isClosed = true;
       events.onClose('closed');
     };
-    const gateway = this.#gateway;
+    if (this.#isBetween) {
+      queueMicrotask(() => events.onClose('the node starts again'));
+      return { send: () => {}, bufferedBytes: 0, close: () => {} };
+    }
+    const { gateway } = this.#parts;
     const connection = gateway.open({
       send: (frame) => {
         if (!isClosed) events.onFrame(frame);
@@ -417,18 +424,4 @@ class Node implements RunningNode {
       },
     };
   };
-}
-
-/** The tree of a node: tables are cut at keyspaces, and a memtable has room for the largest entry behind its size. */
-function treeOptionsOf(config: ClusterConfig): TreeOptions {
-  return treeOptions({
-    memtableBytes: config.memtableBytes,
-    memtables: 5,
-    batchBytesMax: ENTRY_BYTES_MAX,
-    cacheBytes: config.cacheBytes,
-    tableCacheBytes: TABLE_CACHE_BYTES,
-    compactionBytesPerSecond: config.compactionBytesPerSecond,
-    cutPrefixBytes: 1,
-    risingByte: KEYSPACE.ledger,
-  });
 }

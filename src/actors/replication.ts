@@ -23,8 +23,10 @@ import { stampTime } from '../core/model/commands.ts';
 import { resultCode } from '../core/model/machine.ts';
 import type { Member } from '../core/raft/membership.ts';
 import type { Raft } from '../core/raft/raft.ts';
-import type { Entry, Message, NodeId, Ready } from '../core/raft/types.ts';
+import type { Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
+import { ApplyOutbox } from './apply-outbox.ts';
+import { HeldCommands } from './held-commands.ts';
 import { LeaderClock } from './leader-clock.ts';
 import { LogTruncation } from './log-truncation.ts';
 import { Members } from './members.ts';
@@ -32,10 +34,11 @@ import { MeshOutbox, type Transport } from './mesh-outbox.ts';
 import { ReadRelay } from './read-relay.ts';
 import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
 import type { PauseWatch } from './pause-watch.ts';
-import type { Bell } from './runtime/bell.ts';
 import { drain, type RingReader, type RingWriter } from './runtime/ring.ts';
 import type { LogFunction } from './runtime/thread.ts';
 import { ROLES, type Shared } from './shared.ts';
+import type { FromFiles, ToFiles } from './snapshot-files.ts';
+import { Snapshots } from './snapshots.ts';
 import { WalOutbox } from './wal-outbox.ts';
 
 export interface ReplicationWorld {
@@ -57,18 +60,13 @@ export interface ReplicationWorld {
   readonly lastLsn: number;
   /** Longest silence of the log while this node leads: log time goes on at least this often. */
   readonly clockEveryMs: number;
+  /** To the files of snapshots; without them none is sent or received. */
+  readonly toFiles?: (message: ToFiles, transfer: readonly ArrayBuffer[]) => void;
   /** Looks for pauses of this thread; nobody does where time is the test's. */
   readonly pauses?: PauseWatch;
   /** For what an operator has to know. */
   readonly log?: LogFunction;
 }
-
-/** Kept free in the ring to the memtable: the largest entry (4 MiB and a little), and as much skipped at its end. */
-const APPLY_ROOM_BYTES = 10 * 1024 * 1024;
-const APPLY_FRAME_BYTES = 512 * 1024;
-/** Commands kept while nobody leads. Past it they are refused. */
-const HELD_MAX = 16_384;
-const HELD_BYTES_MAX = 16 * 1024 * 1024;
 
 interface Promised {
   readonly after: number;
@@ -78,22 +76,19 @@ interface Promised {
 export class Replication {
   readonly #world: ReplicationWorld;
   readonly #raft: Raft;
-  readonly #encode = new ByteWriter(256 * 1024);
   readonly #outbox: MeshOutbox;
 
   readonly #wal: WalOutbox;
   readonly #truncation: LogTruncation;
+  readonly #snapshots: Snapshots | undefined;
   #promised: Promised[] = [];
   #gatewayBacklog: Uint8Array[] = [];
 
-  /** Commands waiting for somebody to lead. */
-  #held: Uint8Array[] = [];
-  #heldBytes = 0;
+  readonly #held = new HeldCommands();
   readonly #reads: ReadRelay;
   readonly #members: Members;
 
-  readonly #memtable: Bell;
-  #hasHandedEntries = false;
+  readonly #apply: ApplyOutbox;
   #applyWaits = false;
   #shown = { committed: -1, stable: -1, last: -1 };
   readonly #time: LeaderClock;
@@ -103,9 +98,9 @@ export class Replication {
   constructor(world: ReplicationWorld) {
     this.#world = world;
     this.#raft = world.raft;
-    this.#memtable = world.shared.bell('memtable');
+    this.#apply = new ApplyOutbox(world.committed, world.shared.bell('memtable'));
     this.#wal = new WalOutbox(world.shared, world.records, world.lastLsn);
-    this.#truncation = new LogTruncation(world);
+    this.#truncation = new LogTruncation({ ...world, hold: () => this.#snapshots?.hold });
     this.#time = new LeaderClock(world.clock);
     this.#outbox = new MeshOutbox({
       transport: world.transport,
@@ -120,7 +115,8 @@ export class Replication {
     const tell = (frame: ByteWriter): void => this.#tell(frame);
     const post = (to: NodeId, message: MeshMessage): void => this.#outbox.post(to, message);
     this.#reads = new ReadRelay({ raft: world.raft, tell, post });
-    const { raft, founders, clock, transport, log } = world;
+    const { raft, founders, clock, transport, log, toFiles } = world;
+    this.#snapshots = toFiles && new Snapshots({ ...world, toFiles, post });
     this.#members = new Members({
       ...{ raft, founders, clock, tell, post, log },
       setPeers: (peers, index) => transport.setPeers(peers, index),
@@ -130,6 +126,7 @@ export class Replication {
 
   /** Whatever rang the bell: commands from the gateway, a sync, room in a ring. Ends with `flush`. */
   turn(): void {
+    if (this.#isEnding) return;
     this.#world.pauses?.look();
     this.#takeInbox();
     if (this.#wal.takeSyncs()) this.#raft.persisted(this.#wal.syncedSeq);
@@ -137,6 +134,8 @@ export class Replication {
   }
 
   tick(): void {
+    this.#snapshots?.tick();
+    if (this.#isEnding) return;
     this.#world.pauses?.look();
     this.#raft.tick();
     this.#advanceTime();
@@ -147,6 +146,7 @@ export class Replication {
 
   /** Messages from `from`; call `flush` once the turn's messages are in. */
   receive(from: NodeId, messages: readonly MeshMessage[]): void {
+    if (this.#isEnding) return;
     this.#world.pauses?.look();
     for (const mesh of messages) {
       switch (mesh.kind) {
@@ -171,8 +171,21 @@ export class Replication {
         case 'memberReply':
           this.#members.replied(mesh.id, mesh.code, mesh.body);
           break;
+        default:
+          this.#snapshots?.receive(from, mesh);
       }
     }
+  }
+
+  /** What the files of snapshots say. */
+  filesSaid(message: FromFiles): void {
+    this.#snapshots?.said(message);
+    this.#outbox.flush();
+  }
+
+  /** This node starts again, from a snapshot. What it promised is written down, and it promises nothing more. */
+  get #isEnding(): boolean {
+    return this.#snapshots?.isInstalling === true;
   }
 
   /** Our connection to `peer` is there (again): what waited for it may go. */
@@ -196,9 +209,10 @@ export class Replication {
 
   /** Asks the core what the turn amounts to, and hands it on. */
   flush(): void {
+    if (this.#isEnding) return;
     this.#sendBacklogs();
     for (;;) {
-      const ready = this.#raft.ready(this.#applyRoom());
+      const ready = this.#raft.ready(this.#apply.room);
       this.#handOn(ready);
       // A node alone steps its own promises at once; go on until nothing moves.
       if (!this.#releasePromises() && ready.apply.length === 0 && !this.#waitForRoom()) break;
@@ -206,8 +220,7 @@ export class Replication {
     // Waking a thread costs some 30 µs, so the longest way goes first: the followers, the own disk, the state.
     this.#outbox.flush();
     this.#wal.ring();
-    if (this.#hasHandedEntries) this.#memtable.ring();
-    this.#hasHandedEntries = false;
+    this.#apply.ring();
     this.#publish();
   }
 
@@ -225,11 +238,6 @@ export class Replication {
     this.flush();
   }
 
-  /** Bytes of entries that may be handed to the memtable now; none when that is 0 or less. */
-  #applyRoom(): number {
-    return this.#world.committed.freeBytes - APPLY_ROOM_BYTES;
-  }
-
   /** Asks the memtable to ring when it has made room, if entries wait for it. True: there is room already. */
   #waitForRoom(): boolean {
     const { log } = this.#raft;
@@ -237,7 +245,7 @@ export class Replication {
     if (waits !== this.#applyWaits) this.#world.shared.set('applyWaits', waits ? 1 : 0);
     this.#applyWaits = waits;
     // Looked at after it was said: the memtable either sees the word or has made the room by now.
-    return waits && this.#applyRoom() > 0;
+    return waits && this.#apply.room > 0;
   }
 
   #handOn(ready: Ready): void {
@@ -249,7 +257,7 @@ export class Replication {
     if (ready.sendOnceSynced.length > 0) {
       this.#promised.push({ after: ready.promisedAfter, messages: ready.sendOnceSynced });
     }
-    if (ready.apply.length > 0) this.#apply(ready.apply);
+    if (ready.apply.length > 0) this.#apply.hand(ready.apply);
     for (const read of ready.reads) this.#reads.answer(read.id, read.index ?? 0);
   }
 
@@ -269,24 +277,6 @@ export class Replication {
     }
     if (count > 0) this.#promised = this.#promised.slice(count);
     return steppedOwn;
-  }
-
-  // ── to the memtable ───────────────────────────────────────────────────────────────────────────────────────
-
-  #apply(entries: readonly Entry[]): void {
-    this.#encode.reset();
-    for (const entry of entries) {
-      this.#encode.u64(entry.index).u32(entry.data.length).raw(entry.data);
-      if (this.#encode.length >= APPLY_FRAME_BYTES) this.#sendApply();
-    }
-    this.#sendApply();
-    this.#hasHandedEntries = true;
-  }
-
-  #sendApply(): void {
-    if (this.#encode.length === 0) return;
-    assert(this.#world.committed.write(this.#encode.view()), 'the apply budget is the room in the ring');
-    this.#encode.reset();
   }
 
   // ── from and to the gateway ───────────────────────────────────────────────────────────────────────────────
@@ -323,14 +313,7 @@ export class Replication {
       this.#outbox.forward(leader, commands);
       return;
     }
-    let bytes = 0;
-    for (const command of commands) bytes += command.length;
-    if (this.#held.length + commands.length > HELD_MAX || this.#heldBytes + bytes > HELD_BYTES_MAX) {
-      this.#tellRefused(resultCode('UNAVAILABLE'), commands.map(tokenOf));
-      return;
-    }
-    this.#held.push(...commands);
-    this.#heldBytes += bytes;
+    if (!this.#held.hold(commands)) this.#tellRefused(resultCode('UNAVAILABLE'), commands.map(tokenOf));
   }
 
   #propose(commands: readonly Uint8Array[]): ErrorCode | undefined {
@@ -423,9 +406,7 @@ export class Replication {
   }
 
   #releaseHeld(): void {
-    const held = this.#held;
-    this.#held = [];
-    this.#heldBytes = 0;
+    const held = this.#held.take();
     if (held.length > 0) this.#route(held);
   }
 
@@ -438,6 +419,7 @@ export class Replication {
       reads: this.#reads.pending,
       recordBacklog: this.#wal.backlog,
       log: this.#truncation.inspect(),
+      snapshots: this.#snapshots?.inspect(),
     };
   }
 }

@@ -34,6 +34,8 @@ const MARKS = [
   /** Where the log begins: older segments were removed. */
   'walFirstIndex',
   'walFirstSegment',
+  /** Entries up to here are more than the log keeps for a node that is away. */
+  'walKeepFrom',
   // syncer
   'syncedLsn',
   'syncs',
@@ -60,6 +62,8 @@ const MARKS = [
   'applyWaits',
   /** Entries up to here are needed no more: the committer may remove segments that hold no later one. */
   'walTruncateTo',
+  /** 1: a snapshot is to take the place of this node's state, and everything starts again. */
+  'installs',
   // gateway
   /** 1 while reads wait for something to be applied. */
   'readsWait',

@@ -30,6 +30,9 @@ export interface SupervisorOptions {
   readonly membership: () => Uint8Array | undefined;
   readonly walDir: string;
   readonly walSegmentBytes: number;
+  readonly walKeepBytes: number;
+  /** The node's directory. */
+  readonly dataDir: string;
   readonly treeDir: string;
   readonly tree: TreeOptions;
   readonly ledgerBytes: number;
@@ -73,17 +76,20 @@ export class Supervisor {
 
   /** Starts everything; on a failure stops what had started, newest first, and throws it. */
   async start(): Promise<void> {
-    const { plumbing, replication, walDir, walSegmentBytes, subscriptionsMax, cluster, node, origin } = this.#options;
+    const { plumbing, replication, walDir, subscriptionsMax, cluster, node, origin } = this.#options;
     const { rings, tree } = plumbing;
     const shared = plumbing.shared.buffer;
     const state = { shared, tree, dir: this.#options.treeDir, options: this.#options.tree };
     const [memtablePort, compactorPort] = portPair();
+    const [replicationPort, snapshotsPort] = portPair();
     try {
       // The tables first: the log is applied from where they end.
-      const { flushed } = (await this.#spawn('compactor', compactor.url, state satisfies compactor.CompactorArgs, {
+      const compactorArgs: compactor.CompactorArgs = { ...state, dataDir: this.#options.dataDir };
+      const { flushed } = (await this.#spawn('compactor', compactor.url, compactorArgs, {
         memtable: compactorPort,
+        replication: snapshotsPort,
       })) as compactor.CompactorStarted;
-      const log = (await this.#spawn('replication', replication.module, {
+      const replicationArgs = {
         ...replication.args,
         shared,
         appliedIndex: flushed,
@@ -93,13 +99,17 @@ export class Supervisor {
         records: rings.records,
         committed: rings.committed,
         places: rings.places,
+      };
+      const log = (await this.#spawn('replication', replication.module, replicationArgs, {
+        compactor: replicationPort,
       })) as ReplicationStarted;
       const committerArgs: committer.CommitterArgs = {
         shared,
         records: rings.records,
         places: rings.places,
         dir: walDir,
-        segmentBytes: walSegmentBytes,
+        segmentBytes: this.#options.walSegmentBytes,
+        keepBytes: this.#options.walKeepBytes,
         end: log.end,
       };
       await this.#spawn('wal-committer', committer.url, committerArgs);

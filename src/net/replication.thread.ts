@@ -11,6 +11,8 @@ import { listen } from '../actors/runtime/bell.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { StartActor } from '../actors/runtime/thread.ts';
 import { Shared } from '../actors/shared.ts';
+import type { FromFiles } from '../actors/snapshot-files.ts';
+import { must } from '../core/base/assert.ts';
 import { ByteReader } from '../core/base/bytes.ts';
 import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
 import { decodeMembership, initialMembership, type Member } from '../core/raft/membership.ts';
@@ -33,6 +35,8 @@ export interface ReplicationArgs {
   readonly cluster: string;
   readonly node: string;
   readonly boot: number;
+  /** Identity of the data directory. */
+  readonly dirId: string;
   /** What the cluster begins with; the log may say otherwise by now. */
   readonly members: readonly Member[];
   /** The entry that says who belongs to it, as of `appliedIndex`; undefined: none has yet. */
@@ -123,6 +127,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     cluster: args.cluster,
     node: args.node,
     boot: args.boot,
+    dir: args.dirId,
     listen: args.listen,
     guests: args.guests,
     log: context.log,
@@ -131,17 +136,20 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
       guard(() => replication.receive(from, messages));
       planFlush();
     },
+    onPeerDir: (peer, dir) => guard(() => replication.sawDir(peer, dir)),
     onConnected: (peer) => guard(() => replication.connected(peer)),
     onDisconnected: (peer) => guard(() => replication.disconnected(peer)),
     onPeerLeft: (peer) => guard(() => replication.peerLeft(peer)),
   });
   const monotonicMs = (): number => performance.now();
   const { electionTimeoutMs } = args;
+  const compactor = must(context.ports['compactor'], 'replication has a port to the compactor');
   const replication = new Replication({
     raft,
     log: context.log,
     shared,
     pauses: new PauseWatch({ raft, shared, monotonicMs, electionTimeoutMs, electionTicks, log: context.log }),
+    dir: args.dirId,
     founders: args.members,
     clock: { nowMs: () => Date.now(), monotonicMs },
     transport: mesh,
@@ -151,6 +159,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     committed: new RingWriter(args.committed),
     lastLsn: recovered.lastLsn,
     clockEveryMs: 1_000,
+    toFiles: (message, transfer) => compactor.postMessage(message, [...transfer]),
   });
 
   // A broken invariant in any callback ends the actor, as one in a turn does.
@@ -165,6 +174,8 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
       crash(error);
     }
   };
+
+  compactor.on('message', (message: FromFiles) => guard(() => replication.filesSaid(message)));
 
   const places = new RingReader(args.places);
   let readerFrom = 0;
@@ -198,6 +209,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     clearInterval(ticker);
     clearTimeout(commitTimer);
     mesh.close();
+    compactor.close();
     await loop.stop();
     reader.close();
   };
