@@ -1,0 +1,307 @@
+/**
+ * Nemesis: what goes wrong, and when. Each seed draws its own mix: some runs have one kind of fault and much of it,
+ * others a little of all. Every fault ends by itself after a while; `heal` ends them all.
+ */
+import { ACTORS } from '../../src/actors/shared.ts';
+import type { Keep } from '../../src/engine/disk/memory-disk.ts';
+import type { Chance } from './chance.ts';
+import type { SimClient } from './client.ts';
+import type { SimNetwork } from './network.ts';
+import type { SimNode } from './node.ts';
+import type { EventQueue } from './queue.ts';
+import type { SimSubscriber } from './subscriber.ts';
+import type { Trace } from './trace.ts';
+
+export interface NemesisWorld {
+  readonly queue: EventQueue;
+  readonly chance: Chance;
+  readonly trace: Trace;
+  readonly network: SimNetwork;
+  readonly nodes: readonly SimNode[];
+  readonly clients: readonly SimClient[];
+  readonly subscribers: readonly SimSubscriber[];
+}
+
+/** Room that a full disk has left. */
+const FULL_ROOM_BYTES = 40 * 1024;
+
+export class Nemesis {
+  readonly #world: NemesisWorld;
+  readonly #faults: readonly (readonly [weight: number, fault: () => void])[];
+  /** Mean time between two faults. */
+  readonly #everyMs: number;
+  /** Counts healings: what was planned before one does nothing after it. */
+  #era = 0;
+  #isOn = false;
+  /** Nodes that nobody starts again: their hosts are away. */
+  readonly #away = new Set<SimNode>();
+  faults = 0;
+
+  constructor(world: NemesisWorld) {
+    this.#world = world;
+    const { chance } = world;
+    const weight = (...of: readonly number[]): number => chance.of(of);
+    this.#everyMs = chance.of([100, 300, 800, 2_000]);
+    this.#faults = [
+      [weight(0, 1, 4), () => this.#kill()],
+      [weight(0, 1, 4), () => this.#cutAtChange()],
+      [weight(0, 0, 0.3), () => this.#allDark()],
+      [weight(0, 1, 4), () => this.#isolate()],
+      [weight(0, 1, 3), () => this.#oneWay()],
+      [weight(0, 1, 3), () => this.#partial()],
+      [weight(0, 0.5, 2), () => this.#swizzle()],
+      [weight(0, 2, 8), () => this.#reset()],
+      [weight(0, 1, 2), () => this.#lag()],
+      [weight(0, 1, 4), () => this.#pause()],
+      [weight(0, 1, 4), () => this.#stall()],
+      [weight(0, 1, 3), () => this.#clock()],
+      [weight(0, 0.3, 1), () => this.#diskFails()],
+      [weight(0, 0.5, 2), () => this.#diskFull()],
+      [weight(0, 1, 2), () => this.#diskSlow()],
+      [weight(0, 1, 3), () => this.#clientCut()],
+    ];
+    for (const node of world.nodes) node.onStopped = () => this.#startLater(node);
+  }
+
+  begin(): void {
+    this.#isOn = true;
+    this.#next();
+  }
+
+  /** Every fault ends. Nodes that are down begin again, but for those that are to stay away. */
+  heal(away: readonly SimNode[] = []): void {
+    this.#isOn = false;
+    this.#era++;
+    const { nodes, network } = this.#world;
+    this.#away.clear();
+    for (const node of away) {
+      this.#away.add(node);
+      node.kill(true);
+    }
+    network.unblockAll();
+    network.latencyMs = 0.3;
+    for (const node of nodes) {
+      node.slowness = 1;
+      node.platter.capacityBytes = Number.POSITIVE_INFINITY;
+      node.resume();
+      if (!this.#away.has(node)) this.#startLater(node);
+    }
+  }
+
+  #next(): void {
+    const { queue, chance } = this.#world;
+    const era = this.#era;
+    queue.after(this.#everyMs * -Math.log(1 - chance.random()), () => {
+      if (!this.#isOn || era !== this.#era) return;
+      this.faults++;
+      chance.weighted(this.#faults)();
+      this.#next();
+    });
+  }
+
+  /** Ends a fault after about `ms`, unless all have been ended by then. */
+  #afterwards(ms: number, work: () => void): void {
+    const { queue, chance } = this.#world;
+    const era = this.#era;
+    queue.after(ms * (0.3 + 1.4 * chance.random()), () => {
+      if (era === this.#era) work();
+    });
+  }
+
+  #note(what: string, node?: SimNode): void {
+    this.#world.trace.note(this.#world.queue.nowMs, `fault ${what}`, node?.name ?? '*');
+  }
+
+  #someone(): SimNode {
+    const { chance, nodes } = this.#world;
+    const leader = nodes.find((node) => node.current?.raft.isLeader === true);
+    return leader !== undefined && chance.is(0.4) ? leader : chance.of(nodes);
+  }
+
+  // ── processes ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  #startLater(node: SimNode): void {
+    const { queue, chance } = this.#world;
+    queue.after(chance.of([1, 20, 300, 3_000]) * (0.5 + chance.random()), () => {
+      if (!this.#away.has(node)) node.start();
+    });
+  }
+
+  #kill(): void {
+    const { chance } = this.#world;
+    const node = this.#someone();
+    this.#note('kill', node);
+    if (chance.is(0.5)) node.kill(false);
+    else node.powerCut(chance.of<Keep>(['none', 'random', 'random']));
+    this.#startLater(node);
+  }
+
+  /** The power goes in the middle of something: before one of the next changes to its disk. */
+  #cutAtChange(): void {
+    const node = this.#someone();
+    this.#note('cut at a change', node);
+    node.disk?.cutAfter(this.#world.chance.below(60));
+  }
+
+  /** All of them at once. */
+  #allDark(): void {
+    const { nodes, chance } = this.#world;
+    this.#note('all dark');
+    for (const node of nodes) {
+      node.powerCut(chance.of<Keep>(['none', 'random']));
+      this.#startLater(node);
+    }
+  }
+
+  // ── the network ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #isolate(): void {
+    const { network, nodes, chance } = this.#world;
+    const alone = new Set(chance.shuffle(nodes).slice(0, 1 + chance.below(Math.floor(nodes.length / 2))));
+    if (chance.is(0.3)) alone.clear();
+    if (alone.size === 0) alone.add(this.#someone());
+    this.#note('isolate', [...alone][0]);
+    for (const a of alone) {
+      for (const b of nodes) {
+        if (alone.has(b)) continue;
+        network.block(a.name, b.name);
+        network.block(b.name, a.name);
+      }
+    }
+    this.#afterwards(3_000, () => {
+      for (const a of alone) {
+        for (const b of nodes) {
+          network.unblock(a.name, b.name);
+          network.unblock(b.name, a.name);
+        }
+      }
+    });
+  }
+
+  /** Packets of one direction are lost. */
+  #oneWay(): void {
+    const { network, nodes, chance } = this.#world;
+    const from = this.#someone();
+    const to = chance.of(nodes.filter((node) => node !== from));
+    this.#note('one way', from);
+    const [a, b] = chance.is(0.5) ? [from.name, to.name] : [to.name, from.name];
+    network.block(a, b);
+    this.#afterwards(3_000, () => network.unblock(a, b));
+  }
+
+  /** Some pairs do not hear each other, while a third hears both. */
+  #partial(): void {
+    const { network, nodes, chance } = this.#world;
+    this.#note('partial');
+    const pairs = nodes.flatMap((a) =>
+      nodes.filter((b) => b.name > a.name && chance.is(0.4)).map((b) => [a, b] as const),
+    );
+    for (const [a, b] of pairs) {
+      network.block(a.name, b.name);
+      network.block(b.name, a.name);
+    }
+    this.#afterwards(4_000, () => {
+      for (const [a, b] of pairs) {
+        network.unblock(a.name, b.name);
+        network.unblock(b.name, a.name);
+      }
+    });
+  }
+
+  /** Clogs nodes one after the other, and lets them go in another order. */
+  #swizzle(): void {
+    const { network, nodes, chance } = this.#world;
+    this.#note('swizzle');
+    const some = chance.shuffle(nodes).filter(() => chance.is(0.7));
+    const set = (node: SimNode, isClogged: boolean): void => {
+      for (const other of nodes) {
+        if (other === node) continue;
+        if (isClogged) {
+          network.block(node.name, other.name);
+          network.block(other.name, node.name);
+        } else {
+          network.unblock(node.name, other.name);
+          network.unblock(other.name, node.name);
+        }
+      }
+    };
+    for (const [i, node] of some.entries()) this.#afterwards(200 * i, () => set(node, true));
+    for (const [i, node] of chance.shuffle(some).entries()) this.#afterwards(1_500 + 400 * i, () => set(node, false));
+  }
+
+  #reset(): void {
+    this.#note('reset');
+    for (let i = 1 + this.#world.chance.below(3); i > 0; i--) this.#world.network.reset();
+  }
+
+  #lag(): void {
+    const { network, chance } = this.#world;
+    this.#note('lag');
+    network.latencyMs = chance.of([5, 40, 200]);
+    this.#afterwards(2_000, () => {
+      network.latencyMs = 0.3;
+    });
+  }
+
+  // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #pause(): void {
+    const node = this.#someone();
+    this.#note('pause', node);
+    node.pause();
+    this.#afterwards(this.#world.chance.of([50, 400, 2_500]), () => node.resume());
+  }
+
+  #stall(): void {
+    const { chance } = this.#world;
+    const node = this.#someone();
+    this.#note('stall', node);
+    node.stall(chance.of(ACTORS), chance.of([5, 100, 1_500]));
+  }
+
+  #clock(): void {
+    const { chance } = this.#world;
+    const node = this.#someone();
+    this.#note('clock', node);
+    if (chance.is(0.5)) node.clock.offsetMs += chance.between(-1, 1) * chance.of([10, 1_000, 60_000]);
+    else node.clock.offsetMs = 0;
+  }
+
+  // ── disks ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** One call fails, once; what comes after it would succeed. */
+  #diskFails(): void {
+    const { chance } = this.#world;
+    const node = this.#someone();
+    this.#note('disk fails', node);
+    node.armDiskFault(chance.of(['fdatasync', 'fdatasync', 'write', 'syncDir']), chance.below(10));
+  }
+
+  #diskFull(): void {
+    const node = this.#someone();
+    this.#note('disk full', node);
+    node.platter.capacityBytes = node.platter.usedBytes + this.#world.chance.below(FULL_ROOM_BYTES);
+    this.#afterwards(4_000, () => {
+      node.platter.capacityBytes = Number.POSITIVE_INFINITY;
+    });
+  }
+
+  #diskSlow(): void {
+    const { chance } = this.#world;
+    const node = this.#someone();
+    this.#note('disk slow', node);
+    node.slowness = chance.of([10, 100, 1_000]);
+    this.#afterwards(2_000, () => {
+      node.slowness = 1;
+    });
+  }
+
+  // ── clients ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  #clientCut(): void {
+    const { chance, clients, subscribers } = this.#world;
+    this.#note('client cut');
+    if (chance.is(0.5)) chance.of(clients).cut();
+    else chance.of(subscribers).cut();
+  }
+}

@@ -1,0 +1,437 @@
+/**
+ * SimNode: a node over all its lives: its platter, its clock, and whichever life it has now. It gives the actors their
+ * turns: one whose bell has rung becomes runnable, and runs after a while that chance decides, so all interleavings of
+ * turns come up. In a pause nothing of it runs; what should have happened meanwhile happens when it ends.
+ */
+import type { Connection, Door } from '../../src/actors/gateway/connection.ts';
+import { type ActorName, ACTORS } from '../../src/actors/shared.ts';
+import { InvariantViolation, must } from '../../src/core/base/assert.ts';
+import type { Clock } from '../../src/core/base/env.ts';
+import { isStoreError } from '../../src/core/base/errors.ts';
+import type { Member } from '../../src/core/raft/membership.ts';
+import type { MeshMessage } from '../../src/core/wire/mesh.ts';
+import { type Keep, MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
+import type { Chance } from './chance.ts';
+import { Life } from './life.ts';
+import type { Host, SimNetwork } from './network.ts';
+import { HEARTBEAT_MS, type Switches, TICKS_PER_HEARTBEAT } from './options.ts';
+import type { Oracle } from './oracle.ts';
+import type { EventQueue, Planned } from './queue.ts';
+import type { Rings } from './rings.ts';
+import { SimDisk } from './sim-disk.ts';
+import type { Trace } from './trace.ts';
+
+export interface NodeWorld {
+  readonly queue: EventQueue;
+  readonly chance: Chance;
+  readonly trace: Trace;
+  readonly network: SimNetwork;
+  readonly oracle: Oracle;
+  readonly switches: Switches;
+  readonly founders: readonly Member[];
+  /** Promises are to run before the next event. */
+  readonly async: () => void;
+  /** Something is wrong that no fault explains. */
+  readonly fail: (error: Error) => void;
+}
+
+/** A client's end of a connection: the node's door, and what it is told when the node is gone. */
+export interface SimDoor extends Door {
+  lost(): void;
+}
+
+const TICK_MS = HEARTBEAT_MS / TICKS_PER_HEARTBEAT;
+const SWEEP_EVERY_MS = 25;
+const IDLE_MS = 1_000;
+const TELL_COMMIT_MS = 1;
+/** A thread is woken within this, mostly. */
+const WAKE_MS = 0.05;
+const SYNC_MS = 0.5;
+const EPOCH_MS = 1_000_000_000_000;
+
+const BELL_OF: Readonly<Record<ActorName, number>> = Object.fromEntries(ACTORS.map((name, i) => [name, i])) as Record<
+  ActorName,
+  number
+>;
+
+/** How an actor of this life stands. */
+interface Standing {
+  readonly name: ActorName;
+  seen: number;
+  planned: Planned | undefined;
+  /** It sleeps till its plan, or till its bell rings. */
+  sleeps: boolean;
+  /** In the turn in hand it asked to look away for so long. */
+  pauseMs: number;
+  /** Its thread gets no core until then. */
+  stalledUntilMs: number;
+}
+
+export class SimNode implements Host {
+  readonly name: string;
+  readonly platter: MemoryDisk;
+  readonly clock: { offsetMs: number; rate: number } = { offsetMs: 0, rate: 1 };
+  readonly #world: NodeWorld;
+  readonly #rings: Rings;
+  #lives = 0;
+  #current: Life | undefined;
+  #disk: SimDisk | undefined;
+  #actors: Standing[] = [];
+  #bells: readonly { read(): number }[] = [];
+  #isPaused = false;
+  #asleep: (() => void)[] = [];
+  #flushPlanned = false;
+  #commitPlanned = false;
+  /** A fault of its disk was armed: this life may end of it, or a later one. */
+  #isDiskFaulty = false;
+  readonly #doors = new Set<SimDoor>();
+  /** Multiplies how long a sync takes. */
+  slowness = 1;
+  /** It stopped by itself in this life's course. */
+  onStopped: () => void = () => {};
+
+  constructor(name: string, rings: Rings, world: NodeWorld) {
+    this.name = name;
+    this.#rings = rings;
+    this.#world = world;
+    this.platter = new MemoryDisk({ random: world.chance.random });
+  }
+
+  // ── lives ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get life(): number | undefined {
+    return this.#current === undefined ? undefined : this.#lives;
+  }
+
+  get current(): Life | undefined {
+    return this.#current;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  get disk(): SimDisk | undefined {
+    return this.#disk;
+  }
+
+  /** Starts it from what its platter holds. */
+  start(): void {
+    if (this.#current !== undefined) return;
+    const { queue, trace, chance, network, oracle, switches, founders } = this.#world;
+    const life = ++this.#lives;
+    trace.note(queue.nowMs, 'start', this.name, life);
+    for (const ring of Object.values(this.#rings)) new Int32Array(ring, 0, 4).fill(0);
+    const disk = new SimDisk(this.platter, () => this.powerCut(chance.of<Keep>(['random', 'random', 'none'])));
+    this.#disk = disk;
+    this.#isPaused = false;
+    this.#asleep = [];
+    this.#flushPlanned = false;
+    this.#commitPlanned = false;
+    this.#actors = ACTORS.map((name) => ({
+      name,
+      seen: 0,
+      planned: undefined,
+      sleeps: false,
+      pauseMs: 0,
+      stalledUntilMs: 0,
+    }));
+    const isOver = (): boolean => disk.isDead;
+    try {
+      const current = new Life({
+        name: this.name,
+        founders,
+        disk,
+        rings: this.#rings,
+        clock: this.#clock,
+        random: chance.random,
+        switches,
+        send: (to, channel, bytes) => !isOver() && network.send(this.name, to, channel, bytes),
+        isOpen: (to, channel) => !isOver() && network.isOpen(this.name, to, channel),
+        setPeers: (peers) => {
+          if (!isOver()) network.setPeers(this, peers);
+        },
+        later: (delayMs, work) => this.#laterIn(life, delayMs, work),
+        port: () => this.#port(life),
+        async: () => this.#world.async(),
+        pause: (actor, ms) => {
+          const standing = this.#actors[BELL_OF[actor]];
+          if (standing !== undefined && !isOver()) standing.pauseMs = ms;
+        },
+        log: (level, event, fields) =>
+          trace.say(queue.nowMs, this.name, () => `${level} ${event} ${JSON.stringify(fields ?? {})}`),
+        onRecovered: (recovered) => oracle.recovered(this.name, recovered),
+        onCommitted: (raft, frame) => {
+          if (!isOver()) oracle.committed(this.name, life, raft, frame);
+        },
+        onLedger: (frame) => {
+          if (!isOver()) oracle.ledger(this.name, life, frame);
+        },
+        onFailed: (error) => {
+          if (!isOver()) this.#failed(error);
+        },
+      });
+      if (isOver()) return;
+      this.#current = current;
+    } catch (error) {
+      if (!isOver()) this.#failed(error);
+      return;
+    }
+    this.#begin(life, must(this.#current, 'it has just begun'));
+  }
+
+  #begin(life: number, current: Life): void {
+    const { chance, network, oracle } = this.#world;
+    this.#bells = ACTORS.map((name) => current.shared.bell(name));
+    oracle.began(this.name, life, current);
+    // Each loop turns once when it begins, and looks once a second.
+    for (const actor of this.#actors) {
+      this.#plan(actor, chance.delay(WAKE_MS));
+      this.#every(life, IDLE_MS, () => {
+        if (current.idle(actor.name)) this.#plan(actor, 0);
+      });
+    }
+    this.#every(life, TICK_MS, () => current.replication.tick());
+    this.#every(life, SWEEP_EVERY_MS, () => current.gateway.sweep());
+    network.began(this);
+  }
+
+  /** The process ends; what it wrote is in the page cache. `isSilent`: its host is gone too, and says nothing. */
+  kill(isSilent: boolean): void {
+    const disk = this.#disk;
+    if (disk === undefined || disk.isDead) return;
+    const { queue, trace, network, oracle } = this.#world;
+    trace.note(queue.nowMs, 'kill', this.name, this.#lives);
+    disk.die();
+    this.#current = undefined;
+    this.#asleep = [];
+    this.#isPaused = false;
+    for (const { planned } of this.#actors) queue.cancel(planned);
+    network.ended(this.name, isSilent);
+    oracle.ended(this.name);
+    for (const door of this.#doors) door.lost();
+    this.#doors.clear();
+  }
+
+  /** The power goes: what was not synced is lost, or a part of it, torn. */
+  powerCut(keep: Keep): void {
+    this.kill(true);
+    const { queue, trace } = this.#world;
+    trace.note(queue.nowMs, `cut ${keep}`, this.name, this.#lives);
+    this.platter.crash({ keep });
+    this.onStopped();
+  }
+
+  /** Its disk will fail one of the next syncs, or writes. */
+  armDiskFault(op: 'fdatasync' | 'write' | 'syncDir', skip: number): void {
+    if (this.#current === undefined) return;
+    this.#isDiskFaulty = true;
+    this.platter.failNext({ op, code: 'EIO', skip });
+  }
+
+  // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  readonly #clock: Clock = {
+    nowMs: () => Math.floor(EPOCH_MS + this.clock.offsetMs + this.#world.queue.nowMs * this.clock.rate),
+    monotonicMs: () => this.#world.queue.nowMs * this.clock.rate,
+  };
+
+  /** The whole process stands still: SIGSTOP, a swapped-out machine. */
+  pause(): void {
+    if (this.#current === undefined || this.#isPaused) return;
+    this.#world.trace.note(this.#world.queue.nowMs, 'pause', this.name);
+    this.#isPaused = true;
+  }
+
+  /** It goes on; everything that waited happens now, in the order in which it came, and timers with it. */
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#world.trace.note(this.#world.queue.nowMs, 'resume', this.name, this.#asleep.length);
+    this.#isPaused = false;
+    const waiting = this.#asleep;
+    this.#asleep = [];
+    for (const work of waiting) work();
+  }
+
+  /** One thread gets no core for a while. */
+  stall(actor: ActorName, ms: number): void {
+    const standing = this.#actors[BELL_OF[actor]];
+    if (standing !== undefined) standing.stalledUntilMs = this.#world.queue.nowMs + ms;
+  }
+
+  /** Runs `work` in this life, unless it is over by then; after a pause, if there is one. */
+  #laterIn(life: number, delayMs: number, work: () => void): { cancel(): void } {
+    const { queue } = this.#world;
+    const planned = queue.after(delayMs, () => this.#when(life, () => this.#run(work)));
+    return { cancel: () => queue.cancel(planned) };
+  }
+
+  #port(life: number): (work: () => void) => void {
+    const { queue, chance } = this.#world;
+    let lastMs = 0;
+    return (work) => {
+      lastMs = Math.max(lastMs, queue.nowMs + chance.delay(WAKE_MS));
+      this.#laterIn(life, lastMs - queue.nowMs, work);
+    };
+  }
+
+  #when(life: number, work: () => void): void {
+    if (this.#lives !== life || this.#disk?.isDead !== false) return;
+    if (this.#isPaused) this.#asleep.push(() => this.#when(life, work));
+    else work();
+  }
+
+  /** A timer that counts from when it last fired: late ones do not come in numbers. */
+  #every(life: number, everyMs: number, work: () => void): void {
+    const again = (): void => {
+      this.#run(work);
+      if (this.#lives === life) this.#world.queue.after(everyMs, () => this.#when(life, again));
+    };
+    this.#world.queue.after(everyMs * this.#world.chance.random(), () => this.#when(life, again));
+  }
+
+  // ── turns ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Runs something of this node, and looks whose bells it rang. What it throws ends the life, as it ends the process. */
+  #run(work: () => void): void {
+    const current = this.#current;
+    if (current === undefined) return;
+    try {
+      work();
+      current.endTurn();
+    } catch (error) {
+      if (this.#disk?.isDead === false) this.#failed(error);
+      return;
+    }
+    if (this.#current === current) this.look();
+  }
+
+  /** Whose bells have rung is planned. */
+  look(): void {
+    if (this.#current === undefined) return;
+    const { chance } = this.#world;
+    for (let i = 0; i < this.#bells.length; i++) {
+      const actor = this.#actors[i] as Standing;
+      if ((this.#bells[i] as { read(): number }).read() === actor.seen) continue;
+      if (actor.planned !== undefined) {
+        if (!actor.sleeps) continue;
+        this.#world.queue.cancel(actor.planned);
+        actor.planned = undefined;
+      }
+      this.#plan(actor, actor.name === 'syncer' ? chance.delay(SYNC_MS) * this.slowness : chance.delay(WAKE_MS));
+    }
+  }
+
+  #plan(actor: Standing, delayMs: number, sleeps: boolean = false): void {
+    if (actor.planned !== undefined) return;
+    const life = this.#lives;
+    actor.sleeps = sleeps;
+    actor.planned = this.#world.queue.after(delayMs, () => this.#when(life, () => this.#turn(actor)));
+  }
+
+  #turn(actor: Standing): void {
+    const { queue, trace, chance } = this.#world;
+    actor.planned = undefined;
+    const current = this.#current;
+    if (current === undefined) return;
+    if (queue.nowMs < actor.stalledUntilMs) {
+      this.#plan(actor, actor.stalledUntilMs - queue.nowMs);
+      return;
+    }
+    actor.seen = (this.#bells[BELL_OF[actor.name]] as { read(): number }).read();
+    actor.pauseMs = 0;
+    let didSomething = false;
+    trace.note(queue.nowMs, 'turn', this.name, BELL_OF[actor.name]);
+    this.#run(() => {
+      didSomething = current.turn(actor.name);
+      if (actor.name === 'replication') this.#planCommits(current);
+    });
+    if (this.#current !== current || !didSomething) return;
+    if (actor.pauseMs > 0) this.#plan(actor, actor.pauseMs, true);
+    else this.#plan(actor, chance.delay(WAKE_MS / 2));
+  }
+
+  // ── the replication thread's event loop ───────────────────────────────────────────────────────────────────
+
+  messages(from: string, messages: readonly MeshMessage[]): void {
+    const life = this.#lives;
+    this.#when(life, () => {
+      const current = this.#current;
+      this.#run(() => current?.replication.receive(from, messages));
+      if (this.#flushPlanned) return;
+      this.#flushPlanned = true;
+      this.#laterIn(life, this.#world.chance.delay(WAKE_MS / 2), () => {
+        this.#flushPlanned = false;
+        if (current === undefined) return;
+        current.replication.turn();
+        this.#planCommits(current);
+      });
+    });
+  }
+
+  connected(peer: string): void {
+    this.#when(this.#lives, () => this.#run(() => this.#current?.replication.connected(peer)));
+  }
+
+  disconnected(peer: string): void {
+    this.#when(this.#lives, () => this.#run(() => this.#current?.replication.disconnected(peer)));
+  }
+
+  peerLeft(peer: string): void {
+    this.#when(this.#lives, () => this.#run(() => this.#current?.replication.peerLeft(peer)));
+  }
+
+  #planCommits(current: Life): void {
+    const { replication } = current;
+    const { committed } = replication;
+    if (this.#commitPlanned || !replication.hasUntoldCommit(committed)) return;
+    this.#commitPlanned = true;
+    this.#laterIn(this.#lives, TELL_COMMIT_MS, () => {
+      this.#commitPlanned = false;
+      if (replication.hasUntoldCommit(committed)) replication.tellCommits();
+      else this.#planCommits(current);
+    });
+  }
+
+  // ── clients ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A client connects; undefined: nobody is there. */
+  accept(door: SimDoor): Connection | undefined {
+    const current = this.#current;
+    if (current === undefined || this.#isPaused) return undefined;
+    this.#doors.add(door);
+    return current.gateway.open(door);
+  }
+
+  /** A frame of a client arrives on a connection of this life. */
+  frame(life: number, connection: Connection, bytes: Uint8Array): void {
+    this.#when(life, () => this.#run(() => this.#current?.gateway.receive(connection, bytes)));
+  }
+
+  left(life: number, connection: Connection, door: SimDoor): void {
+    this.#doors.delete(door);
+    this.#when(life, () => this.#run(() => this.#current?.gateway.closed(connection)));
+  }
+
+  // ── failure ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** An actor has failed: the node stops, as its supervisor has it. Without a fault of ours that is a finding. */
+  #failed(error: unknown): void {
+    const { queue, trace, fail } = this.#world;
+    const failure = error instanceof Error ? error : new Error(String(error));
+    trace.note(queue.nowMs, 'stopped', this.name, this.#lives);
+    trace.say(queue.nowMs, this.name, () => failure.stack ?? failure.message);
+    const isOfDisk = isStoreError(failure, 'DISK_FAILED') || isStoreError(failure, 'STORE_FULL') || isSystem(failure);
+    if (failure instanceof InvariantViolation || !this.#isDiskFaulty || !isOfDisk) {
+      failure.message = `node ${this.name}: ${failure.message}`;
+      fail(failure);
+    }
+    this.kill(false);
+    this.onStopped();
+  }
+}
+
+function isSystem(error: Error): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'EIO' || code === 'ENOSPC';
+}

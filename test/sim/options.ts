@@ -1,0 +1,77 @@
+/**
+ * What a run is told, what it may be made to do wrong, and the small sizes that make much happen in little time.
+ */
+import { KEYSPACE } from '../../src/engine/state/keyspaces.ts';
+import { type TreeOptions, treeOptions } from '../../src/engine/lsm/tree/options.ts';
+
+/**
+ * Planted bugs: each makes a seam of the world lie, so that a check that should notice is seen to notice. Production
+ * code is not touched. All are off in every run that is not about them.
+ */
+export interface Switches {
+  /** `fdatasync` of the WAL comes back and has done nothing. */
+  readonly walSyncDoesNothing: boolean;
+  /** Replication is told that its records are synced as soon as they are logged. */
+  readonly syncedBeforeSync: boolean;
+  /** A follower's hard state is lost at a restart: it votes again in a term in which it has voted. */
+  readonly forgetVote: boolean;
+  /** The ring to the memtable loses an entry in a thousand. */
+  readonly skipEntry: boolean;
+  /** Answers to reads are made before the barrier, from what is there. */
+  readonly readsSkipBarrier: boolean;
+}
+
+export const NO_SWITCHES: Switches = {
+  walSyncDoesNothing: false,
+  syncedBeforeSync: false,
+  forgetVote: false,
+  skipEntry: false,
+  readsSkipBarrier: false,
+};
+
+export interface SimOptions {
+  readonly seed: number;
+  /** Events of the first part, in which everything may fail. */
+  readonly steps: number;
+  readonly nodes: 3 | 5;
+  readonly switches: Switches;
+  /** Faults off: an undisturbed cluster, for its speed. */
+  readonly isCalm: boolean;
+  readonly print?: (line: string) => void;
+}
+
+export const STEPS_DEFAULT = 25_000;
+/** Virtual time in which a healed quorum must be of use again, and in which all must be alike once all are healed. */
+export const LIVENESS_MS = 60_000;
+
+export const HEARTBEAT_MS = 100;
+export const ELECTION_TIMEOUT_MS = 500;
+export const TICKS_PER_HEARTBEAT = 4;
+export const SEGMENT_BYTES: number = 16 * 1024;
+export const RESERVE_BYTES: number = 64 * 1024;
+export const LEDGER_BYTES: number = 24 * 1024;
+export const LEDGER_MS = 20_000;
+export const HISTORY_MS = 5_000;
+export const WINDOW_BYTES: number = 8 * 1024;
+export const CLUSTER = 'sim';
+
+const KIB = 1024;
+
+/** Tiny: flushes and compactions all the time. Behind a memtable's size there is room for the largest entry, as always. */
+export const TREE: TreeOptions = treeOptions({
+  memtableBytes: 8 * KIB,
+  memtables: 3,
+  batchBytesMax: 4_300 * KIB,
+  cacheBytes: 64 * KIB,
+  tableCacheBytes: 64 * KIB,
+  openTablesMax: 8,
+  blockBytes: 512,
+  tableBytes: 8 * KIB,
+  levelBaseBytes: 16 * KIB,
+  levelMultiplier: 4,
+  l0Compact: 3,
+  l0Slow: 5,
+  l0Stop: 7,
+  cutPrefixBytes: 1,
+  risingByte: KEYSPACE.ledger,
+});

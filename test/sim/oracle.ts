@@ -1,0 +1,226 @@
+/**
+ * Oracle: what must hold of the whole cluster at every step, seen from outside. A broken claim throws, and ends the run.
+ *
+ *  - election safety: a term has one leader, and one life of it;
+ *  - votes and acks are kept over restarts: one vote per term whatever crashes between, a recovered log holds what was
+ *    acked in its term, terms never fall;
+ *  - leader completeness: who leads has every entry that is known to be committed;
+ *  - state machine safety: at an index all nodes, in all lives, apply the same entry, and it makes the same record;
+ *  - watermarks stand as docs/ARCHITECTURE.md says, and none falls within a life;
+ *  - each write happens once (reference.ts).
+ */
+import type { Raft } from '../../src/core/raft/raft.ts';
+import { assert } from '../../src/core/base/assert.ts';
+import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
+import { toIndex } from '../../src/core/base/position.ts';
+import type { MeshMessage } from '../../src/core/wire/mesh.ts';
+import { decodeRecords, RECORD_HEADER_BYTES } from '../../src/core/model/ledger.ts';
+import type { Recovered } from '../../src/engine/wal/recovery.ts';
+import type { Life } from './life.ts';
+import { Reference } from './reference.ts';
+
+/** What a node has said that binds all its later lives. */
+interface Promised {
+  term: number;
+  /** By term: whom it voted for. */
+  readonly votes: Map<number, string>;
+  /** The newest index that it acked, and in which term. */
+  acked: { term: number; index: number };
+}
+
+/** What is known of a life. */
+interface Seen {
+  readonly life: number;
+  readonly node: Life;
+  /** The next index it hands to its memtable · whose record its memtable makes. */
+  handed: number;
+  recorded: number;
+  marks: readonly number[];
+}
+
+const RISING = [
+  'loggedLsn',
+  'syncedLsn',
+  'term',
+  'committed',
+  'applied',
+  'flushed',
+  'walTruncateTo',
+  'ledgerLast',
+] as const;
+
+export class Oracle {
+  readonly reference: Reference = new Reference();
+  readonly #leaders = new Map<number, string>();
+  readonly #promised = new Map<string, Promised>();
+  readonly #seen = new Map<string, Seen>();
+  /** A write or read at or below this revision was answered to somebody. */
+  acked = 0;
+
+  get elections(): number {
+    return this.#leaders.size;
+  }
+
+  // ── lives ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  recovered(name: string, recovered: Recovered): void {
+    const promised = this.#promised.get(name);
+    if (promised === undefined) return;
+    const { term, commit } = recovered.hardState;
+    assert(term >= promised.term, `${name} has promised in term ${promised.term} and begins in ${term}`);
+    assert(commit <= recovered.lastIndex, 'what was committed is in the log');
+    const { acked } = promised;
+    if (acked.term === term) {
+      assert(recovered.lastIndex >= acked.index, `${name} acked ${acked.index} and has ${recovered.lastIndex}`);
+    }
+  }
+
+  began(name: string, life: number, node: Life): void {
+    const flushed = node.shared.get('flushed');
+    assert(flushed <= this.reference.last, `${name} has flushed ${flushed}, which is not committed`);
+    this.#seen.set(name, { life, node, handed: flushed + 1, recorded: flushed + 1, marks: [] });
+  }
+
+  ended(name: string): void {
+    this.#seen.delete(name);
+  }
+
+  // ── what passes by ────────────────────────────────────────────────────────────────────────────────────────
+
+  sent(from: string, messages: readonly MeshMessage[]): void {
+    for (const mesh of messages) {
+      if (mesh.kind !== 'raft') continue;
+      const { message } = mesh;
+      if (message.kind === 'voteReply' && message.granted) this.#voted(from, message.to, message.term);
+      else if (message.kind === 'vote') this.#voted(from, from, message.term);
+      else if (message.kind === 'appendReply' && !message.rejected) {
+        const promised = this.#promisesOf(from);
+        if (message.term > promised.term) promised.term = message.term;
+        const { acked } = promised;
+        if (message.term > acked.term) promised.acked = { term: message.term, index: message.index };
+        else if (message.term === acked.term && message.index > acked.index) acked.index = message.index;
+      }
+    }
+  }
+
+  /** Committed entries are handed to a memtable. */
+  committed(name: string, life: number, raft: Raft, frame: Uint8Array): void {
+    const seen = this.#seen.get(name);
+    // A life that is not whole yet hands out nothing.
+    assert(seen?.life === life, 'entries are handed out by a life that runs');
+    const reader = new ByteReader(frame);
+    while (reader.left > 0) {
+      const index = reader.u64();
+      const data = reader.raw(reader.u32());
+      assert(index === seen.handed, `${name} hands out ${index} where ${seen.handed} is next`);
+      seen.handed++;
+      const { reference } = this;
+      if (index > reference.last) {
+        assert(index === reference.last + 1, `index ${index} is committed before ${reference.last + 1}`);
+        reference.append(raft.log.term(toIndex(index)) ?? 0, raft.term, data);
+      } else {
+        const known = reference.at(index);
+        assert(equalBytes(known.data, data), `state machine safety: ${name} applies another entry at ${index}`);
+      }
+    }
+  }
+
+  /** Ledger records that a memtable has made. */
+  ledger(name: string, life: number, frame: Uint8Array): void {
+    const seen = this.#seen.get(name);
+    if (seen?.life !== life) return;
+    let at = 0;
+    for (const record of decodeRecords(frame)) {
+      const { revision } = record;
+      assert(revision === seen.recorded, `${name} makes the record of ${revision} where ${seen.recorded} is next`);
+      seen.recorded++;
+      const known = this.reference.at(revision).record;
+      const bytes = frame.subarray(at, at + known.length);
+      assert(equalBytes(bytes, known), `${name} makes another record of ${revision} than the model does`);
+      assert(bytes.length >= RECORD_HEADER_BYTES, 'a record has a header');
+      at += known.length;
+    }
+  }
+
+  /** Looks at everybody. */
+  look(): void {
+    for (const [name, seen] of this.#seen) {
+      const { raft, shared } = seen.node;
+      if (raft.role === 'leader') this.#leads(name, seen, raft);
+      this.#watermarks(name, seen, shared);
+    }
+  }
+
+  /** Dear: what the cores know of themselves. */
+  lookInside(): void {
+    for (const { node } of this.#seen.values()) node.raft.checkInvariants();
+  }
+
+  /** Somebody was told of `revision`: from now on nobody is shown an older state as the newest. */
+  told(revision: number): void {
+    assert(revision <= this.reference.last, `revision ${revision} is told and not committed`);
+    if (revision > this.acked) this.acked = revision;
+  }
+
+  #promisesOf(name: string): Promised {
+    let promised = this.#promised.get(name);
+    if (promised === undefined) {
+      promised = { term: 0, votes: new Map(), acked: { term: 0, index: 0 } };
+      this.#promised.set(name, promised);
+    }
+    return promised;
+  }
+
+  #voted(voter: string, candidate: string, term: number): void {
+    const promised = this.#promisesOf(voter);
+    if (term > promised.term) promised.term = term;
+    const before = promised.votes.get(term);
+    assert(
+      before === undefined || before === candidate,
+      `${voter} votes twice in term ${term}: ${before}, ${candidate}`,
+    );
+    promised.votes.set(term, candidate);
+  }
+
+  #leads(name: string, seen: Seen, raft: Raft): void {
+    const id = `${name}#${seen.life}`;
+    const leader = this.#leaders.get(raft.term);
+    if (leader !== undefined) {
+      assert(leader === id, `election safety: term ${raft.term} is led by ${leader} and by ${id}`);
+      return;
+    }
+    this.#leaders.set(raft.term, id);
+    const { reference } = this;
+    for (let index = Math.max(1, raft.log.base); index <= reference.last; index++) {
+      const { term, inTerm } = reference.at(index);
+      // Committed by a leader of a later term, perhaps: an election that ends late need not know of it.
+      if (inTerm >= raft.term) break;
+      assert(raft.log.term(toIndex(index)) === term, `leader completeness: ${id} lacks ${index} of term ${term}`);
+    }
+  }
+
+  #watermarks(name: string, seen: Seen, shared: Life['shared']): void {
+    const get = (mark: Parameters<Life['shared']['get']>[0]): number => shared.get(mark);
+    const applied = get('applied');
+    const flushed = get('flushed');
+    const stable = get('stable');
+    const committed = get('committed');
+    assert(get('syncedLsn') <= get('loggedLsn'), `${name}: what is synced is logged`);
+    assert(flushed <= applied || applied === 0, `${name}: what is flushed is applied (${flushed}, ${applied})`);
+    assert(stable <= get('lastIndex') && committed <= get('lastIndex'), `${name}: watermarks are in the log`);
+    assert(
+      applied <= Math.max(flushed, Math.min(committed, stable)),
+      `${name}: what is applied is committed and synced`,
+    );
+    assert(get('walTruncateTo') <= flushed, `${name}: what leaves the log is in tables`);
+    assert(get('ledgerLast') <= applied, `${name}: what is fed on is applied`);
+    const marks = RISING.map((mark) => get(mark));
+    for (const [i, mark] of RISING.entries()) {
+      assert(
+        (marks[i] as number) >= (seen.marks[i] ?? 0),
+        `${name}: ${mark} falls, from ${seen.marks[i]} to ${marks[i]}`,
+      );
+    }
+    seen.marks = marks;
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * Reference: what the committed log means, worked out once, beside the cluster: the production model over a plain map,
+ * with the whole past kept. Nodes, watches, replicas and answers are compared with it.
+ */
+import { assert, must } from '../../src/core/base/assert.ts';
+import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
+import { type Index, type Revision, toIndex } from '../../src/core/base/position.ts';
+import { type Change, decodeRecords } from '../../src/core/model/ledger.ts';
+import { Machine } from '../../src/core/model/machine.ts';
+import type { Store, StoredValue } from '../../src/core/model/store.ts';
+
+/** Origin of every command as the reference sees it, so that it makes all answers. */
+const ORIGIN = 1;
+const ORIGIN_AT = 9;
+const COMMANDS_OF_CLIENTS = 6;
+
+export interface Committed {
+  readonly term: number;
+  /** Not before this term it was known to be committed. */
+  readonly inTerm: number;
+  readonly data: Uint8Array;
+  /** The ledger record that it makes. */
+  readonly record: Uint8Array;
+  readonly changes: readonly Change[];
+  /** The answer to whoever asked; undefined for a no-op or the leader's clock. */
+  readonly answer: { readonly code: number; readonly revision: number; readonly extra: Uint8Array } | undefined;
+}
+
+interface Version {
+  readonly revision: number;
+  readonly value: Uint8Array | undefined;
+}
+
+/** Text of a key, byte by byte: keys are compared as they are. */
+export const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+
+class MapStore implements Store {
+  readonly values = new Map<string, StoredValue>();
+
+  put(key: Uint8Array, value: Uint8Array, revision: Revision, expiryMs: number): void {
+    this.values.set(textOf(key), { value: value.slice(), revision, expiryMs });
+  }
+
+  remove(key: Uint8Array): void {
+    this.values.delete(textOf(key));
+  }
+
+  expect(): void {}
+
+  expected(): void {}
+
+  keepForeign(): void {}
+
+  newest(key: Uint8Array): StoredValue | undefined {
+    return this.values.get(textOf(key));
+  }
+
+  newestRevision(key: Uint8Array): Revision {
+    return this.values.get(textOf(key))?.revision ?? toIndex(0);
+  }
+}
+
+export class Reference {
+  readonly #store = new MapStore();
+  readonly #machine = new Machine(this.#store, ORIGIN);
+  readonly #entries: Committed[] = [];
+  readonly #history = new Map<string, Version[]>();
+  /** "key=value" that was put: every write of the workload is unlike all others. */
+  readonly #put = new Set<string>();
+
+  /** The newest committed index that is known. */
+  get last(): number {
+    return this.#entries.length;
+  }
+
+  get timeMs(): number {
+    return this.#machine.timeMs;
+  }
+
+  /** The keys that are there now. */
+  get state(): ReadonlyMap<string, StoredValue> {
+    return this.#store.values;
+  }
+
+  at(index: number): Committed {
+    return must(this.#entries[index - 1], `index ${index} is committed`);
+  }
+
+  has(index: number): boolean {
+    return index >= 1 && index <= this.#entries.length;
+  }
+
+  /** The next committed entry. */
+  append(term: number, inTerm: number, data: Uint8Array): void {
+    const index: Index = toIndex(this.#entries.length + 1);
+    const machine = this.#machine;
+    const own = data.slice();
+    if (own.length >= ORIGIN_AT + 8) {
+      const view = new DataView(own.buffer);
+      // Commands of clients; the rest is the leader's.
+      if ((own[0] as number) <= COMMANDS_OF_CLIENTS) view.setBigUint64(ORIGIN_AT, BigInt(ORIGIN), true);
+    }
+    machine.apply(index, own);
+    const record = machine.records.take();
+    machine.records.reset();
+    const results = machine.results.take();
+    machine.results.reset();
+    const changes = must(decodeRecords(record)[0], 'an entry makes a record').changes;
+    this.#entries.push({ term, inTerm, data: data.slice(), record, changes, answer: answerOf(results) });
+    for (const change of changes) this.#changed(index, change);
+  }
+
+  /** The value of `key` at `revision`. */
+  valueAt(key: string, revision: number): Version {
+    const versions = this.#history.get(key) ?? [];
+    let low = 0;
+    let high = versions.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((versions[middle] as Version).revision <= revision) low = middle + 1;
+      else high = middle;
+    }
+    return versions[low - 1] ?? { revision: 0, value: undefined };
+  }
+
+  /**
+   * The oldest revision in [from, to] at which `key` has this value, of this revision; undefined: it never had it then.
+   */
+  whenHad(key: string, revision: number, value: Uint8Array | undefined, from: number, to: number): number | undefined {
+    const then = this.valueAt(key, from);
+    if (isSame(then, revision, value)) return from;
+    for (const version of this.#history.get(key) ?? []) {
+      if (version.revision <= from || version.revision > to) continue;
+      if (isSame(version, revision, value)) return version.revision;
+    }
+    return undefined;
+  }
+
+  /** How many keys there were at `revision`. */
+  countAt(revision: number): number {
+    let count = 0;
+    for (const key of this.#history.keys()) if (this.valueAt(key, revision).value !== undefined) count++;
+    return count;
+  }
+
+  #changed(revision: number, change: Change): void {
+    const key = textOf(change.key);
+    const value = change.kind === 'put' ? change.value.slice() : undefined;
+    if (value !== undefined) {
+      const put = `${key}=${textOf(value)}`;
+      assert(!this.#put.has(put), `exactly once: ${put} is put again at ${revision}`);
+      this.#put.add(put);
+    }
+    const versions = this.#history.get(key);
+    if (versions === undefined) this.#history.set(key, [{ revision, value }]);
+    else versions.push({ revision, value });
+  }
+}
+
+/** A read of an absent key tells no revision. */
+function isSame(version: Version, revision: number, value: Uint8Array | undefined): boolean {
+  if (value === undefined || version.value === undefined) return value === version.value;
+  return version.revision === revision && equalBytes(version.value, value);
+}
+
+function answerOf(results: Uint8Array): Committed['answer'] {
+  if (results.length === 0) return undefined;
+  const reader = new ByteReader(results);
+  reader.u32();
+  return { code: reader.u8(), revision: reader.u64(), extra: reader.blob().slice() };
+}

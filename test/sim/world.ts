@@ -1,0 +1,274 @@
+/**
+ * SimWorld: one run, from one seed: a cluster of production nodes, its clients, watches and replicas, a network, a
+ * nemesis, in one thread and virtual time.
+ *
+ *   1. everything may fail, for `steps` events; the oracle looks on;
+ *   2. all faults end but one: a random minority stays away. The rest must be of use again: writes are acked, reads
+ *      answered, watches and replicas catch up, within a bound of virtual time;
+ *   3. the minority comes back; all nodes come to the same state, which is the model's.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { assert } from '../../src/core/base/assert.ts';
+import { equalBytes } from '../../src/core/base/bytes.ts';
+import { Chance } from './chance.ts';
+import { SimClient } from './client.ts';
+import { Nemesis } from './nemesis.ts';
+import { SimNetwork } from './network.ts';
+import { SimNode } from './node.ts';
+import { LIVENESS_MS, type SimOptions } from './options.ts';
+import { Oracle } from './oracle.ts';
+import { EventQueue } from './queue.ts';
+import { textOf } from './reference.ts';
+import { giveRings, type Rings, takeRings } from './rings.ts';
+import { SimSubscriber } from './subscriber.ts';
+import { Trace } from './trace.ts';
+
+export interface Outcome {
+  readonly seed: number;
+  readonly hash: string;
+  readonly failure: Error | undefined;
+  readonly steps: number;
+  readonly virtualMs: number;
+  readonly committed: number;
+  readonly elections: number;
+  readonly faults: number;
+  readonly acked: number;
+  readonly reads: number;
+  readonly unknown: number;
+  readonly records: number;
+  readonly snapshots: number;
+  readonly compacted: number;
+  readonly flushes: number;
+}
+
+const CLIENTS = 4;
+/** The cores are asked about themselves every so many events: it is dear. */
+const INSIDE_EVERY = 500;
+
+export class SimWorld {
+  readonly #options: SimOptions;
+  readonly #chance: Chance;
+  readonly #queue = new EventQueue();
+  readonly #trace: Trace;
+  readonly #oracle = new Oracle();
+  readonly #network: SimNetwork;
+  readonly #nodes: readonly SimNode[];
+  readonly #clients: readonly SimClient[];
+  readonly #subscribers: readonly SimSubscriber[];
+  readonly #nemesis: Nemesis;
+  readonly #rings: Rings[] = [];
+  #isAsync = false;
+  #failure: Error | undefined;
+  #steps = 0;
+
+  constructor(options: SimOptions) {
+    this.#options = options;
+    const chance = new Chance(options.seed);
+    this.#chance = chance;
+    this.#trace = new Trace(options.print);
+    const queue = this.#queue;
+    const trace = this.#trace;
+    const oracle = this.#oracle;
+    this.#network = new SimNetwork({
+      queue,
+      chance,
+      trace,
+      onSend: (from, _to, messages) => oracle.sent(from, messages),
+    });
+    const names = Array.from({ length: options.nodes }, (_, i) => `n${i + 1}`);
+    const founders = names.map((id) => ({ id, mesh: id, client: '', http: '' }));
+    this.#nodes = names.map((name) => {
+      const rings = takeRings();
+      this.#rings.push(rings);
+      const node = new SimNode(name, rings, {
+        queue,
+        chance,
+        trace,
+        oracle,
+        network: this.#network,
+        switches: options.switches,
+        founders,
+        async: () => {
+          this.#isAsync = true;
+        },
+        fail: (error) => {
+          this.#failure ??= error;
+        },
+      });
+      this.#network.add(node);
+      return node;
+    });
+    const nodes = this.#nodes;
+    const thinkMs = chance.of([5, 20, 60]);
+    const { readsSkipBarrier } = options.switches;
+    this.#clients = Array.from(
+      { length: CLIENTS },
+      (_, i) =>
+        new SimClient(`c${i + 1}`, {
+          queue,
+          chance,
+          trace,
+          oracle,
+          nodes,
+          thinkMs: () => chance.delay(thinkMs),
+          readsSkipBarrier,
+        }),
+    );
+    const world = { queue, chance, trace, oracle, nodes };
+    this.#subscribers = [
+      new SimSubscriber('w1', 'watch', world),
+      new SimSubscriber('w2', 'watch', world),
+      new SimSubscriber('r1', 'ledger', world),
+    ];
+    const { clients, subscribers } = { clients: this.#clients, subscribers: this.#subscribers };
+    this.#nemesis = new Nemesis({ queue, chance, trace, network: this.#network, nodes, clients, subscribers });
+  }
+
+  async run(): Promise<Outcome> {
+    try {
+      await this.#unsafe();
+      await this.#healed();
+    } catch (error) {
+      this.#failure ??= error instanceof Error ? error : new Error(String(error));
+    }
+    if (this.#failure !== undefined) this.#trace.say(this.#queue.nowMs, '*', () => this.#failure?.stack ?? '');
+    const outcome = this.#outcome();
+    for (const node of this.#nodes) node.kill(true);
+    await nextTurn();
+    for (const rings of this.#rings) giveRings(rings);
+    return outcome;
+  }
+
+  // ── the parts of a run ────────────────────────────────────────────────────────────────────────────────────
+
+  async #unsafe(): Promise<void> {
+    for (const node of this.#nodes) node.start();
+    for (const client of this.#clients) client.begin();
+    for (const subscriber of this.#subscribers) subscriber.begin();
+    if (!this.#options.isCalm) this.#nemesis.begin();
+    while (this.#steps < this.#options.steps) await this.#step();
+  }
+
+  async #healed(): Promise<void> {
+    const chance = this.#chance;
+    const minority = chance.shuffle(this.#nodes).slice(0, chance.below(Math.floor(this.#nodes.length / 2) + 1));
+    const quorum = this.#nodes.filter((node) => !minority.includes(node));
+    this.#trace.note(this.#queue.nowMs, 'heal', quorum.map(({ name }) => name).join());
+    this.#nemesis.heal(minority);
+    for (const user of [...this.#clients, ...this.#subscribers]) {
+      user.among = quorum;
+      user.cut();
+    }
+    const acked = this.#clients.map((client) => client.acked + client.reads);
+    await this.#until('a healed quorum serves every client', () =>
+      this.#clients.every((client, i) => client.acked + client.reads > (acked[i] as number) + 3),
+    );
+    for (const client of this.#clients) client.stop();
+    await this.#until('every call has ended', () => this.#clients.every((client) => client.isIdle));
+    await this.#sameEverywhere(quorum);
+    this.#trace.note(this.#queue.nowMs, 'heal', 'all');
+    this.#nemesis.heal();
+    for (const subscriber of this.#subscribers) subscriber.among = [];
+    await this.#sameEverywhere(this.#nodes);
+  }
+
+  /** All of them, and all who are fed by them, come to the newest state. */
+  async #sameEverywhere(nodes: readonly SimNode[]): Promise<void> {
+    const target = this.#oracle.reference.last;
+    const applied = (node: SimNode): number => node.current?.shared.get('applied') ?? 0;
+    await this.#until('all apply what is committed', () => nodes.every((node) => applied(node) >= target));
+    await this.#until('watches and replicas are fed', () =>
+      this.#subscribers.every((subscriber) => subscriber.sees(target)),
+    );
+    for (const subscriber of this.#subscribers) subscriber.checkRows();
+    // Nobody writes any more but the leader's clock: a node's state is the model's when both are at one revision.
+    for (const node of nodes) this.#compare(node);
+  }
+
+  #compare(node: SimNode): void {
+    const { current } = node;
+    assert(current !== undefined, 'a node that is healed lives');
+    const { reference } = this.#oracle;
+    const cursor = current.state.scan({ from: new Uint8Array(0), to: undefined, reverse: false });
+    try {
+      let count = 0;
+      for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
+        const then = reference.valueAt(textOf(entry.key), cursor.revision);
+        const isSame =
+          then.revision === entry.revision && then.value !== undefined && equalBytes(then.value, entry.value);
+        assert(isSame, `${node.name}: ${textOf(entry.key)} at ${cursor.revision} is another than the model's`);
+        count++;
+      }
+      assert(count === reference.countAt(cursor.revision), `${node.name} has the keys of ${cursor.revision}`);
+    } finally {
+      cursor.close();
+      current.endTurn();
+    }
+  }
+
+  // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #until(what: string, isDone: () => boolean): Promise<void> {
+    const deadlineMs = this.#queue.nowMs + LIVENESS_MS;
+    while (!isDone()) {
+      if (this.#queue.nowMs >= deadlineMs)
+        throw new Error(`liveness: ${what}, within ${LIVENESS_MS} ms${this.#standing()}`);
+      await this.#step();
+    }
+  }
+
+  async #step(): Promise<void> {
+    const work = this.#queue.next();
+    assert(work !== undefined, 'there is always something to come');
+    this.#steps++;
+    work();
+    if (this.#isAsync) await this.#settle();
+    this.#oracle.look();
+    if (this.#steps % INSIDE_EVERY === 0) this.#oracle.lookInside();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** How every node stands, for who reads a failure. */
+  #standing(): string {
+    const lines = this.#nodes.map((node) => {
+      const { current, name } = node;
+      if (current === undefined) return `${name} is down`;
+      const { role, term, leader, log } = current.raft;
+      const marks = (['applied', 'flushed', 'walFull', 'storeFull'] as const).map(
+        (m) => `${m} ${current.shared.get(m)}`,
+      );
+      return `${name} ${role} of ${term}, led by ${leader}, log ${log.base}..${log.last}, committed ${log.committed}, stable ${log.stable}, ${marks.join(', ')}`;
+    });
+    return `\n  ${lines.join('\n  ')}`;
+  }
+
+  /** Lets promises run, all of them; what they rang is looked at. */
+  async #settle(): Promise<void> {
+    while (this.#isAsync) {
+      this.#isAsync = false;
+      await nextTurn();
+    }
+    for (const node of this.#nodes) node.look();
+  }
+
+  #outcome(): Outcome {
+    const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+    return {
+      seed: this.#options.seed,
+      hash: this.#trace.hash,
+      failure: this.#failure,
+      steps: this.#steps,
+      virtualMs: this.#queue.nowMs,
+      committed: this.#oracle.reference.last,
+      elections: this.#oracle.elections,
+      faults: this.#nemesis.faults,
+      acked: sum(this.#clients.map(({ acked }) => acked)),
+      reads: sum(this.#clients.map(({ reads }) => reads)),
+      unknown: sum(this.#clients.map(({ unknown }) => unknown)),
+      records: sum(this.#subscribers.map(({ records }) => records)),
+      snapshots: sum(this.#subscribers.map(({ snapshots }) => snapshots)),
+      compacted: sum(this.#subscribers.map(({ compacted }) => compacted)),
+      flushes: sum(this.#nodes.map((node) => node.current?.shared.get('flushes') ?? 0)),
+    };
+  }
+}
