@@ -22,6 +22,7 @@ import { StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
 import { nodeDisk } from './engine/disk/node-disk.ts';
+import { refuseDiverged } from './engine/disk/diverged.ts';
 import { claimDir } from './engine/disk/identity.ts';
 import { type DirLock, lockDir } from './engine/disk/lock.ts';
 import { finishInstall } from './engine/snapshot/install.ts';
@@ -57,7 +58,7 @@ const SWEEP_EVERY_MS = 25;
 /** This thread lets go of tables that were removed, also when nobody reads. */
 const REFRESH_EVERY_MS = 1_000;
 /**
- * Starts node `id` of `config`. Rejects with DIR_LOCKED, DIR_FOREIGN, WAL_CORRUPT, CONFIG_INVALID, or the
+ * Starts node `id` of `config`. Rejects with DIR_LOCKED, DIR_FOREIGN, DIVERGED, WAL_CORRUPT, CONFIG_INVALID, or the
  * system's error for an address that is taken; nothing is left running then.
  */
 export async function startNode(
@@ -78,6 +79,7 @@ export async function startNode(
   const lock = await lockDir(own.dataDir);
   try {
     const { dirId } = claimDir(own.dataDir, { cluster: resolved.cluster, node: id });
+    refuseDiverged(nodeDisk, own.dataDir);
     install(own.dataDir, logger);
     return await Node.start(resolved, { id, dirId }, lock, logger);
   } catch (error) {
@@ -335,6 +337,8 @@ class Node implements RunningNode {
   txn: Client['txn'] = (build, options) => this.#client.txn(build, options);
   watch: Client['watch'] = (options) => this.#client.watch(options);
   ledger: Client['ledger'] = (options) => this.#client.ledger(options);
+  lock: Client['lock'] = (name, options) => this.#client.lock(name, options);
+  election: Client['election'] = (name) => this.#client.election(name);
 
   get members(): Client['members'] {
     return this.#client.members;

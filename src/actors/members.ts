@@ -17,6 +17,7 @@ import { resultCode } from '../core/model/machine.ts';
 import {
   type Member,
   type Membership,
+  withDirs,
   withLearner,
   withoutMember,
   withReplacement,
@@ -31,11 +32,16 @@ import type { LogFunction } from './runtime/thread.ts';
 
 export interface MembersWorld {
   readonly raft: Raft;
+  /** Identity of this node's data directory. */
+  readonly dir: string;
   /** The founders, in the order that gives them their numbers. */
   readonly founders: readonly Member[];
   readonly clock: Clock;
   /** `index`: of the entry that names them. */
-  readonly setPeers: (peers: readonly { readonly id: NodeId; readonly mesh: string }[], index: number) => void;
+  readonly setPeers: (
+    peers: readonly { readonly id: NodeId; readonly mesh: string; readonly dir: string }[],
+    index: number,
+  ) => void;
   readonly post: (to: NodeId, message: MeshMessage) => void;
   readonly tell: (frame: ByteWriter) => void;
   readonly log?: LogFunction | undefined;
@@ -59,6 +65,8 @@ const REQUESTS_MAX = 64;
 const REQUEST_MS = 60_000;
 /** A learner may vote once it lacks no more than this: a change must not wait for it. */
 const BEHIND_MAX = 1_000;
+/** How long founders that have not come are waited for before those that have are remembered. */
+const DIRS_WAIT_MS = 5_000;
 
 export class Members {
   readonly #world: MembersWorld;
@@ -69,10 +77,14 @@ export class Members {
   /** Handed to a leader, by number: the token of the client who asked. */
   readonly #handed = new Map<number, { readonly token: number; readonly to: NodeId; readonly untilMs: number }>();
   #nextId = 1;
+  /** Data directories by node, as they said in their hellos. */
+  readonly #seenDirs = new Map<NodeId, string>();
+  #dirsSinceMs: number | undefined;
 
   constructor(world: MembersWorld) {
     this.#world = world;
     this.#known = [...world.founders];
+    if (world.dir !== '') this.#seenDirs.set(world.raft.id, world.dir);
   }
 
   /** The number that stands for `id`; 0 is nobody. */
@@ -87,8 +99,36 @@ export class Members {
     if (this.#changes.length > 0) this.#answerDone();
   }
 
+  /** A peer was let in, with this data directory: if it is not known, or was restored, the members are told. */
+  sawDir(peer: NodeId, dir: string): void {
+    this.#seenDirs.set(peer, dir);
+  }
+
+  /**
+   * Has the log remember whose data directory is which, so that a wiped disk under an old name is known for one. Of the
+   * founders all at once, or those that came in a while.
+   */
+  #recordDirs(nowMs: number): void {
+    const { raft } = this.#world;
+    const { configuration, log } = raft;
+    const { members } = configuration.current;
+    const unknown = members.filter(({ id, dir }) => this.#seenDirs.has(id) && this.#seenDirs.get(id) !== dir);
+    const isTime = raft.isLeader && raft.hasCommittedInTerm && !raft.isTransferring && members.length > 1;
+    if (!isTime || unknown.length === 0 || configuration.isJoint || configuration.index > log.committed) {
+      this.#dirsSinceMs = undefined;
+      return;
+    }
+    this.#dirsSinceMs ??= nowMs;
+    const isAll = members.every(({ id, dir }) => dir !== undefined || this.#seenDirs.has(id));
+    if (!isAll && nowMs - this.#dirsSinceMs < DIRS_WAIT_MS) return;
+    this.#dirsSinceMs = undefined;
+    const dirs = new Map(unknown.map(({ id }) => [id, this.#seenDirs.get(id) as string]));
+    raft.changeMembers((now) => withDirs(now, dirs));
+  }
+
   /** Ends what has waited too long. */
   tick(): void {
+    this.#recordDirs(this.#world.clock.monotonicMs());
     if (this.#handed.size === 0 && this.#changes.length === 0) return;
     const nowMs = this.#world.clock.monotonicMs();
     for (const [id, { token, untilMs }] of this.#handed) {
@@ -237,7 +277,7 @@ export class Members {
       else if (member.mesh !== '') this.#known[at] = member;
     }
     setPeers(
-      current.members.map(({ id, mesh }) => ({ id, mesh })),
+      current.members.map(({ id, mesh, dir = '' }) => ({ id, mesh, dir })),
       index,
     );
     tell(jsonFrame(new ByteWriter(512).u8(TO_GATEWAY.members), { known: this.#known }));

@@ -26,7 +26,9 @@ import type { Raft } from '../core/raft/raft.ts';
 import type { Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
 import { ApplyOutbox } from './apply-outbox.ts';
+import type { DiskWatch } from './disk-watch.ts';
 import { HeldCommands } from './held-commands.ts';
+import { Divergence, type DivergenceWorld } from './divergence.ts';
 import { LeaderClock } from './leader-clock.ts';
 import { LogTruncation } from './log-truncation.ts';
 import { Members } from './members.ts';
@@ -44,6 +46,8 @@ import { WalOutbox } from './wal-outbox.ts';
 export interface ReplicationWorld {
   readonly raft: Raft;
   readonly shared: Shared;
+  /** Identity of this node's data directory; none where there is no directory. */
+  readonly dir?: string;
   /** What the cluster began with; their places are their numbers (members.ts). */
   readonly founders: readonly Member[];
   readonly clock: Clock;
@@ -62,8 +66,13 @@ export interface ReplicationWorld {
   readonly clockEveryMs: number;
   /** To the files of snapshots; without them none is sent or received. */
   readonly toFiles?: (message: ToFiles, transfer: readonly ArrayBuffer[]) => void;
+  /** The hashes of this node's state, and what becomes of it when they are wrong; without them nothing is compared. */
+  readonly checkpoints?: DivergenceWorld['checkpoints'];
+  readonly markDiverged?: DivergenceWorld['markDiverged'];
   /** Looks for pauses of this thread; nobody does where time is the test's. */
   readonly pauses?: PauseWatch;
+  /** Has a leader whose disk stands still hand over; nobody does where there is no disk. */
+  readonly diskWatch?: DiskWatch;
   /** For what an operator has to know. */
   readonly log?: LogFunction;
 }
@@ -87,6 +96,7 @@ export class Replication {
   readonly #held = new HeldCommands();
   readonly #reads: ReadRelay;
   readonly #members: Members;
+  readonly #divergence: Divergence | undefined;
 
   readonly #apply: ApplyOutbox;
   #applyWaits = false;
@@ -118,9 +128,14 @@ export class Replication {
     const { raft, founders, clock, transport, log, toFiles } = world;
     this.#snapshots = toFiles && new Snapshots({ ...world, toFiles, post });
     this.#members = new Members({
+      dir: world.dir ?? '',
       ...{ raft, founders, clock, tell, post, log },
       setPeers: (peers, index) => transport.setPeers(peers, index),
     });
+    const { checkpoints, markDiverged } = world;
+    if (checkpoints !== undefined && markDiverged !== undefined) {
+      this.#divergence = new Divergence({ ...world, checkpoints, markDiverged, post });
+    }
     if (raft.configuration.isAlone(raft.id)) raft.campaign();
   }
 
@@ -138,10 +153,22 @@ export class Replication {
     if (this.#isEnding) return;
     this.#world.pauses?.look();
     this.#raft.tick();
+    this.#world.diskWatch?.look(this.#wal.waits, this.#wal.syncedSeq);
     this.#advanceTime();
     this.turn();
     this.#truncation.tick();
     this.#members.tick();
+    this.#divergence?.tick();
+  }
+
+  /** Hands over, if this node leads and somebody can take over; over when `isHandingOver` is false. */
+  handOver(): void {
+    if (this.#raft.transfer()) this.flush();
+  }
+
+  /** It leads, and a successor is on its way. */
+  get isHandingOver(): boolean {
+    return this.#raft.isTransferring;
   }
 
   /** Messages from `from`; call `flush` once the turn's messages are in. */
@@ -171,6 +198,9 @@ export class Replication {
         case 'memberReply':
           this.#members.replied(mesh.id, mesh.code, mesh.body);
           break;
+        case 'stateHash':
+          this.#divergence?.heard(from, mesh.index, mesh.hash);
+          break;
         default:
           this.#snapshots?.receive(from, mesh);
       }
@@ -192,6 +222,11 @@ export class Replication {
   connected(peer: NodeId): void {
     if (peer === this.#raft.leader) this.#releaseHeld();
     this.flush();
+  }
+
+  /** A peer was let in, with this data directory. */
+  sawDir(peer: NodeId, dir: string): void {
+    this.#members.sawDir(peer, dir);
   }
 
   /** The connection on which we send bulk to `peer` broke. */

@@ -5,7 +5,10 @@
  * All socket events of one round of the event loop end in one flush, so that what arrived together is persisted
  * and sent on together.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CheckpointReader } from '../actors/checkpoints.ts';
 import { Replication } from '../actors/replication.ts';
+import { DiskWatch } from '../actors/disk-watch.ts';
 import { PauseWatch } from '../actors/pause-watch.ts';
 import { listen } from '../actors/runtime/bell.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
@@ -17,6 +20,7 @@ import { ByteReader } from '../core/base/bytes.ts';
 import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
 import { decodeMembership, initialMembership, type Member } from '../core/raft/membership.ts';
 import { Raft } from '../core/raft/raft.ts';
+import { markDiverged } from '../engine/disk/diverged.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { WalReader } from '../engine/wal/reader.ts';
 import { endOf, recoverWal, type WalEnd } from '../engine/wal/recovery.ts';
@@ -29,7 +33,10 @@ export interface ReplicationArgs {
   readonly records: SharedArrayBuffer;
   readonly committed: SharedArrayBuffer;
   readonly places: SharedArrayBuffer;
+  readonly checkpoints: SharedArrayBuffer;
   readonly dir: string;
+  /** The node's directory. */
+  readonly dataDir: string;
   /** Everything up to here is in tables: it is not applied again. */
   readonly appliedIndex: number;
   readonly cluster: string;
@@ -56,6 +63,9 @@ export interface ReplicationStarted {
 
 const TICKS_PER_HEARTBEAT = 4;
 const TELL_COMMIT_MS = 1;
+/** Longest wait of a stop for somebody else to lead, and how often it looks. */
+const HAND_OVER_MS = 500;
+const HAND_OVER_LOOK_MS = 2;
 const MIB = 1024 * 1024;
 
 export const url: string = import.meta.url;
@@ -148,6 +158,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     raft,
     log: context.log,
     shared,
+    diskWatch: new DiskWatch({ raft, monotonicMs, slowAfterMs: electionTimeoutMs, log: context.log }),
     pauses: new PauseWatch({ raft, shared, monotonicMs, electionTimeoutMs, electionTicks, log: context.log }),
     dir: args.dirId,
     founders: args.members,
@@ -159,6 +170,8 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     committed: new RingWriter(args.committed),
     lastLsn: recovered.lastLsn,
     clockEveryMs: 1_000,
+    checkpoints: new CheckpointReader(args.checkpoints),
+    markDiverged: (diverged) => markDiverged(nodeDisk, args.dataDir, diverged, new Date()),
     toFiles: (message, transfer) => compactor.postMessage(message, [...transfer]),
   });
 
@@ -206,6 +219,10 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const ticker = setInterval(() => guard(() => replication.tick()), tickMs);
 
   const stop = async (): Promise<void> => {
+    // Who leads hands over first: the others need not wait until they miss it.
+    guard(() => replication.handOver());
+    const handedBy = monotonicMs() + HAND_OVER_MS;
+    while (replication.isHandingOver && monotonicMs() < handedBy) await sleep(HAND_OVER_LOOK_MS);
     clearInterval(ticker);
     clearTimeout(commitTimer);
     mesh.close();

@@ -28,6 +28,8 @@ export interface Parts {
 export interface PartsWorld {
   readonly config: ClusterConfig;
   readonly id: string;
+  /** Identity of the data directory. */
+  readonly dirId: string;
   readonly founders: readonly Member[];
   readonly log: LogFunction;
   readonly leader: () => { readonly name: string; readonly url: string };
@@ -65,6 +67,7 @@ export function assembleParts(world: PartsWorld): Parts {
         cluster: config.cluster,
         node: id,
         boot,
+        dirId: world.dirId,
         members: world.founders,
         listen: memberOf(id, own).mesh,
         guests: guestsOf(config, id),

@@ -196,3 +196,38 @@ describe('members, at a node that does not lead', () => {
     expect(world.known.map(({ id }) => id)).toEqual(['n1', 'n2', 'n3', 'n4']);
   });
 });
+
+describe('whose data directory is which', () => {
+  const leading = (): ReplicationWorld => {
+    const world = new ReplicationWorld({ nodes: ['n1', 'n2', 'n3'], dir: 'd1' });
+    world.lead();
+    return world;
+  };
+  const dirs = (world: ReplicationWorld): (string | undefined)[] =>
+    world.raft.configuration.current.members.map(({ dir }) => dir);
+
+  test('the leader has the log remember it, once all have come', () => {
+    const world = leading();
+    world.replication.sawDir('n2', 'd2');
+    world.replication.tick();
+    expect(dirs(world), 'n3 may come').toEqual([undefined, undefined, undefined]);
+    world.replication.sawDir('n3', 'd3');
+    world.replication.tick();
+    expect(dirs(world)).toEqual(['d1', 'd2', 'd3']);
+    world.replication.turn();
+    expect(world.dirs, 'and the mesh is told').toEqual(['d1', 'd2', 'd3']);
+    const { last } = world.raft.log;
+    world.settle();
+    world.replication.tick();
+    expect(world.raft.log.last, 'once').toBe(last);
+  });
+
+  test('who does not come for long is not waited for', () => {
+    const world = leading();
+    world.replication.sawDir('n2', 'd2');
+    world.replication.tick();
+    world.pass(5_000);
+    world.replication.tick();
+    expect(dirs(world)).toEqual(['d1', 'd2', undefined]);
+  });
+});

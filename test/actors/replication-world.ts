@@ -22,6 +22,7 @@ const MIB = 1024 * 1024;
 export interface WorldOptions {
   readonly id?: string;
   readonly nodes?: readonly string[];
+  readonly dir?: string;
   readonly recordsBytes?: number;
   readonly committedBytes?: number;
   readonly toGatewayBytes?: number;
@@ -49,6 +50,7 @@ export const initialMembers = (ids: readonly string[]): Member[] =>
 export class ReplicationWorld {
   /** Whom the mesh was told to reach. */
   peers: readonly string[] = [];
+  dirs: readonly string[] = [];
   /** What the gateway was told of members, by `told`. */
   known: readonly Member[] = [];
   readonly memberReplies: { token: number; code: number; reply: MembersReply & { message: string } }[] = [];
@@ -116,11 +118,13 @@ export class ReplicationWorld {
       isOpen: (to) => this.open.has(to),
       setPeers: (peers) => {
         this.peers = peers.map((peer) => peer.id);
+        this.dirs = peers.map((peer) => peer.dir);
       },
     };
     this.replication = new Replication({
       raft: this.raft,
       shared: this.shared,
+      dir: options.dir ?? '',
       founders: initialMembers(nodes),
       clock: { nowMs: () => this.clock.wallMs, monotonicMs: () => this.clock.upMs },
       transport,

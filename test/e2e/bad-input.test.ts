@@ -376,6 +376,9 @@ describe('mesh port', () => {
       from,
       to: target,
       boot: 1,
+      mesh: '127.0.0.1:1',
+      membersIndex: 0,
+      dir: '',
       ...over,
     });
     return writer.take();

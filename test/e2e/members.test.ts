@@ -1,4 +1,5 @@
 /** Members come and go while real processes serve writes: added, promoted, replaced, removed, and killed on the way. */
+import { rmSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import { type Client, isStoreError, type Member, type MembersView } from '../../src/client/index.ts';
 import { Run, TestCluster, until } from '../support/cluster-process.ts';
@@ -269,4 +270,26 @@ test('a node that was away while all whom it knew were replaced is found by thos
   await work.stop();
   await isReady(at, leader === 'n4' ? 'n5' : 'n4');
   await check(at, work, ['n3', 'n4', 'n5']);
+});
+
+test('a node whose disk was wiped is not let in under its old name; removed and added again, it has everything', async () => {
+  const at = await TestCluster.start({ nodes: 3 });
+  cluster = at;
+  const client = await at.client();
+  for (let i = 0; i < 50; i++) await client.put(`k${i}`, `${i}`);
+  await until('everybody is remembered', async () => (await client.members.list()).members.every(({ dir }) => dir));
+  const [victim = ''] = await at.followers();
+  await at.kill(victim);
+  rmSync(at.dataDir(victim), { recursive: true });
+  at.spawn(victim);
+  await until('it is refused', () => at.run(victim).output.includes('with another data directory than it had'));
+  // The others serve; it has nothing and is not heard.
+  await client.put('without', victim);
+  expect((await at.status(victim)).applied).toBe(0);
+  await client.members.remove(victim);
+  await client.members.add(memberOf(at, victim));
+  const { revision } = await client.put('again', victim);
+  await until('it has everything', async () => (await at.status(victim)).applied >= revision);
+  await client.members.promote(victim);
+  expect((await client.members.list()).voters).toContain(victim);
 });

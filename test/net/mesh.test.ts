@@ -10,11 +10,9 @@ import { type Channel, encodeMesh, encodeMeshHello, MESH_VERSION, type MeshMessa
 
 interface Node {
   readonly mesh: Mesh;
-  readonly heard: {
-    readonly from: string;
-    readonly message: MeshMessage /** What was told of peers' data directories. */;
-    readonly dirs: string[];
-  }[];
+  readonly heard: { readonly from: string; readonly message: MeshMessage }[];
+  /** What was told of peers' data directories. */
+  readonly dirs: string[];
   readonly events: string[];
   readonly refusals: string[];
   /** Level and event of each line that was logged. */

@@ -74,7 +74,7 @@ async function restore(context: Context, given: string, dataDir: string, flags: 
       set,
       to: dataDir,
       onProgress: bar.step,
-      ...(owner && { claim: (dir: string) => void tools.claimDir(dir, owner) }),
+      ...(owner && { claim: (dir: string) => void tools.claimDir(dir, owner, { isRestored: true }) }),
     });
   } finally {
     bar.stop();

@@ -7,7 +7,7 @@
  * they come and go with one entry.
  *
  *   entry = 0x80 | version u8 (1) | members | voters | outgoing | learners
- *   members = count varint, (id string, mesh string, client string, http string)*
+ *   members = count varint, (id string, mesh string, client string, http string, dir string)*
  *   voters, outgoing, learners = count varint, (place in members varint)*
  *
  * The first byte is none of a command's (core/model/commands.ts): Raft knows its own entries by it.
@@ -17,12 +17,17 @@ import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { StoreError } from '../base/errors.ts';
 import type { NodeId } from './types.ts';
 
-/** Where a member is reached: `mesh` and `http` are "host:port" (http may be ""), `client` is a ws:// address. */
+/**
+ * Where a member is reached: `mesh` and `http` are "host:port" (http may be ""), `client` is a ws:// address. `dir` is the
+ * identity of its data directory, once the leader has heard of it. Who comes under its name with another
+ * directory has forgotten what it promised, and is not let in.
+ */
 export interface Member {
   readonly id: NodeId;
   readonly mesh: string;
   readonly client: string;
   readonly http: string;
+  readonly dir?: string;
 }
 
 export interface Membership {
@@ -56,7 +61,9 @@ export const isJoint = (membership: Membership): boolean => membership.outgoing.
 export function encodeMembership(membership: Membership): Uint8Array {
   const { members } = membership;
   const writer = new ByteWriter(256).u8(CONFIG_ENTRY).u8(VERSION).varint(members.length);
-  for (const { id, mesh, client, http } of members) writer.string(id).string(mesh).string(client).string(http);
+  for (const { id, mesh, client, http, dir = '' } of members) {
+    writer.string(id).string(mesh).string(client).string(http).string(dir);
+  }
   const place = new Map(members.map(({ id }, i) => [id, i]));
   for (const ids of [membership.voters, membership.outgoing, membership.learners]) {
     writer.varint(ids.length);
@@ -79,7 +86,10 @@ export function decodeMembership(data: Uint8Array): Membership {
   if (count > MEMBERS_MAX) throw new StoreError('PROTOCOL_ERROR', `${count} members; ${MEMBERS_MAX} at most`);
   const members: Member[] = [];
   for (let i = 0; i < count; i++) {
-    members.push({ id: reader.string(), mesh: reader.string(), client: reader.string(), http: reader.string() });
+    const [id, mesh, client] = [reader.string(), reader.string(), reader.string()];
+    const http = reader.string();
+    const dir = reader.string();
+    members.push({ id, mesh, client, http, ...(dir === '' ? {} : { dir }) });
   }
   const ids = (): NodeId[] => {
     const length = reader.varint();
@@ -107,6 +117,13 @@ export function withLearner(now: Membership, member: Member): Membership {
   if (taken !== undefined) throw refused(`${member.mesh} is the address of ${taken.id}`);
   return { ...now, learners: [...now.learners, member.id], members: [...now.members, member] };
 }
+
+/** What is known now of the members' directories; of the others nothing changes. */
+export function withDirs(now: Membership, dirs: ReadonlyMap<NodeId, string>): Membership {
+  return { ...now, members: now.members.map((member) => withDir(member, dirs.get(member.id))) };
+}
+
+const withDir = (member: Member, dir: string | undefined): Member => (dir === undefined ? member : { ...member, dir });
 
 /** A learner votes from now on. */
 export function withVoter(now: Membership, id: NodeId): Membership {

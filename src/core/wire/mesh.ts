@@ -4,7 +4,7 @@
  * proposals, snapshots).
  *
  *   hello    = magic u32 "CTLP" | version u8 | channel u8 | cluster string | from string | to string | boot u64
- *              | mesh string | membersIndex u64
+ *              | mesh string | membersIndex u64 | dir string
  *   message  = kind u8 | …                       several follow each other in one WebSocket message
  *   batch    = crc u32 | message*                 CRC-32C: a byte changed on the way must not enter a log
  *
@@ -33,6 +33,8 @@ export interface MeshHello {
   readonly mesh: string;
   /** The entry of its log that says who the members are: whoever has an older one may be the one that is behind. */
   readonly membersIndex: number;
+  /** Identity of its data directory: a disk that was wiped has another. */
+  readonly dir: string;
 }
 
 export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
@@ -41,7 +43,7 @@ export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
     .u8(hello.version)
     .u8(hello.channel === 'control' ? 0 : 1);
   writer.string(hello.cluster).string(hello.from).string(hello.to).u64(hello.boot);
-  writer.string(hello.mesh).u64(hello.membersIndex);
+  writer.string(hello.mesh).u64(hello.membersIndex).string(hello.dir);
 }
 
 export function decodeMeshHello(bytes: Uint8Array): MeshHello {
@@ -63,6 +65,7 @@ export function decodeMeshHello(bytes: Uint8Array): MeshHello {
     boot: reader.u64(),
     mesh: reader.string(),
     membersIndex: reader.u64(),
+    dir: reader.string(),
   } as const;
   reader.end();
   return hello;

@@ -7,7 +7,8 @@
  *
  *   IDENTITY   { "format": 2, "cluster": "prod", "node": "n1", "dirId": "…uuid…", "createdAt": "…ISO 8601…" }
  *
- * `dirId` tells a directory from its replacement under the same node name (a wiped disk has lost its votes).
+ * `dirId` tells a directory from its replacement under the same node name: a wiped disk has lost its votes, and the other
+ * nodes do not let it in. One that a backup was restored into begins with "restored-": that was done on purpose.
  *
  * It appears whole or not at all: written and synced as IDENTITY.tmp, renamed, the directory synced. Call it
  * with the directory locked; two first starts would otherwise both write it.
@@ -21,6 +22,8 @@ import { nodeDisk } from './node-disk.ts';
 
 /** 1: before the state in the tables had a version of its own and a hash. */
 const FORMAT = 2;
+
+const RESTORED = 'restored-';
 
 /** Who a directory belongs to. */
 export interface Owner {
@@ -36,10 +39,14 @@ export interface Identity extends Owner {
 }
 
 /** Reads the directory's identity, or writes it if there is none; throws DIR_FOREIGN unless it is `owner`'s. */
-export function claimDir(dir: string, owner: Owner): Identity {
+export function claimDir(
+  dir: string,
+  owner: Owner,
+  { isRestored = false }: { readonly isRestored?: boolean } = {},
+): Identity {
   const path = resolve(dir);
   const found = readIdentity(path);
-  if (found === undefined) return createIdentity(path, owner);
+  if (found === undefined) return createIdentity(path, owner, `${isRestored ? RESTORED : ''}${randomUUID()}`);
   if (found.cluster === owner.cluster && found.node === owner.node) {
     // The maker may have died between its rename and its sync.
     nodeDisk.syncDir(path);
@@ -53,12 +60,12 @@ export function claimDir(dir: string, owner: Owner): Identity {
   );
 }
 
-function createIdentity(dir: string, owner: Owner): Identity {
+function createIdentity(dir: string, owner: Owner, dirId: string): Identity {
   const identity: Identity = {
     format: FORMAT,
     cluster: owner.cluster,
     node: owner.node,
-    dirId: randomUUID(),
+    dirId,
     createdAt: new Date().toISOString(),
   };
   nodeDisk.mkdir(dir);

@@ -21,6 +21,8 @@ export interface LinkOptions {
   /** Where this node listens. */
   readonly mesh: string;
   readonly membersIndex: () => number;
+  /** Identity of this node's data directory. */
+  readonly dir: string;
   readonly onOpen: () => void;
   /** `hasLasted`: it was of use; false where the peer took the socket and refused us. */
   readonly onClose: (reason: string, hasLasted: boolean) => void;
@@ -116,10 +118,10 @@ export class Link {
     let reason = 'closed';
     let hasLasted = false;
     socket.on('open', () => {
-      const { cluster, from, to, boot, channel, mesh, membersIndex } = this.#options;
+      const { cluster, from, to, boot, channel, mesh, dir, membersIndex } = this.#options;
       const hello = new ByteWriter(128);
       const known = { version: MESH_VERSION, channel, cluster, from, to, boot };
-      encodeMeshHello(hello, { ...known, mesh, membersIndex: membersIndex() });
+      encodeMeshHello(hello, { ...known, mesh, dir, membersIndex: membersIndex() });
       socket.send(hello.take());
       this.#heardMs = performance.now();
       this.#isOpen = true;

@@ -26,18 +26,24 @@ export interface MeshPeer {
   readonly id: string;
   /** "host:port". */
   readonly mesh: string;
+  /** Identity of its data directory; left out or "": not known yet. */
+  readonly dir?: string;
 }
 
 export interface MeshOptions {
   readonly cluster: string;
   readonly node: string;
   readonly boot: number;
+  /** Identity of this node's data directory. */
+  readonly dir: string;
   /** Where this node listens: "host:port". */
   readonly listen: string;
   /** Who is let in though no peer, whatever the log says: the nodes of the config, at a node that joins. */
   readonly guests: readonly MeshPeer[];
   readonly log: LogFunction;
   readonly onMessages: (from: string, messages: readonly MeshMessage[]) => void;
+  /** A peer was let in, with this data directory. */
+  readonly onPeerDir: (peer: string, dir: string) => void;
   readonly onConnected: (peer: string) => void;
   readonly onDisconnected: (peer: string) => void;
   /** The last socket on which `peer` spoke to us closed. */
@@ -50,6 +56,8 @@ const SOCKETS_PER_PEER = 8;
 /** Reasons of refusals remembered, so that who knocks every second is told of once. */
 const REFUSALS_MAX = 100;
 /** As many as a cluster may have members. */
+/** A directory that an operator has restored is another one, and on purpose. */
+const RESTORED_DIR = 'restored-';
 const GUESTS_MAX = 64;
 const ADDRESS = /^[^\s/@?#]{1,255}:\d{1,5}$/;
 const CHANNELS: readonly Channel[] = ['control', 'bulk'];
@@ -66,6 +74,8 @@ export class Mesh implements Transport {
   #peers = new Map<string, string>();
   /** The entry of the log that names them. */
   #membersIndex = 0;
+  /** Identities of the peers' data directories, of those that are known. */
+  #dirs: ReadonlyMap<string, string> = new Map();
   readonly #invited: ReadonlyMap<string, string>;
   /** Who is here because it knows a newer entry of members: which one. */
   readonly #ahead = new Map<string, number>();
@@ -115,6 +125,7 @@ export class Mesh implements Transport {
     const { node } = this.#options;
     this.#peers = new Map(peers.filter(({ id }) => id !== node).map(({ id, mesh }) => [id, mesh]));
     this.#membersIndex = index;
+    this.#dirs = new Map(peers.flatMap(({ id, dir }) => (dir ? [[id, dir] as const] : [])));
     for (const id of [...this.#linked.keys(), ...this.#inbound.keys()]) {
       if (!this.#peers.has(id) && !this.#isGuest(id)) this.#letGo(id);
     }
@@ -167,6 +178,7 @@ export class Mesh implements Transport {
       boot,
       channel,
       mesh: this.#options.listen,
+      dir: this.#options.dir,
       membersIndex: () => this.#membersIndex,
       onOpen: () => {
         log('debug', 'mesh.connected', { peer: to, channel });
@@ -195,6 +207,12 @@ export class Mesh implements Transport {
     if (!isPeer && guest === undefined) {
       throw new StoreError('PROTOCOL_ERROR', `from "${from}", which is no peer of this node`);
     }
+    const dir = this.#dirs.get(from);
+    if (dir !== undefined && hello.dir !== dir && !hello.dir.startsWith(RESTORED_DIR)) {
+      // Whoever it is, it has not what "from" promised, and may not vote as it.
+      const advice = `remove the member ${from}, and add it again`;
+      throw new StoreError('PROTOCOL_ERROR', `from "${from}" with another data directory than it had: ${advice}`);
+    }
     const sockets = this.#inbound.get(from) ?? new Set();
     if (sockets.size >= SOCKETS_PER_PEER) throw new StoreError('PROTOCOL_ERROR', `too many sockets from "${from}"`);
     this.#inbound.set(from, sockets.add(inbound));
@@ -202,6 +220,7 @@ export class Mesh implements Transport {
       this.#ahead.set(from, hello.membersIndex);
       this.#dial(from, guest);
     }
+    if (isPeer) this.#options.onPeerDir(from, hello.dir);
     // It is there: what waits to try it again need not wait.
     const linked = this.#linked.get(from);
     for (const channel of CHANNELS) linked?.links[channel].hurry();

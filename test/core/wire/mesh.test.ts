@@ -124,6 +124,7 @@ describe('the hello', () => {
     from: 'n1',
     to: 'n2',
     boot: 2 ** 53 - 1,
+    dir: '6f9a',
   } as const;
   const encoded = (over: Partial<typeof hello> & { version?: number } = {}): Uint8Array => {
     const writer = new ByteWriter(1);
