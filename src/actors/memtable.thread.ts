@@ -22,6 +22,7 @@ export interface MemtableArgs {
   readonly answers: SharedArrayBuffer;
   /** Ledger records to the shipper. */
   readonly ledger: SharedArrayBuffer;
+  readonly checkpoints: SharedArrayBuffer;
   readonly origin: number;
   readonly ledgerBytes: number;
   readonly ledgerMs: number;
@@ -44,6 +45,7 @@ export const start: StartActor<MemtableArgs, undefined> = (args, context) => {
     committed: new RingReader(args.committed),
     answers: new RingWriter(args.answers),
     ledger: new RingWriter(args.ledger),
+    checkpoints: args.checkpoints,
     origin: args.origin,
     ledgerBytes: args.ledgerBytes,
     ledgerMs: args.ledgerMs,

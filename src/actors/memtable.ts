@@ -10,6 +10,8 @@
  * restarted node begins there and applies the log from there on. When no memtable is free, or too many tables wait to
  * be merged, nothing is applied until there is room: replication then holds entries back, and the log fills no memory.
  *
+ * Every 64th revision it notes the hash of its state, so that replication can compare it with other nodes' (checkpoints.ts).
+ *
  * On the put path: stop 7 of 9. From replication; to gateway (answers) and shipper (ledger), to compactor (frozen).
  */
 import { assert } from '../core/base/assert.ts';
@@ -23,6 +25,7 @@ import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import type { StateReader } from '../engine/state/state-reader.ts';
 import { StateWriter } from '../engine/state/state-writer.ts';
+import { CheckpointWriter, isCheckpoint } from './checkpoints.ts';
 import type { Frozen } from './compactor.ts';
 import type { Bell } from './runtime/bell.ts';
 import type { RingReader, RingWriter } from './runtime/ring.ts';
@@ -40,6 +43,8 @@ export interface MemtableWorld {
   readonly answers: RingWriter;
   /** Ledger records to the shipper. */
   readonly ledger: RingWriter;
+  /** Where the state's hash is noted for replication (checkpoints.ts). */
+  readonly checkpoints: SharedArrayBuffer;
   readonly origin: number;
   /** How far back the ledger is kept. */
   readonly ledgerBytes: number;
@@ -72,6 +77,7 @@ export class Memtable {
   readonly #reader: StateReader;
   readonly #state: StateWriter;
   readonly #machine: Machine;
+  readonly #checkpoints: CheckpointWriter;
   readonly #retention: LedgerRetention;
   readonly #history: History;
   readonly #bell: Bell;
@@ -97,9 +103,13 @@ export class Memtable {
     this.#control = new Control(world.tree.control);
     this.#state = new StateWriter(world.tree, world.options.memtableBytes, reader.tree);
     this.#machine = new Machine(this.#state, world.origin);
+    this.#checkpoints = new CheckpointWriter(world.checkpoints);
     this.#retention = new LedgerRetention(world.ledgerBytes, world.ledgerMs);
     restore(this.#machine, this.#retention, this.#state, reader.tree.visible);
     this.#history = new History(world.historyMs, this.#machine.applied);
+    if (isCheckpoint(this.#machine.applied)) {
+      this.#checkpoints.note(this.#machine.applied, this.#machine.stateHash());
+    }
     this.#bell = shared.bell('memtable');
     this.#replication = shared.bell('replication');
     this.#gateway = shared.bell('gateway');
@@ -139,6 +149,7 @@ export class Memtable {
       }
       machine.apply(next.index, next.data);
       this.#next = undefined;
+      if (isCheckpoint(next.index)) this.#checkpoints.note(next.index, machine.stateHash());
       if (machine.records.length >= HAND_ON_BYTES || machine.results.length >= HAND_ON_BYTES) this.#publish();
     }
     this.#frame = undefined;
@@ -188,7 +199,7 @@ export class Memtable {
       this.#gateway.ring();
     } else if (this.#readsWait() !== 0) this.#gateway.ring();
     this.#send(ledger, records, 'shipper');
-    machine.records.reset();
+    machine.resetRecords();
     if (this.#subscriptions() !== 0 || ledger.usedBytes > LEDGER_UNREAD_BYTES) this.#shipper.ring();
   }
 

@@ -60,6 +60,11 @@ const MARKS = [
   'meshReceived',
   /** 1 while committed entries wait for room in the ring to the memtable. */
   'applyWaits',
+  /** The newest revision at which the state was compared with another node's · how often it was another one. */
+  'stateCompared',
+  'stateDifferences',
+  /** 1 while a member has another state, and no majority says who is right. */
+  'stateDiverged',
   /** Entries up to here are needed no more: the committer may remove segments that hold no later one. */
   'walTruncateTo',
   /** 1: a snapshot is to take the place of this node's state, and everything starts again. */

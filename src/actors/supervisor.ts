@@ -99,6 +99,8 @@ export class Supervisor {
         records: rings.records,
         committed: rings.committed,
         places: rings.places,
+        checkpoints: plumbing.checkpoints,
+        dataDir: this.#options.dataDir,
       };
       const log = (await this.#spawn('replication', replication.module, replicationArgs, {
         compactor: replicationPort,
@@ -128,6 +130,7 @@ export class Supervisor {
         committed: rings.committed,
         answers: rings.answers,
         ledger: rings.ledger,
+        checkpoints: plumbing.checkpoints,
         origin,
         ledgerBytes,
         ledgerMs,

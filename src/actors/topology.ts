@@ -16,6 +16,7 @@
  */
 import { createTreeMemory, type TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
+import { createCheckpoints } from './checkpoints.ts';
 import { createRing } from './runtime/ring.ts';
 import { Shared } from './shared.ts';
 
@@ -41,11 +42,13 @@ export interface Plumbing {
   readonly rings: Readonly<Record<keyof typeof RING_BYTES, SharedArrayBuffer>>;
   /** Memtables, block cache and versions: what every reader of the state attaches to. */
   readonly tree: TreeMemory;
+  /** State hashes, from the memtable to replication. */
+  readonly checkpoints: SharedArrayBuffer;
 }
 
 export function createPlumbing(options: TreeOptions): Plumbing {
   const rings = Object.fromEntries(
     Object.entries(RING_BYTES).map(([name, bytes]) => [name, createRing(bytes)]),
   ) as Plumbing['rings'];
-  return { shared: new Shared(), rings, tree: createTreeMemory(options) };
+  return { shared: new Shared(), rings, tree: createTreeMemory(options), checkpoints: createCheckpoints() };
 }

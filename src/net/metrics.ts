@@ -27,6 +27,17 @@ const SERIES: readonly MarkSeries[] = [
   { mark: 'elections', name: 'raft_elections_won_total', help: 'Elections that this node won.' },
   { mark: 'pauses', name: 'pauses_total', help: 'Times that this node stood still for an election timeout or longer.' },
   { mark: 'pausedMs', name: 'paused_seconds_total', help: 'How long it stood still then, in all.', scale: 1e-3 },
+  {
+    mark: 'stateCompared',
+    name: 'state_compared_revision',
+    help: 'The newest revision at which the state was compared with another node’s.',
+  },
+  { mark: 'stateDifferences', name: 'state_differences_total', help: 'Times that another node had another state.' },
+  {
+    mark: 'stateDiverged',
+    name: 'state_diverged',
+    help: '1 while a member has another state and no majority says who is right.',
+  },
   { mark: 'proposals', name: 'raft_proposals_total', help: 'Commands that this node proposed as leader.' },
   { mark: 'forwarded', name: 'raft_forwarded_total', help: 'Commands that this node sent on to the leader.' },
   { mark: 'loggedLsn', name: 'wal_logged_lsn', help: 'The newest LSN written to the WAL.' },

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { CheckpointReader, createCheckpoints } from '../../src/actors/checkpoints.ts';
 import { url as compactorUrl } from '../../src/actors/compactor.thread.ts';
 import { url } from '../../src/actors/memtable.thread.ts';
 import { RING_BYTES } from '../../src/actors/topology.ts';
@@ -28,12 +29,15 @@ async function startMemtable(options: { readonly dir?: string; readonly tree?: P
     options: tree,
   };
   const [memtablePort, compactorPort] = portPair();
-  const compactor = spawnActor(shared, 'compactor', compactorUrl, state, { memtable: compactorPort });
+  const [, replication] = portPair();
+  const ports = { memtable: compactorPort, replication };
+  const compactor = spawnActor(shared, 'compactor', compactorUrl, { ...state, dataDir: `${state.dir}-node` }, ports);
   await compactor.thread.start();
   const buffers = {
     committed: createRing(RING_BYTES.committed),
     answers: createRing(RING_BYTES.answers),
     ledger: createRing(RING_BYTES.ledger),
+    checkpoints: createCheckpoints(),
   };
   const args = { ...state, ...buffers, origin: ORIGIN, ledgerBytes: 64 * MIB, ledgerMs: 1e9, historyMs: 0 };
   const { thread } = spawnActor(shared, 'memtable', url, args, { compactor: memtablePort });
@@ -74,7 +78,8 @@ async function startMemtable(options: { readonly dir?: string; readonly tree?: P
     await thread.stop(2_000);
     await compactor.thread.stop(5_000);
   };
-  return { shared, thread, reader, dir: state.dir, stop, commit, drain, tokens, revisions };
+  const checkpoints = new CheckpointReader(buffers.checkpoints);
+  return { shared, checkpoints, thread, reader, dir: state.dir, stop, commit, drain, tokens, revisions };
 }
 
 test('entries of a frame are applied in order; each makes one record, and an answer where it was asked for', async () => {
@@ -193,5 +198,45 @@ test('expiries survive a restart', async () => {
   expect(second.reader.get(utf8('late'))?.expiryMs).toBe(101_000);
   expect(second.reader.get(utf8('kept'))?.value).toEqual(utf8('v'));
   expect(second.shared.get('nextExpiryMs')).toBe(101_000);
+  await second.stop();
+});
+
+test('the hash at every 64th revision depends on the entries alone: not on frames, memtables, or a restart', async () => {
+  const tree = { memtableBytes: MIB };
+  const value = 'x'.repeat(1000);
+  const COUNT = 3_000;
+  const entry = (i: number): Uint8Array => putCommand(`key-${i % 700}`, `${value}${i}`);
+  const run = async (world: Awaited<ReturnType<typeof startMemtable>>, upTo: number, frame: number): Promise<void> => {
+    for (let i = world.shared.get('applied') + 1; i <= upTo; i += frame) {
+      const last = Math.min(upTo, i + frame - 1);
+      world.commit(Array.from({ length: last - i + 1 }, (_, j) => entry(i + j)));
+      await until('it is applied', () => {
+        world.drain();
+        return world.shared.get('applied') === last;
+      });
+    }
+  };
+  const hashes = ({ checkpoints }: { checkpoints: CheckpointReader }): (number | undefined)[] =>
+    Array.from({ length: Math.floor(COUNT / 64) }, (_, i) => checkpoints.at((i + 1) * 64));
+
+  const whole = await startMemtable();
+  await run(whole, COUNT, 1_000);
+  const expected = hashes(whole);
+  expect(new Set(expected).size).toBe(expected.length);
+  expect(expected).not.toContain(undefined);
+  await whole.stop();
+
+  const first = await startMemtable({ tree });
+  await run(first, 2_000, 77);
+  expect(hashes(first).slice(0, 31)).toEqual(expected.slice(0, 31));
+  await until('memtables became tables', () => first.shared.get('flushed') > 1_000);
+  await first.stop();
+
+  const second = await startMemtable({ tree, dir: first.dir });
+  const from = second.shared.get('applied');
+  expect(from).toBeGreaterThan(1_000);
+  await run(second, COUNT, 300);
+  const at = Math.ceil(from / 64) - 1;
+  expect(hashes(second).slice(at)).toEqual(expected.slice(at));
   await second.stop();
 });

@@ -5,6 +5,7 @@
  *
  * Only this file knows how actors are made.
  */
+import { createCheckpoints } from '../../src/actors/checkpoints.ts';
 import { Compactor, type Frozen } from '../../src/actors/compactor.ts';
 import { Gateway } from '../../src/actors/gateway/gateway.ts';
 import { LedgerIntake } from '../../src/actors/ledger-intake.ts';
@@ -259,6 +260,7 @@ export class Life {
       committed: new RingReader(rings.committed),
       answers: this.#answers,
       ledger: this.#ledger,
+      checkpoints: createCheckpoints(),
       origin: this.boot,
       ledgerBytes: LEDGER_BYTES,
       ledgerMs: LEDGER_MS,

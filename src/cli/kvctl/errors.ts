@@ -35,7 +35,7 @@ const BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   LDB_CORRUPT: 'remove the directory and run kvctl ldb follow again',
   DIR_LOCKED: 'another process has it open: stop that one first',
   DIR_FOREIGN: 'it holds somebody else’s data: look before you move anything',
-  DIVERGED: 'its state is wrong: remove the node and add it again with an empty directory',
+  DIVERGED: 'its state is wrong: remove the node, and add one with an empty directory and a new id',
   TABLE_CORRUPT: 'kvctl scrub names all damage; kvctl repair says what can be done',
   WAL_CORRUPT: 'kvctl inspect wal shows the place; a node is then replaced from its peers: see kvctl restore --help',
   INTERNAL: 'this is a bug of ctlmesh or an accident of the node: see its log',
