@@ -17,7 +17,6 @@ import { Connector } from './connector.ts';
 import { ClientEntry, toBytes } from './entry.ts';
 import { ClientMembers } from './members.ts';
 import { Locks } from './locks.ts';
-import type { Election, Lock, LockOptions } from './locks-types.ts';
 import type { QueueEvents } from './queue.ts';
 import { type OpenOptions, StreamSet } from './stream-set.ts';
 import { LedgerStream, RangeStream, type Stream, WatchStream } from './streams.ts';
@@ -205,11 +204,11 @@ export class StoreClient implements api.Client {
     return this.#open((events) => new LedgerStream(options, events), { signal, deadlineMs: undefined });
   }
 
-  lock(name: string, options?: LockOptions): Promise<Lock> {
+  lock(name: string, options?: api.LockOptions): Promise<api.Lock> {
     return this.#locks.lock(name, options);
   }
 
-  election(name: string): Election {
+  election(name: string): api.Election {
     return this.#locks.election(name);
   }
 

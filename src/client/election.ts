@@ -11,8 +11,7 @@ import { toBytes } from './entry.ts';
 import { HeldLease } from './locks-held.ts';
 import type { Lease, LeaseClient } from './locks-lease.ts';
 import { readQueue, type Seat, seatOf } from './locks-queue.ts';
-import type { Election, Leader, Leadership, LockOptions } from './locks-types.ts';
-import type { Bytes, CallOptions, WatchEvent } from './types.ts';
+import type { Bytes, CallOptions, Election, Leader, Leadership, LockOptions, WatchEvent } from './types.ts';
 
 type Take = (value: Uint8Array, options: LockOptions) => Promise<Lease>;
 

@@ -3,8 +3,7 @@
  */
 import type { Revision } from '../core/base/position.ts';
 import type { Lease } from './locks-lease.ts';
-import type { Held } from './locks-types.ts';
-import type { TxnCondition } from './types.ts';
+import type { Held, TxnCondition } from './types.ts';
 
 export class HeldLease implements Held {
   readonly token: Revision;

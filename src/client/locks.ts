@@ -11,7 +11,7 @@ import { checkDeadline } from './calls.ts';
 import { LeaderElection } from './election.ts';
 import type { Lease, LeaseClient, LeaseWorld } from './locks-lease.ts';
 import { take, type TakeOptions } from './locks-queue.ts';
-import type { Election, Lock, LockOptions } from './locks-types.ts';
+import type { Election, Lock, LockOptions } from './types.ts';
 import { HeldLease } from './locks-held.ts';
 
 const TTL_MS = 15_000;

@@ -3,7 +3,6 @@
  */
 export { type ErrorCode, ERROR_CODES, isStoreError, type Retry, StoreError } from '../core/base/errors.ts';
 export type { Revision } from '../core/base/position.ts';
-export type { Election, Held, Leader, Leadership, Lock, LockOptions } from './locks-types.ts';
 export type {
   Bytes,
   CallOptions,
@@ -12,10 +11,16 @@ export type {
   ClientState,
   ConnectOptions,
   DeleteResult,
+  Election,
   Entry,
   GetOptions,
   LedgerFrame,
   LedgerOptions,
+  Held,
+  Leader,
+  Leadership,
+  Lock,
+  LockOptions,
   Member,
   MemberProgress,
   Members,

@@ -1,7 +1,7 @@
 /** Elections over the model, in fake time: who leads, who is told so, and in which order. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Locks } from '../../src/client/locks.ts';
-import type { Election, Leader, Leadership } from '../../src/client/locks-types.ts';
+import type { Election, Leader, Leadership } from '../../src/client/types.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
 import { below, forSeeds, pick } from '../core/base/seeded.ts';
 import { type ModelClient, ModelStore } from './model-client.ts';

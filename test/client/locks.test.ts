@@ -1,7 +1,7 @@
 /** Locks over the model, in fake time: who has it, since when, and what is believed when nothing is known. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Locks } from '../../src/client/locks.ts';
-import type { Lock, LockOptions } from '../../src/client/locks-types.ts';
+import type { Lock, LockOptions } from '../../src/client/types.ts';
 import { isStoreError, StoreError } from '../../src/core/base/errors.ts';
 import { below, forSeeds, pick, seeded } from '../core/base/seeded.ts';
 import { put } from '../core/model/model.ts';
