@@ -52,7 +52,9 @@ async function metric(at: TestCluster, id: string, name: string): Promise<number
   return Number(new RegExp(`^ctlmesh_${name}\\{.*\\} (\\S+)$`, 'm').exec(body)?.[1]);
 }
 
-test('a node whose state is wrong is found, ends, and does not start again; the others go on', async () => {
+test('a node whose state is wrong is found, ends, and does not start again; the others go on', {
+  timeout: 4 * WITHIN_MS,
+}, async () => {
   const at = await TestCluster.prepare();
   cluster = at;
   for (const id of at.ids) at.spawn(id);
