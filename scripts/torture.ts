@@ -38,6 +38,8 @@ const OPS_PER_SECOND = 300;
 const LINE_EVERY_MS = 5_000;
 const START_MS_MAX = 60_000;
 const SAME_MS_MAX = 30_000;
+/** Of each node's last run. */
+const LOG_LINES = 400;
 const ROOT: string = resolve(import.meta.dirname, '..');
 const EXIT = { ok: 0, violation: 1, unknown: 2 } as const;
 
@@ -181,14 +183,15 @@ async function main(argv: readonly string[]): Promise<number> {
     verdict = await judgeFile(path);
   } catch (error) {
     verdict = 'violation';
-    say(`${(error as Error).message}\n${cluster.logs()}`);
+    say((error as Error).message);
     // What the clients saw up to here may show more than where it ended.
     await judgeFile(path).catch((cause: unknown) => say(`the history: ${String(cause)}`));
   }
   // For who looks for the cause; what is well leaves nothing behind.
   if (verdict === 'violation') {
     await cluster.kill(...cluster.running);
-    say(`the nodes' directories stay: ${cluster.dir}`);
+    writeFileSync(`${path}.logs`, `${cluster.logs(LOG_LINES)}\n`);
+    say(`what the nodes logged: ${shown}.logs; their directories stay: ${cluster.dir}`);
   } else await cluster.close();
   if (flags.report !== undefined) {
     mkdirSync(dirname(resolve(flags.report)), { recursive: true });
