@@ -104,7 +104,7 @@ test('a node is added, promoted, and the leader removed, under writes: nothing a
   const work = new Workload(at);
   await work.start(2);
   await progress(at, work, 200, 'by three');
-  const client = await at.client();
+  const client = await at.client({ deadlineMs: 60 * SECOND_MS });
 
   const member = memberOf(at, 'n4');
   const added = await kvctl(at, 'member', 'add', 'n4', '--mesh', member.mesh, '--client', member.client);
@@ -159,7 +159,7 @@ test('a node is replaced while leaders are killed: done or not done, and never b
   const work = new Workload(at);
   await work.start(2);
   await progress(at, work, 100, 'by three');
-  const client = await at.client();
+  const client = await at.client({ deadlineMs: 60 * SECOND_MS });
   await client.members.add(memberOf(at, 'n4'));
   await isReady(at, 'n4');
 
@@ -213,7 +213,7 @@ test('the leader hands over when it is asked to: writes go on, and nobody had to
   const at = await threeAndOne();
   const work = new Workload(at);
   await work.start(2);
-  const client = await at.client();
+  const client = await at.client({ deadlineMs: 60 * SECOND_MS });
   for (let round = 0; round < 5; round++) {
     const { leader } = await until('somebody leads', async () => {
       const view = await client.members.list();
@@ -245,16 +245,16 @@ test('a node that was away while all whom it knew were replaced is found by thos
   const work = new Workload(at);
   await work.start(2);
   await progress(at, work, 100, 'by the founders');
-  const client = await at.client();
+  const client = await at.client({ deadlineMs: 60 * SECOND_MS });
   await at.kill('n3');
   for (const [old, by] of [
     ['n1', 'n4'],
     ['n2', 'n5'],
   ] as const) {
     at.spawn(by);
-    await client.members.add(memberOf(at, by), { deadlineMs: 30 * SECOND_MS });
+    await client.members.add(memberOf(at, by));
     await isReady(at, by);
-    await client.members.replace(old, by, { deadlineMs: 30 * SECOND_MS });
+    await client.members.replace(old, by);
     await progress(at, work, 50, `with ${by} in the place of ${old}`);
     await at.kill(old);
   }
@@ -275,7 +275,7 @@ test('a node that was away while all whom it knew were replaced is found by thos
 test('a node whose disk was wiped is not let in under its old name; removed and added again, it has everything', async () => {
   const at = await TestCluster.start({ nodes: 3 });
   cluster = at;
-  const client = await at.client();
+  const client = await at.client({ deadlineMs: 60 * SECOND_MS });
   for (let i = 0; i < 50; i++) await client.put(`k${i}`, `${i}`);
   await until('everybody is remembered', async () => (await client.members.list()).members.every(({ dir }) => dir));
   const [victim = ''] = await at.followers();

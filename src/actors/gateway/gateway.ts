@@ -19,7 +19,7 @@ import * as wire from '../../core/wire/client.ts';
 import type { StateReader } from '../../engine/state/state-reader.ts';
 import { TO_GATEWAY } from '../messages.ts';
 import type { RingReader, RingWriter } from '../runtime/ring.ts';
-import type { Shared } from '../shared.ts';
+import { ROLES, type Shared } from '../shared.ts';
 import type { FromShipper, ToShipper } from '../shipper.ts';
 import { Connection, type Door } from './connection.ts';
 import { Members } from './members.ts';
@@ -58,6 +58,7 @@ export class Gateway {
   readonly #writes: Writes;
   readonly #reads: Reads;
   readonly #members: Members;
+  #hasLeader = false;
   #requests = 0;
   #refused = 0;
 
@@ -251,8 +252,17 @@ export class Gateway {
   #leaderChanged(term: number, hasLeader: boolean): void {
     this.#writes.leaderChanged(term, hasLeader);
     this.#members.leaderChanged();
+    const hadLeader = this.#hasLeader;
+    this.#hasLeader = hasLeader;
+    if (hadLeader && !hasLeader && ROLES[this.#world.shared.get('role')] === 'learner') this.#sendAway();
     const leader = this.#world.leader();
     for (const connection of this.#connections) connection.notice(leader.name, leader.url);
+  }
+
+  /** This node was removed, perhaps as leader, or its leader is gone: clients need not wait here for what may never come. */
+  #sendAway(): void {
+    const error = new StoreError('UNAVAILABLE', `${this.#world.node} has no vote and hears of no leader`);
+    for (const connection of this.#connections) this.#drop(connection, error);
   }
 
   #drop(connection: Connection, error: StoreError): void {

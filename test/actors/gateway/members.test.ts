@@ -3,7 +3,7 @@ import type { Door } from '../../../src/actors/gateway/connection.ts';
 import { Gateway } from '../../../src/actors/gateway/gateway.ts';
 import { TO_GATEWAY, TO_REPLICATION } from '../../../src/actors/messages.ts';
 import { createRing, RingReader, RingWriter } from '../../../src/actors/runtime/ring.ts';
-import { Shared } from '../../../src/actors/shared.ts';
+import { ROLES, Shared } from '../../../src/actors/shared.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../../src/core/base/bytes.ts';
 import type { ErrorCode, StoreError } from '../../../src/core/base/errors.ts';
 import { resultCode } from '../../../src/core/model/machine.ts';
@@ -34,6 +34,8 @@ interface Reply {
 /** A gateway with one client; replication is played by the test. */
 class World {
   readonly gateway: Gateway;
+  readonly shared: Shared = new Shared();
+  goodbye: StoreError | undefined;
   readonly replies: Reply[] = [];
   known: readonly Member[] = [];
   nowMs = 1_000;
@@ -49,7 +51,7 @@ class World {
       throw new Error('not read in this test');
     };
     this.gateway = new Gateway({
-      shared: new Shared(),
+      shared: this.shared,
       state: { get: unused, scan: unused },
       isFull: () => false,
       outbox: new RingWriter(rings.inbox),
@@ -114,7 +116,9 @@ class World {
 
   #hear(frame: Uint8Array): void {
     const reader = new ByteReader(frame);
-    if (reader.u8() !== wire.FRAME.replies) return;
+    const type = reader.u8();
+    if (type === wire.FRAME.goodbye) this.goodbye = wire.decodeGoodbye(reader);
+    if (type !== wire.FRAME.replies) return;
     while (reader.left > 0) {
       const reply = wire.decodeReply(reader);
       if (reply.error === undefined) {
@@ -161,6 +165,38 @@ test('who the members are is handed on', () => {
   const world = new World();
   world.tell(new ByteWriter(64).u8(TO_GATEWAY.members).raw(utf8(JSON.stringify({ known: [n4] }))));
   expect(world.known).toEqual([n4]);
+});
+
+describe('a node that loses its leader', () => {
+  const leads = (term: number, number: number): ByteWriter =>
+    new ByteWriter(16).u8(TO_GATEWAY.leader).u64(term).u32(number);
+
+  test('sends its clients elsewhere when it has no vote; what was answered is said before', () => {
+    const world = new World();
+    world.tell(leads(3, 1));
+    world.ask(1, { op: 'remove', id: 'n1' });
+    const [{ token } = { token: 0 }] = world.taken();
+    world.shared.set('role', ROLES.indexOf('learner'));
+    world.answer(token, view);
+    world.tell(leads(3, 0));
+    expect(world.codes()).toEqual(['1 ok']);
+    expect(world.goodbye).toMatchObject({ code: 'UNAVAILABLE', message: 'n1 has no vote and hears of no leader' });
+    expect(world.gateway.connections).toBe(0);
+  });
+
+  test('keeps them when it votes: there will be another', () => {
+    const world = new World();
+    world.tell(leads(3, 1));
+    world.tell(leads(4, 0));
+    expect([world.goodbye, world.gateway.connections]).toEqual([undefined, 1]);
+  });
+
+  test('keeps them when it never had one: who comes to a node that waits wants just that', () => {
+    const world = new World();
+    world.shared.set('role', ROLES.indexOf('learner'));
+    world.tell(leads(0, 0));
+    expect([world.goodbye, world.gateway.connections]).toEqual([undefined, 1]);
+  });
 });
 
 describe('without an answer', () => {
