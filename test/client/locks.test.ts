@@ -20,6 +20,7 @@ beforeEach(() => {
 
 afterEach(() => {
   store.close();
+  vi.restoreAllMocks();
   vi.useRealTimers();
 });
 
@@ -366,7 +367,7 @@ test('at any time one at most believes that it has it, tokens rise, and no fence
   store.close();
   const runs: [() => number, number][] = [];
   const sums = { taken: 0, fences: 0 };
-  forSeeds(8, (random, seed) => {
+  forSeeds(6, (random, seed) => {
     runs.push([random, seed]);
   });
   for (const [random, seed] of runs) {
@@ -378,6 +379,8 @@ test('at any time one at most believes that it has it, tokens rise, and no fence
     let fences = 0;
     let isOver = false;
     const chance = seeded(seed + 1_000);
+    // The jitter of renewals.
+    vi.spyOn(Math, 'random').mockImplementation(seeded(seed + 2_000));
     const live = async ({ client, lock }: Member): Promise<void> => {
       while (!isOver) {
         client.fate = () =>
@@ -388,22 +391,29 @@ test('at any time one at most believes that it has it, tokens rise, and no fence
           taken++;
           expect(mine.token, `seed ${seed}`).toBeGreaterThan(newest);
           newest = mine.token;
+          const write = async (): Promise<void> => {
+            try {
+              const call = { deadlineMs: 500 };
+              const { succeeded } = await client.txn(
+                (t) => t.if(mine.condition()).put('guarded', String(mine.token)),
+                call,
+              );
+              if (!succeeded) fences++;
+            } catch (error) {
+              // Done, or not, or later.
+              if (!(error instanceof StoreError)) throw error;
+            }
+          };
           for (let i = below(random, 6); i > 0; i--) {
             await new Promise((resolve) => setTimeout(resolve, below(random, TTL)));
-            const call = client.txn((t) => t.if(mine.condition()).put('guarded', String(mine.token)), {
-              deadlineMs: 500,
-            });
-            const isWritten = await call.then(
-              ({ succeeded }) => succeeded,
-              () => true,
-            );
-            if (!isWritten) fences++;
+            await write();
           }
-          // Now and then it hangs, its renewals too.
+          // Now and then it hangs, its renewals too, and then goes on where it was.
           if (below(random, 4) === 0) {
             client.fate = () => 'hangs';
             await new Promise((resolve) => setTimeout(resolve, 2 * TTL));
             client.fate = () => 'done';
+            await write();
           }
           await mine.release();
         } catch (error) {
@@ -412,7 +422,7 @@ test('at any time one at most believes that it has it, tokens rise, and no fence
       }
     };
     const lives = members.map(live);
-    for (let i = 0; i < 1_500; i++) {
+    for (let i = 0; i < 1_000; i++) {
       await pass(40);
       const believers = [...held].filter((lock) => lock.isHeld);
       expect(believers.length, `seed ${seed}`).toBeLessThanOrEqual(1);
