@@ -67,8 +67,7 @@ export interface ReplicationWorld {
   /** To the files of snapshots; without them none is sent or received. */
   readonly toFiles?: (message: ToFiles, transfer: readonly ArrayBuffer[]) => void;
   /** The hashes of this node's state, and what becomes of it when they are wrong; without them nothing is compared. */
-  readonly checkpoints?: DivergenceWorld['checkpoints'];
-  readonly markDiverged?: DivergenceWorld['markDiverged'];
+  readonly states?: Pick<DivergenceWorld, 'checkpoints' | 'markDiverged'>;
   /** Looks for pauses of this thread; nobody does where time is the test's. */
   readonly pauses?: PauseWatch;
   /** Has a leader whose disk stands still hand over; nobody does where there is no disk. */
@@ -132,10 +131,7 @@ export class Replication {
       ...{ raft, founders, clock, tell, post, log },
       setPeers: (peers, index) => transport.setPeers(peers, index),
     });
-    const { checkpoints, markDiverged } = world;
-    if (checkpoints !== undefined && markDiverged !== undefined) {
-      this.#divergence = new Divergence({ ...world, checkpoints, markDiverged, post });
-    }
+    this.#divergence = world.states && new Divergence({ ...world, ...world.states, post });
     if (raft.configuration.isAlone(raft.id)) raft.campaign();
   }
 

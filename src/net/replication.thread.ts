@@ -170,8 +170,10 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     committed: new RingWriter(args.committed),
     lastLsn: recovered.lastLsn,
     clockEveryMs: 1_000,
-    checkpoints: new CheckpointReader(args.checkpoints),
-    markDiverged: (diverged) => markDiverged(nodeDisk, args.dataDir, diverged, new Date()),
+    states: {
+      checkpoints: new CheckpointReader(args.checkpoints),
+      markDiverged: (diverged) => markDiverged(nodeDisk, args.dataDir, diverged, new Date()),
+    },
     toFiles: (message, transfer) => compactor.postMessage(message, [...transfer]),
   });
 
