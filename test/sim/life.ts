@@ -5,8 +5,9 @@
  *
  * Only this file knows how actors are made.
  */
-import { createCheckpoints } from '../../src/actors/checkpoints.ts';
+import { CheckpointReader, createCheckpoints } from '../../src/actors/checkpoints.ts';
 import { Compactor, type Frozen } from '../../src/actors/compactor.ts';
+import { DiskWatch } from '../../src/actors/disk-watch.ts';
 import { Gateway } from '../../src/actors/gateway/gateway.ts';
 import { LedgerIntake } from '../../src/actors/ledger-intake.ts';
 import { Memtable } from '../../src/actors/memtable.ts';
@@ -15,6 +16,7 @@ import { Replication } from '../../src/actors/replication.ts';
 import { RingReader, RingWriter } from '../../src/actors/runtime/ring.ts';
 import { type ActorName, Shared } from '../../src/actors/shared.ts';
 import { type FromShipper, Shipper, type ToShipper } from '../../src/actors/shipper.ts';
+import { SnapshotFiles } from '../../src/actors/snapshot-files.ts';
 import { WalSyncer } from '../../src/actors/syncer.ts';
 import { WalCommitter } from '../../src/actors/wal-committer.ts';
 import { unreachable } from '../../src/core/base/assert.ts';
@@ -24,9 +26,11 @@ import { type Index, plus, toIndex, toLsn } from '../../src/core/base/position.t
 import { decodeMembership, initialMembership, type Member } from '../../src/core/raft/membership.ts';
 import { Raft } from '../../src/core/raft/raft.ts';
 import type { Channel } from '../../src/core/wire/mesh.ts';
+import { markDiverged, refuseDiverged } from '../../src/engine/disk/diverged.ts';
 import type { JobRunner } from '../../src/engine/lsm/tree/keeper-world.ts';
 import { InlineRunner } from '../../src/engine/lsm/tree/inline-runner.ts';
 import { createTreeMemory } from '../../src/engine/lsm/tree/memory.ts';
+import { finishInstall } from '../../src/engine/snapshot/install.ts';
 import { StateReader } from '../../src/engine/state/state-reader.ts';
 import { WalReader } from '../../src/engine/wal/reader.ts';
 import { endOf, type Recovered, recoverWal } from '../../src/engine/wal/recovery.ts';
@@ -42,6 +46,7 @@ import {
   type Switches,
   TICKS_PER_HEARTBEAT,
   TREE,
+  WAL_KEEP_BYTES,
   WINDOW_BYTES,
 } from './options.ts';
 import type { Rings } from './rings.ts';
@@ -49,6 +54,8 @@ import type { SimDisk } from './sim-disk.ts';
 
 export interface LifeWorld {
   readonly name: string;
+  /** Identity of its data directory. */
+  readonly dir: string;
   /** What the cluster begins with. */
   readonly founders: readonly Member[];
   readonly disk: SimDisk;
@@ -58,7 +65,7 @@ export interface LifeWorld {
   readonly switches: Switches;
   readonly send: (to: string, channel: Channel, bytes: Uint8Array) => boolean;
   readonly isOpen: (to: string, channel: Channel) => boolean;
-  readonly setPeers: (peers: readonly string[]) => void;
+  readonly setPeers: (peers: readonly { readonly id: string; readonly dir: string }[]) => void;
   /** Runs `work` of this life `delayMs` later, unless the life is over by then. */
   readonly later: (delayMs: number, work: () => void) => { cancel(): void };
   /** A port between two threads: what goes through it comes out soon, in order. */
@@ -124,9 +131,16 @@ export class Life {
     this.#known = founders;
     this.boot = Math.floor(random() * 2 ** 48) + 1;
     const tree = createTreeMemory(TREE);
-    const treeDir = '/tree';
-    const walDir = '/wal';
+    const checkpoints = createCheckpoints();
+    const dataDir = '/node';
+    const treeDir = `${dataDir}/tree`;
+    const walDir = `${dataDir}/wal`;
     const [toGateway, toShipper, toCompactor] = [world.port(), world.port(), world.port()];
+    const [toFiles, toReplication] = [world.port(), world.port()];
+
+    disk.mkdir(dataDir);
+    refuseDiverged(disk, dataDir);
+    finishInstall(disk, dataDir, () => Math.floor(random() * 2 ** 32));
 
     this.#compactor = new Compactor({
       shared,
@@ -144,6 +158,15 @@ export class Life {
       log: (level, event, fields) => world.log(level, event, fields),
     });
     void this.#compactor.failed.then((failure) => world.onFailed(failure));
+    const snapshots = new SnapshotFiles({
+      disk,
+      dir: dataDir,
+      checkpoint: (dir) => this.#compactor.checkpoint(dir),
+      flushed: this.#compactor.flushed,
+      soon: (work) => toFiles(work),
+      post: (message) => toReplication(() => this.replication.filesSaid(message)),
+      log: (level, event, fields) => world.log(level, event, fields),
+    });
 
     const defer = (work: () => void): void => {
       this.#deferred.push(work);
@@ -198,7 +221,7 @@ export class Life {
       transport: {
         send: world.send,
         isOpen: world.isOpen,
-        setPeers: (peers) => world.setPeers(peers.map(({ id }) => id)),
+        setPeers: world.setPeers,
       },
       inbox: new RingReader(rings.inbox),
       toGateway: new RingWriter(rings.toGateway),
@@ -209,6 +232,15 @@ export class Life {
       }),
       lastLsn: recovered.lastLsn,
       clockEveryMs: 1_000,
+      dir: world.dir,
+      diskWatch: new DiskWatch({
+        raft: this.raft,
+        monotonicMs: () => clock.monotonicMs(),
+        slowAfterMs: ELECTION_TIMEOUT_MS,
+      }),
+      checkpoints: new CheckpointReader(checkpoints),
+      markDiverged: (diverged) => markDiverged(disk, dataDir, diverged, new Date(clock.nowMs())),
+      toFiles: (message) => toFiles(() => snapshots.receive(message)),
     });
     this.#places = new RingReader(rings.places);
     this.#committer = new WalCommitter({
@@ -216,6 +248,7 @@ export class Life {
       disk,
       dir: walDir,
       segmentBytes: SEGMENT_BYTES,
+      keepBytes: WAL_KEEP_BYTES,
       end: endOf(recovered),
       records: new RingReader(rings.records),
       places: new RingWriter(rings.places),
@@ -258,9 +291,9 @@ export class Life {
       options: TREE,
       reader: new StateReader({ ...ofTree, defer: () => {} }),
       committed: new RingReader(rings.committed),
+      checkpoints,
       answers: this.#answers,
       ledger: this.#ledger,
-      checkpoints: createCheckpoints(),
       origin: this.boot,
       ledgerBytes: LEDGER_BYTES,
       ledgerMs: LEDGER_MS,

@@ -19,6 +19,10 @@ export interface Host {
   /** Counts lives; undefined: it is down. */
   readonly life: number | undefined;
   readonly isPaused: boolean;
+  /** Identity of its data directory: it says so when it dials. */
+  readonly dir: string;
+  /** `peer` was let in. */
+  sawDir(peer: string, dir: string): void;
   messages(from: string, messages: readonly MeshMessage[]): void;
   connected(peer: string): void;
   disconnected(peer: string): void;
@@ -72,8 +76,8 @@ export class SimNetwork {
   readonly #open = new Map<string, Socket>();
   /** All that somebody still has open, and those that others have not noticed to be over. */
   readonly #sockets = new Set<Socket>();
-  /** By node: whom it dials. */
-  readonly #peers = new Map<string, ReadonlySet<string>>();
+  /** By node: whom it dials, with the directory that is known of each. */
+  readonly #peers = new Map<string, ReadonlyMap<string, string>>();
   latencyMs = 0.3;
   sent = 0;
 
@@ -99,16 +103,16 @@ export class SimNetwork {
   }
 
   /** Whom `host` dials from now on, and whom it lets in. */
-  setPeers(host: Host, peers: readonly string[]): void {
-    const before = this.#peers.get(host.name) ?? new Set();
-    const now = new Set(peers.filter((peer) => peer !== host.name));
+  setPeers(host: Host, peers: readonly { readonly id: string; readonly dir: string }[]): void {
+    const before = this.#peers.get(host.name) ?? new Map<string, string>();
+    const now = new Map(peers.filter(({ id }) => id !== host.name).map(({ id, dir }) => [id, dir]));
     this.#peers.set(host.name, now);
     for (const socket of [...this.#sockets]) {
       if (socket.from === host.name && !now.has(socket.to)) this.#closeAtDialler(socket);
     }
     // A life is named before its constructor is done: it dials when it lives.
     this.#world.queue.after(0, () => {
-      for (const to of now) {
+      for (const to of now.keys()) {
         if (before.has(to) || host.life === undefined) continue;
         for (const channel of DIALLED) {
           const random = this.#world.chance.random;
@@ -210,7 +214,7 @@ export class SimNetwork {
     }
     queue.after(chance.delay(2 * this.latencyMs), () => {
       if (host.life !== life || this.#open.has(`${channel}/${host.name}/${to}`)) return;
-      if (peer.life !== toLife) {
+      if (peer.life !== toLife || !this.#letsIn(peer, host)) {
         again();
         return;
       }
@@ -235,7 +239,16 @@ export class SimNetwork {
       backoff.reset();
       this.#redial.set(socket, again);
       host.connected(to);
+      peer.sawDir(host.name, host.dir);
     });
+  }
+
+  /** As net/mesh/inbound.ts: a member, with the directory that is known of it. Who knows nobody yet lets everybody in. */
+  #letsIn(host: Host, caller: Host): boolean {
+    const peers = this.#peers.get(host.name);
+    if (peers === undefined || peers.size === 0) return true;
+    const known = peers.get(caller.name);
+    return known === '' || known === caller.dir;
   }
 
   readonly #redial = new WeakMap<Socket, () => void>();

@@ -70,6 +70,8 @@ interface Standing {
 export class SimNode implements Host {
   readonly name: string;
   readonly platter: MemoryDisk;
+  /** Identity of its data directory. */
+  readonly dir: string;
   readonly clock: { offsetMs: number; rate: number } = { offsetMs: 0, rate: 1 };
   readonly #world: NodeWorld;
   readonly #rings: Rings;
@@ -87,6 +89,8 @@ export class SimNode implements Host {
   readonly #doors = new Set<SimDoor>();
   /** Multiplies how long a sync takes. */
   slowness = 1;
+  /** Snapshots that took the place of its state. */
+  installs = 0;
   /** It stopped by itself in this life's course. */
   onStopped: () => void = () => {};
 
@@ -94,6 +98,7 @@ export class SimNode implements Host {
     this.name = name;
     this.#rings = rings;
     this.#world = world;
+    this.dir = `dir-${name}-${world.chance.below(1e9)}`;
     this.platter = new MemoryDisk({ random: world.chance.random });
   }
 
@@ -140,6 +145,7 @@ export class SimNode implements Host {
     try {
       const current = new Life({
         name: this.name,
+        dir: this.dir,
         founders,
         disk,
         rings: this.#rings,
@@ -303,13 +309,25 @@ export class SimNode implements Host {
       if (this.#disk?.isDead === false) this.#failed(error);
       return;
     }
-    if (this.#current === current) this.look();
+    if (this.#current !== current) return;
+    this.look();
+    if (current.shared.get('installs') !== 0) this.#startAgain();
   }
 
-  /** Whose bells have rung is planned. */
+  /** A snapshot is to take the place of its state: it begins a new life from that, in the same process. */
+  #startAgain(): void {
+    const { queue, trace, chance } = this.#world;
+    trace.note(queue.nowMs, 'install', this.name, this.#lives);
+    this.installs++;
+    this.kill(false);
+    queue.after(chance.delay(5), () => this.start());
+  }
+
+  /** Whose bells have rung is planned; the oracle looks at what has become of the node. */
   look(): void {
     if (this.#current === undefined) return;
-    const { chance } = this.#world;
+    const { chance, oracle } = this.#world;
+    oracle.look(this.name);
     for (let i = 0; i < this.#bells.length; i++) {
       const actor = this.#actors[i] as Standing;
       if ((this.#bells[i] as { read(): number }).read() === actor.seen) continue;
@@ -367,6 +385,10 @@ export class SimNode implements Host {
         this.#planCommits(current);
       });
     });
+  }
+
+  sawDir(peer: string, dir: string): void {
+    this.#when(this.#lives, () => this.#run(() => this.#current?.replication.sawDir(peer, dir)));
   }
 
   connected(peer: string): void {

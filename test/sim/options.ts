@@ -48,6 +48,8 @@ export const HEARTBEAT_MS = 100;
 export const ELECTION_TIMEOUT_MS = 500;
 export const TICKS_PER_HEARTBEAT = 4;
 export const SEGMENT_BYTES: number = 16 * 1024;
+/** Who lacks more than this of the log is sent a snapshot. */
+export const WAL_KEEP_BYTES: number = 3 * SEGMENT_BYTES;
 export const RESERVE_BYTES: number = 64 * 1024;
 export const LEDGER_BYTES: number = 24 * 1024;
 export const LEDGER_MS = 20_000;

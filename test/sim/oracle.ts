@@ -10,7 +10,7 @@
  *  - each write happens once (reference.ts).
  */
 import type { Raft } from '../../src/core/raft/raft.ts';
-import { assert } from '../../src/core/base/assert.ts';
+import { assert, InvariantViolation } from '../../src/core/base/assert.ts';
 import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
 import { toIndex } from '../../src/core/base/position.ts';
 import type { MeshMessage } from '../../src/core/wire/mesh.ts';
@@ -35,7 +35,7 @@ interface Seen {
   /** The next index it hands to its memtable · whose record its memtable makes. */
   handed: number;
   recorded: number;
-  marks: readonly number[];
+  readonly marks: number[];
 }
 
 const RISING = [
@@ -78,7 +78,7 @@ export class Oracle {
   began(name: string, life: number, node: Life): void {
     const flushed = node.shared.get('flushed');
     assert(flushed <= this.reference.last, `${name} has flushed ${flushed}, which is not committed`);
-    this.#seen.set(name, { life, node, handed: flushed + 1, recorded: flushed + 1, marks: [] });
+    this.#seen.set(name, { life, node, handed: flushed + 1, recorded: flushed + 1, marks: RISING.map(() => 0) });
   }
 
   ended(name: string): void {
@@ -142,13 +142,13 @@ export class Oracle {
     }
   }
 
-  /** Looks at everybody. */
-  look(): void {
-    for (const [name, seen] of this.#seen) {
-      const { raft, shared } = seen.node;
-      if (raft.role === 'leader') this.#leads(name, seen, raft);
-      this.#watermarks(name, seen, shared);
-    }
+  /** Something has happened at a node. */
+  look(name: string): void {
+    const seen = this.#seen.get(name);
+    if (seen === undefined) return;
+    const { raft, shared } = seen.node;
+    if (raft.role === 'leader') this.#leads(name, seen, raft);
+    this.#watermarks(name, seen, shared);
   }
 
   /** Dear: what the cores know of themselves. */
@@ -205,22 +205,22 @@ export class Oracle {
     const flushed = get('flushed');
     const stable = get('stable');
     const committed = get('committed');
-    assert(get('syncedLsn') <= get('loggedLsn'), `${name}: what is synced is logged`);
-    assert(flushed <= applied || applied === 0, `${name}: what is flushed is applied (${flushed}, ${applied})`);
-    assert(stable <= get('lastIndex') && committed <= get('lastIndex'), `${name}: watermarks are in the log`);
-    assert(
-      applied <= Math.max(flushed, Math.min(committed, stable)),
-      `${name}: what is applied is committed and synced`,
-    );
-    assert(get('walTruncateTo') <= flushed, `${name}: what leaves the log is in tables`);
-    assert(get('ledgerLast') <= applied, `${name}: what is fed on is applied`);
-    const marks = RISING.map((mark) => get(mark));
-    for (const [i, mark] of RISING.entries()) {
-      assert(
-        (marks[i] as number) >= (seen.marks[i] ?? 0),
-        `${name}: ${mark} falls, from ${seen.marks[i]} to ${marks[i]}`,
-      );
+    const last = get('lastIndex');
+    const claim = (isTrue: boolean, what: string): void => {
+      assert(isTrue, isTrue ? what : `${name}: ${what} (flushed ${flushed}, applied ${applied}, stable ${stable})`);
+    };
+    claim(get('syncedLsn') <= get('loggedLsn'), 'what is synced is logged');
+    claim(flushed <= applied || applied === 0, 'what is flushed is applied');
+    claim(stable <= last && committed <= last, 'watermarks are in the log');
+    claim(applied <= Math.max(flushed, Math.min(committed, stable)), 'what is applied is committed and synced');
+    claim(get('walTruncateTo') <= flushed, 'what leaves the log is in tables');
+    claim(get('ledgerLast') <= applied, 'what is fed on is applied');
+    for (let i = 0; i < RISING.length; i++) {
+      const mark = RISING[i] as (typeof RISING)[number];
+      const now = get(mark);
+      const before = seen.marks[i] as number;
+      if (now < before) throw new InvariantViolation(`${name}: ${mark} falls, from ${before} to ${now}`);
+      seen.marks[i] = now;
     }
-    seen.marks = marks;
   }
 }

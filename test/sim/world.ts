@@ -39,11 +39,14 @@ export interface Outcome {
   readonly snapshots: number;
   readonly compacted: number;
   readonly flushes: number;
+  readonly installs: number;
 }
 
 const CLIENTS = 4;
 /** The cores are asked about themselves every so many events: it is dear. */
 const INSIDE_EVERY = 500;
+/** Whether a part of a run is done is looked at every so many events. */
+const LOOK_EVERY = 20;
 
 export class SimWorld {
   readonly #options: SimOptions;
@@ -146,7 +149,7 @@ export class SimWorld {
     for (const client of this.#clients) client.begin();
     for (const subscriber of this.#subscribers) subscriber.begin();
     if (!this.#options.isCalm) this.#nemesis.begin();
-    while (this.#steps < this.#options.steps) await this.#step();
+    await this.#until('', () => this.#steps >= this.#options.steps, Number.POSITIVE_INFINITY);
   }
 
   async #healed(): Promise<void> {
@@ -208,24 +211,25 @@ export class SimWorld {
 
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #until(what: string, isDone: () => boolean): Promise<void> {
-    const deadlineMs = this.#queue.nowMs + LIVENESS_MS;
+  async #until(what: string, isDone: () => boolean, withinMs: number = LIVENESS_MS): Promise<void> {
+    const deadlineMs = this.#queue.nowMs + withinMs;
     while (!isDone()) {
       if (this.#queue.nowMs >= deadlineMs)
-        throw new Error(`liveness: ${what}, within ${LIVENESS_MS} ms${this.#standing()}`);
-      await this.#step();
+        throw new Error(`liveness: ${what}, within ${withinMs} ms${this.#standing()}`);
+      for (let i = 0; i < LOOK_EVERY; i++) {
+        this.#step();
+        if (this.#isAsync) await this.#settle();
+        if (this.#failure !== undefined) throw this.#failure;
+      }
     }
   }
 
-  async #step(): Promise<void> {
+  #step(): void {
     const work = this.#queue.next();
     assert(work !== undefined, 'there is always something to come');
     this.#steps++;
     work();
-    if (this.#isAsync) await this.#settle();
-    this.#oracle.look();
     if (this.#steps % INSIDE_EVERY === 0) this.#oracle.lookInside();
-    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** How every node stands, for who reads a failure. */
@@ -268,6 +272,7 @@ export class SimWorld {
       records: sum(this.#subscribers.map(({ records }) => records)),
       snapshots: sum(this.#subscribers.map(({ snapshots }) => snapshots)),
       compacted: sum(this.#subscribers.map(({ compacted }) => compacted)),
+      installs: sum(this.#nodes.map(({ installs }) => installs)),
       flushes: sum(this.#nodes.map((node) => node.current?.shared.get('flushes') ?? 0)),
     };
   }
