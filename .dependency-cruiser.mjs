@@ -54,7 +54,10 @@ const engineParts = {
   lsm: ['disk'],
   ldb: ['disk'],
   // tools → all of a data directory's parts: a backup is a manifest, its tables and the log that goes on from them.
-  tools: ['disk', 'wal', 'lsm', 'state'],
+  // tools → snapshot: a directory that is half a snapshot is refused.
+  tools: ['disk', 'wal', 'lsm', 'state', 'snapshot'],
+  // A snapshot is a tree's files, and a log that begins behind it.
+  snapshot: ['disk', 'wal', 'lsm'],
 };
 
 /** Each outside thing has one home. */

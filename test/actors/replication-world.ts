@@ -4,7 +4,7 @@
  */
 import { type Transport } from '../../src/actors/mesh-outbox.ts';
 import { TO_GATEWAY, TO_REPLICATION } from '../../src/actors/messages.ts';
-import { Replication } from '../../src/actors/replication.ts';
+import { Replication, type ReplicationWorld as ReplicationWorldOfNode } from '../../src/actors/replication.ts';
 import { createRing, RingReader, RingWriter } from '../../src/actors/runtime/ring.ts';
 import { Shared } from '../../src/actors/shared.ts';
 import { ByteReader, ByteWriter } from '../../src/core/base/bytes.ts';
@@ -29,6 +29,7 @@ export interface WorldOptions {
   readonly uncommittedBytesMax?: number;
   readonly lastLsn?: number;
   readonly clockEveryMs?: number;
+  readonly toFiles?: ReplicationWorldOfNode['toFiles'];
 }
 
 export type ToGateway =
@@ -134,6 +135,7 @@ export class ReplicationWorld {
       committed: new RingWriter(this.buffers.committed),
       lastLsn: options.lastLsn ?? 0,
       clockEveryMs: options.clockEveryMs ?? 1_000,
+      ...(options.toFiles && { toFiles: options.toFiles }),
       log: (level, event, fields) => this.logged.push(`${level} ${event} ${JSON.stringify(fields)}`),
     });
   }

@@ -2,7 +2,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { must } from '../../src/core/base/assert.ts';
 import { plus, toIndex, toTerm } from '../../src/core/base/position.ts';
-import type { SnapshotMessage } from '../../src/core/wire/snapshot.ts';
+import type { SnapshotMessage, SnapshotMeta } from '../../src/core/wire/snapshot.ts';
+import type { ToFiles } from '../../src/actors/snapshot-files.ts';
+import { crc32c } from '../../src/core/base/crc32c.ts';
+import { ReplicationWorld } from './replication-world.ts';
+import { putCommand } from './support.ts';
 import type { MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
 import { finishInstall, isInstalling } from '../../src/engine/snapshot/install.ts';
 import { NODE, treeRevision } from '../engine/snapshot/world.ts';
@@ -294,5 +298,61 @@ describe('terms', () => {
     world.receiver.tick();
     world.n1.pass(2_000);
     expect(() => world.receiver.tick()).toThrow(/could not be installed/);
+  });
+});
+
+describe('once it is decided', () => {
+  test('the node says nothing more, whatever it hears, and has itself started again', () => {
+    const asked: ToFiles[] = [];
+    const world = new ReplicationWorld({
+      ...{ id: 'n3', nodes: ['n1', 'n2', 'n3'] },
+      toFiles: (message) => asked.push(message),
+    });
+    world.follow('n1', 2);
+    const meta: SnapshotMeta = {
+      ...{ term: toTerm(2), number: 1, index: toIndex(50), indexTerm: toTerm(1) },
+      files: [{ name: 'CURRENT', bytes: 4, crc: 0 }],
+    };
+    world.receive('n1', { kind: 'snapshotOffer', meta });
+    const name = { term: meta.term, number: 1 };
+    world.replication.filesSaid({ kind: 'position', ...name, offset: 0, again: true });
+    const bytes = new Uint8Array(4);
+    world.receive('n1', { kind: 'snapshotChunk', ...name, offset: 0, crc: crc32c(bytes), bytes });
+    // An entry whose ack waits for the disk.
+    const entries = [{ index: toIndex(1), term: toTerm(2), data: new Uint8Array(3) }];
+    const place = { prevIndex: toIndex(0), prevTerm: toTerm(0), commit: toIndex(0) };
+    const message = { kind: 'append', from: 'n1', to: 'n3', term: toTerm(2), ...place, entries } as const;
+    world.receive('n1', { kind: 'raft', message });
+    world.takeRecords();
+    world.sent.length = 0;
+    world.replication.filesSaid({ kind: 'whole', ...name });
+    expect(asked.map(({ kind }) => kind)).toEqual(['receive', 'write', 'install']);
+    expect(asked.at(-1)).toMatchObject({ promised: { term: 2, vote: '' } });
+    expect(world.sent.map((sent) => sent.message)).toEqual([
+      { kind: 'snapshotWant', ...name, offset: 4, again: false },
+    ]);
+    world.sent.length = 0;
+    const vote = {
+      kind: 'vote',
+      from: 'n2',
+      to: 'n3',
+      term: toTerm(9),
+      lastIndex: toIndex(90),
+      lastTerm: toTerm(8),
+    } as const;
+    world.receive('n2', { kind: 'raft', message: { ...vote, isTransfer: true } });
+    world.receive('n1', { kind: 'raft', message });
+    world.sync();
+    for (let i = 0; i < 100; i++) world.replication.tick();
+    world.replication.peerLeft('n1');
+    world.replication.connected('n1');
+    world.propose(putCommand('k', bytes, { token: 1 }));
+    expect(world.sent).toEqual([]);
+    expect(world.takeRecords()).toEqual([]);
+    expect(world.raft.hardState).toMatchObject({ term: 2, vote: '' });
+    expect(world.shared.get('installs')).toBe(0);
+    world.replication.filesSaid({ kind: 'installed' });
+    expect(world.shared.get('installs')).toBe(1);
+    expect(world.sent).toEqual([]);
   });
 });

@@ -10,6 +10,7 @@ import { isStoreError, StoreError } from '../../core/base/errors.ts';
 import { type Identity, readIdentity } from '../disk/identity.ts';
 import { type DirLock, lockDir } from '../disk/lock.ts';
 import { parseFileName } from '../lsm/manifest/file-names.ts';
+import { isInstalling } from '../snapshot/install.ts';
 
 export interface DataDir {
   readonly kind: 'node' | 'store';
@@ -20,6 +21,15 @@ export interface DataDir {
 
 /** BAD_REQUEST when there is neither. A node's `tree` leads to the node. */
 export function findDataDir(disk: Disk, given: string): DataDir {
+  const found = findDir(disk, given);
+  // Its tree and its log may be of two states.
+  if (found.kind === 'node' && isInstalling(disk, found.dir)) {
+    throw new StoreError('BAD_REQUEST', `${found.dir} gets its state from a snapshot: start the node once`);
+  }
+  return found;
+}
+
+function findDir(disk: Disk, given: string): DataDir {
   const dir = resolve(given);
   if (!disk.exists(dir)) throw new StoreError('BAD_REQUEST', `there is no directory ${given}`);
   const above = dirname(dir);

@@ -8,6 +8,7 @@ import { toTerm } from '../../../src/core/base/position.ts';
 import type { Keep, MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
 import { IncomingSnapshot } from '../../../src/engine/snapshot/incoming.ts';
 import { decideInstall, finishInstall, isInstalling } from '../../../src/engine/snapshot/install.ts';
+import { findDataDir } from '../../../src/engine/tools/data-dir.ts';
 import { seeded } from '../../core/base/seeded.ts';
 import { hookedDisk } from '../wal/hooked-disk.ts';
 import { contentOf, INCOMING, INDEX_TERM, logOf, makeWorld, NODE, TREE, treeRevision, type World } from './world.ts';
@@ -192,12 +193,16 @@ describe('what is not what was promised', () => {
 
   test('an INSTALL that is damaged, and an incoming file that went, are told and change nothing', () => {
     const disk = world.disk.clone();
+    disk.open(`${NODE}/IDENTITY`, 'create').close();
     receive(disk, world);
+    expect(findDataDir(disk, NODE).kind).toBe('node');
     decideInstall(disk, NODE, world.meta, PROMISED);
     const rotten = disk.clone();
     rotten.flipBit(`${NODE}/INSTALL`, 9, 0);
     expect(() => finishInstall(rotten, NODE, salt)).toThrow(/its checksum is wrong/);
     expect(treeRevision(rotten)).toBe(world.oldRevision);
+    expect(() => findDataDir(disk, NODE)).toThrow(/start the node once/);
+    expect(() => findDataDir(disk, TREE)).toThrow(/start the node once/);
     disk.remove(`${INCOMING}/CURRENT`);
     expect(() => finishInstall(disk, NODE, salt)).toThrow(/CURRENT is damaged: it is missing/);
     expect(treeRevision(disk)).toBe(world.oldRevision);

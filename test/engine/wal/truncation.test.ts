@@ -41,6 +41,23 @@ function readAll(disk: MemoryDisk): { index: number; term: number; first: number
   return found;
 }
 
+describe('indexBefore', () => {
+  test('is the last entry before the newest segments of so many bytes', () => {
+    const { wal, perSegment } = build(6);
+    const { committer } = wal;
+    expect(committer.indexBefore(0)).toBe(5 * perSegment);
+    expect([1, 1_000, 1_001, 4_000].map((bytes) => committer.indexBefore(bytes))).toEqual([
+      ...[4 * perSegment, 4 * perSegment, 3 * perSegment, perSegment],
+    ]);
+    // The log is not as long as that.
+    expect(committer.indexBefore(5_000)).toBe(0);
+    expect(committer.indexBefore(Number.POSITIVE_INFINITY)).toBe(0);
+    while (committer.truncateTo(at(2 * perSegment)));
+    expect(committer.indexBefore(4_000)).toBe(0);
+    expect(committer.indexBefore(3_000)).toBe(2 * perSegment);
+  });
+});
+
 describe('truncateTo', () => {
   test('removes a segment only when its every entry may go, oldest first, and never the newest two', () => {
     const { disk, wal, perSegment } = build(6);
