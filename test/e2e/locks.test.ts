@@ -12,15 +12,23 @@ afterEach(async () => {
   cluster = undefined;
 });
 
+/** Three nodes, however long they take on a machine that has other things to do. */
+async function started(): Promise<TestCluster> {
+  cluster = await TestCluster.prepare();
+  for (const id of cluster.ids) cluster.spawn(id);
+  await cluster.leader(60_000);
+  return cluster;
+}
+
 const fenced = async (client: Client, lock: Lock, value: string): Promise<boolean> =>
   (await client.txn((t) => t.if(lock.condition()).put('guarded', value))).succeeded;
 
 test('a holder stands still for longer than its time to live: the next has a larger token, and the fence keeps the first out', async () => {
-  cluster = await TestCluster.start();
-  const client = await cluster.client();
+  const nodes = await started();
+  const client = await nodes.client();
   const { revision: begin } = await client.put('guarded', '0');
   const TTL_MS = 4_000;
-  const holder = new Run(['test/e2e/fixtures/lock-holder.ts', String(TTL_MS), ...cluster.urls]);
+  const holder = new Run(['test/e2e/fixtures/lock-holder.ts', String(TTL_MS), ...nodes.urls]);
   runs.push(holder);
   await holder.sees('fenced write done');
   const token = Number(/held (\d+)/.exec(holder.output)?.[1]);
@@ -53,15 +61,15 @@ test('a holder stands still for longer than its time to live: the next has a lar
 });
 
 test('the leader is killed while a lock is held: it is still held, and then handed on', async () => {
-  cluster = await TestCluster.start();
-  const [holder, other] = [await cluster.client(), await cluster.client()];
+  const nodes = await started();
+  const [holder, other] = [await nodes.client(), await nodes.client()];
   const lock = await holder.lock('job', { ttlMs: 8_000, deadlineMs: 30_000 });
   let next: Lock | undefined;
   const waiting = other.lock('job', { ttlMs: 8_000, deadlineMs: 90_000 }).then((taken) => {
     next = taken;
     return taken;
   });
-  await cluster.kill(await cluster.leader());
+  await nodes.kill(await nodes.leader(60_000));
   expect(await fenced(holder, lock, 'killed')).toBe(true);
   // For longer than it would live by itself.
   const untilMs = performance.now() + 9_000;
@@ -77,8 +85,8 @@ test('the leader is killed while a lock is held: it is still held, and then hand
 });
 
 test('a release wakes the next, long before any time to live: twenty clients, one after the other', async () => {
-  cluster = await TestCluster.start();
-  const clients = await Promise.all(Array.from({ length: 4 }, () => (cluster as TestCluster).client()));
+  const nodes = await started();
+  const clients = await Promise.all(Array.from({ length: 4 }, () => nodes.client()));
   const order: number[] = [];
   const handoversMs: number[] = [];
   let releasedMs = 0;
@@ -101,9 +109,9 @@ test('a release wakes the next, long before any time to live: twenty clients, on
 });
 
 test('an observer is told of every leader and every value, in order, while nodes are killed', async () => {
-  cluster = await TestCluster.start();
-  const clients = [await cluster.client(), await cluster.client(), await cluster.client()] as const;
-  const observer = await cluster.client();
+  const nodes = await started();
+  const clients = [await nodes.client(), await nodes.client(), await nodes.client()] as const;
+  const observer = await nodes.client();
   const told: string[] = [];
   const say = (leader: Leader | undefined): string => (leader === undefined ? '-' : `${leader.text()}@${leader.token}`);
   const stop = new AbortController();
@@ -119,15 +127,15 @@ test('an observer is told of every leader and every value, in order, while nodes
     const election = client.election('boss');
     const led = await election.campaign(`r${round}`, options);
     expected.push(`r${round}@${led.token}`);
-    const killed = round % 2 === 1 ? await cluster.leader() : undefined;
-    if (killed !== undefined) await cluster.kill(killed);
+    const killed = round % 2 === 1 ? await nodes.leader(60_000) : undefined;
+    if (killed !== undefined) await nodes.kill(killed);
     await election.proclaim(`r${round}!`, { deadlineMs: 8_000 });
     expected.push(`r${round}!@${led.token}`);
     expect(say(await client.election('boss').leader())).toBe(expected.at(-1));
     await election.resign();
     expected.push('-');
-    if (killed !== undefined) cluster.spawn(killed);
-    await cluster.leader();
+    if (killed !== undefined) nodes.spawn(killed);
+    await nodes.leader(60_000);
   }
   await until('the observer is told the end', () => told.length >= expected.length, { explain: () => told.join(' ') });
   // It may have begun behind the first of them.
