@@ -91,7 +91,9 @@ export async function startNode(
 /** Finishes what a node had decided before it stopped: to go on from a snapshot. */
 function install(dataDir: string, logger: Logger): void {
   const installed = finishInstall(nodeDisk, dataDir, () => randomBytes(4).readUInt32LE(0));
-  if (installed !== undefined) logger.info(installed, 'snapshot.installed');
+  if (installed === undefined) return;
+  const { index, term } = installed;
+  logger.info({ index, term }, 'snapshot.installed');
 }
 
 /** The node's name, and the identity of its data directory. */
