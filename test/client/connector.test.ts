@@ -202,12 +202,12 @@ describe('who leads changes', () => {
     const first = server.last;
     expect(client.endpoint).toBe(first.url);
     first.notice('', '');
-    vi.advanceTimersByTime(2_900);
+    await vi.advanceTimersByTimeAsync(2_900);
     first.notice('it', first.url);
-    vi.advanceTimersByTime(10_000);
+    await vi.advanceTimersByTimeAsync(10_000);
     expect([client.endpoint, server.dials.length]).toEqual([first.url, 1]);
     first.notice('', '');
-    vi.advanceTimersByTime(6_100);
+    await vi.advanceTimersByTimeAsync(6_100);
     await turns();
     expect(server.last.url).not.toBe(first.url);
     expect(client.endpoint).toBe(server.last.url);
@@ -221,9 +221,9 @@ describe('who leads changes', () => {
     });
     await turns();
     server.last.notice('', '');
-    vi.advanceTimersByTime(29_000);
+    await vi.advanceTimersByTimeAsync(29_000);
     expect([server.dials.length, client.state]).toEqual([1, 'connected']);
-    vi.advanceTimersByTime(32_000);
+    await vi.advanceTimersByTimeAsync(32_000);
     await turns();
     expect(server.dials.length).toBe(2);
   });
