@@ -27,6 +27,7 @@ import type { Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
 import { ApplyOutbox } from './apply-outbox.ts';
 import type { DiskWatch } from './disk-watch.ts';
+import { GatewayOutbox } from './gateway-outbox.ts';
 import { HeldCommands } from './held-commands.ts';
 import { Divergence, type DivergenceWorld } from './divergence.ts';
 import { LeaderClock } from './leader-clock.ts';
@@ -36,7 +37,7 @@ import { MeshOutbox, type Transport } from './mesh-outbox.ts';
 import { ReadRelay } from './read-relay.ts';
 import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
 import type { PauseWatch } from './pause-watch.ts';
-import { drain, type RingReader, type RingWriter } from './runtime/ring.ts';
+import type { RingReader, RingWriter } from './runtime/ring.ts';
 import type { LogFunction } from './runtime/thread.ts';
 import { ROLES, type Shared } from './shared.ts';
 import type { FromFiles, ToFiles } from './snapshot-files.ts';
@@ -90,7 +91,7 @@ export class Replication {
   readonly #truncation: LogTruncation;
   readonly #snapshots: Snapshots | undefined;
   #promised: Promised[] = [];
-  #gatewayBacklog: Uint8Array[] = [];
+  readonly #gateway: GatewayOutbox;
 
   readonly #held = new HeldCommands();
   readonly #reads: ReadRelay;
@@ -121,7 +122,8 @@ export class Replication {
         if (channel === 'bulk') this.#raft.unreachable(peer);
       },
     });
-    const tell = (frame: ByteWriter): void => this.#tell(frame);
+    this.#gateway = new GatewayOutbox(world.toGateway, world.shared.bell('gateway'));
+    const tell = (frame: ByteWriter): void => this.#gateway.tell(frame);
     const post = (to: NodeId, message: MeshMessage): void => this.#outbox.post(to, message);
     this.#reads = new ReadRelay({ raft: world.raft, tell, post });
     const { raft, founders, clock, transport, log, toFiles } = world;
@@ -230,7 +232,7 @@ export class Replication {
     this.#raft.unreachable(peer);
     this.#members.lost(peer);
     // Commands may have been lost with it; nobody else would say so before their deadlines.
-    if (peer === this.#raft.leader) this.#tell(new ByteWriter(1).u8(TO_GATEWAY.doubt));
+    if (peer === this.#raft.leader) this.#gateway.tell(new ByteWriter(1).u8(TO_GATEWAY.doubt));
   }
 
   /** A connection that `peer` had opened to us broke. */
@@ -241,7 +243,8 @@ export class Replication {
   /** Asks the core what the turn amounts to, and hands it on. */
   flush(): void {
     if (this.#isEnding) return;
-    this.#sendBacklogs();
+    this.#wal.sendBacklog();
+    this.#gateway.sendBacklog();
     for (;;) {
       const ready = this.#raft.ready(this.#apply.room);
       this.#handOn(ready);
@@ -369,14 +372,7 @@ export class Replication {
   #tellRefused(code: number, tokens: readonly number[]): void {
     const frame = new ByteWriter(16 + tokens.length * 4).u8(TO_GATEWAY.refused).u8(code);
     for (const token of tokens) frame.u32(token);
-    this.#tell(frame);
-  }
-
-  #tell(frame: ByteWriter): void {
-    if (this.#gatewayBacklog.length > 0 || !this.#world.toGateway.write(frame.view())) {
-      this.#gatewayBacklog.push(frame.take());
-    }
-    this.#world.shared.bell('gateway').ring();
+    this.#gateway.tell(frame);
   }
 
   /** Log time must go on while nobody writes: keys expire by it, and a replica's age is measured by it. */
@@ -389,15 +385,6 @@ export class Replication {
     const isSilent = clock.monotonicMs() - this.#lastAppendMs >= clockEveryMs;
     if (!isDue && !isSilent && !this.#time.wasSet(term)) return;
     if (this.#raft.propose(this.#time.entries(term)) !== undefined) this.#time.logged(term);
-  }
-
-  #sendBacklogs(): void {
-    const { toGateway, shared } = this.#world;
-    this.#wal.sendBacklog();
-    if (this.#gatewayBacklog.length > 0) {
-      this.#gatewayBacklog = drain(this.#gatewayBacklog, toGateway);
-      shared.bell('gateway').ring();
-    }
   }
 
   // ── what others see ───────────────────────────────────────────────────────────────────────────────────────
@@ -422,7 +409,7 @@ export class Replication {
     shared.set('term', term);
     shared.set('role', ROLES.indexOf(role));
     shared.set('leader', number);
-    this.#tell(new ByteWriter(16).u8(TO_GATEWAY.leader).u64(term).u32(number));
+    this.#gateway.tell(new ByteWriter(16).u8(TO_GATEWAY.leader).u64(term).u32(number));
     if (leader !== '' && this.#held.length > 0) {
       this.#releaseHeld();
       this.flush();

@@ -260,7 +260,7 @@ export class RaftCluster {
     try {
       return this.raft(id).changeMembers(change) !== undefined;
     } catch (error) {
-      if (!isStoreError(error, 'MEMBER_REFUSED')) throw error;
+      if (!isStoreError(error, 'MEMBER_REFUSED') && !isStoreError(error, 'UNAVAILABLE')) throw error;
       return false;
     } finally {
       this.checker.touched(this.node(id));

@@ -269,7 +269,7 @@ export class Leadership {
     }
     // Before an entry of its own term is committed, a leader may not know of a change that is (Ongaro, raft-dev 2015).
     if (log.term(log.committed) !== term || this.transferee !== undefined) {
-      throw new StoreError('MEMBER_REFUSED', 'the leader was just elected, or is about to hand over; try again');
+      throw new StoreError('UNAVAILABLE', 'the leader was just elected, or is about to hand over');
     }
     return this.#appendMembership(change(configuration.current));
   }

@@ -163,8 +163,8 @@ export class Raft {
 
   /**
    * Begins a change of members: `change` makes the next membership of the one in force. Returns the index of its entry;
-   * the change is done when the configuration in force is not joint and committed. Throws MEMBER_REFUSED when it is not
-   * the time, and whatever `change` throws; undefined: not the leader.
+   * the change is done when the configuration in force is not joint and committed. Throws MEMBER_REFUSED while
+   * another change is under way, UNAVAILABLE when this leader cannot yet, or no longer, and whatever `change` throws; undefined: not the leader.
    */
   changeMembers(change: (now: Membership) => Membership): Index | undefined {
     return this.#leadership?.changeMembers(change);
