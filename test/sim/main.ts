@@ -58,11 +58,11 @@ function optionsOf(seed: number): SimOptions {
 
 function report({ failure, ...rest }: Outcome, tookMs: number): void {
   const { seed, hash, virtualMs, steps, committed, elections, faults, acked, reads, unknown, flushes } = rest;
-  const { records, snapshots, compacted, installs } = rest;
+  const { records, snapshots, compacted, installs, memberChanges } = rest;
   process.stdout.write(
     `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s in ${(tookMs / 1000).toFixed(2)} s, ${steps} steps, ` +
       `${committed} committed, ${elections} elections, ${faults} faults, ${acked} acked, ${reads} reads, ` +
-      `${unknown} unknown, ${records} fed, ${snapshots} snapshots, ${compacted} compacted, ${flushes} flushes, ${installs} installs\n` +
+      `${unknown} unknown, ${records} fed, ${snapshots} snapshots, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members\n` +
       `trace hash: ${hash}\n`,
   );
   if (failure === undefined) return;

@@ -13,6 +13,7 @@ import type { Raft } from '../../src/core/raft/raft.ts';
 import { assert, InvariantViolation } from '../../src/core/base/assert.ts';
 import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
 import { toIndex } from '../../src/core/base/position.ts';
+import type { Membership } from '../../src/core/raft/membership.ts';
 import type { MeshMessage } from '../../src/core/wire/mesh.ts';
 import { decodeRecords, RECORD_HEADER_BYTES } from '../../src/core/model/ledger.ts';
 import type { Recovered } from '../../src/engine/wal/recovery.ts';
@@ -50,12 +51,16 @@ const RISING = [
 ] as const;
 
 export class Oracle {
-  readonly reference: Reference = new Reference();
+  readonly reference: Reference;
   readonly #leaders = new Map<number, string>();
   readonly #promised = new Map<string, Promised>();
   readonly #seen = new Map<string, Seen>();
   /** A write or read at or below this revision was answered to somebody. */
   acked = 0;
+
+  constructor(founders: Membership) {
+    this.reference = new Reference(founders);
+  }
 
   get elections(): number {
     return this.#leaders.size;

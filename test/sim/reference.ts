@@ -7,6 +7,7 @@ import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
 import { type Index, type Revision, toIndex } from '../../src/core/base/position.ts';
 import { type Change, decodeRecords } from '../../src/core/model/ledger.ts';
 import { Machine } from '../../src/core/model/machine.ts';
+import { decodeMembership, isMembershipEntry, type Membership } from '../../src/core/raft/membership.ts';
 import type { Store, StoredValue } from '../../src/core/model/store.ts';
 
 /** Origin of every command as the reference sees it, so that it makes all answers. */
@@ -68,6 +69,13 @@ export class Reference {
   /** "key=value" that was put: every write of the workload is unlike all others. */
   readonly #put = new Set<string>();
 
+  /** Who belongs to the cluster, as of the newest committed entry. */
+  members: Membership;
+
+  constructor(founders: Membership) {
+    this.members = founders;
+  }
+
   /** The newest committed index that is known. */
   get last(): number {
     return this.#entries.length;
@@ -108,6 +116,7 @@ export class Reference {
     const changes = must(decodeRecords(record)[0], 'an entry makes a record').changes;
     this.#entries.push({ term, inTerm, data: data.slice(), record, changes, answer: answerOf(results) });
     for (const change of changes) this.#changed(index, change);
+    if (isMembershipEntry(data)) this.members = decodeMembership(data);
   }
 
   /** The value of `key` at `revision`. */

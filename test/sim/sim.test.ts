@@ -44,7 +44,7 @@ describe('a cluster in one thread, from one seed', () => {
 
 describe('a cluster that is made to lie is found out', () => {
   const lies: readonly (readonly [keyof Switches, RegExp])[] = [
-    ['walSyncDoesNothing', /acked|promised|committed|state machine/],
+    ['walSyncDoesNothing', /acked|promised|committed|state machine|damaged/],
     ['syncedBeforeSync', /acked|promised|committed|state machine|synced/],
     ['skipEntry', /in order|next/],
     ['readsSkipBarrier', /linearizable read/],

@@ -10,12 +10,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { assert } from '../../src/core/base/assert.ts';
 import { equalBytes } from '../../src/core/base/bytes.ts';
+import { initialMembership } from '../../src/core/raft/membership.ts';
 import { Chance } from './chance.ts';
 import { SimClient } from './client.ts';
 import { Nemesis } from './nemesis.ts';
 import { SimNetwork } from './network.ts';
 import { SimNode } from './node.ts';
 import { LIVENESS_MS, type SimOptions } from './options.ts';
+import { SimOperator } from './operator.ts';
 import { Oracle } from './oracle.ts';
 import { EventQueue } from './queue.ts';
 import { textOf } from './reference.ts';
@@ -40,9 +42,12 @@ export interface Outcome {
   readonly compacted: number;
   readonly flushes: number;
   readonly installs: number;
+  readonly memberChanges: number;
 }
 
 const CLIENTS = 4;
+/** Nodes that are no members yet, where members change. */
+const SPARES = 2;
 /** The cores are asked about themselves every so many events: it is dear. */
 const INSIDE_EVERY = 500;
 /** Whether a part of a run is done is looked at every so many events. */
@@ -53,7 +58,9 @@ export class SimWorld {
   readonly #chance: Chance;
   readonly #queue = new EventQueue();
   readonly #trace: Trace;
-  readonly #oracle = new Oracle();
+  readonly #oracle: Oracle;
+  /** Changes the members in some runs. */
+  readonly #operator: SimOperator | undefined;
   readonly #network: SimNetwork;
   readonly #nodes: readonly SimNode[];
   readonly #clients: readonly SimClient[];
@@ -71,6 +78,12 @@ export class SimWorld {
     this.#trace = new Trace(options.print);
     const queue = this.#queue;
     const trace = this.#trace;
+    const names = Array.from({ length: options.nodes + SPARES }, (_, i) => `n${i + 1}`);
+    const members = names.map((id) => ({ id, mesh: `${id}:1`, client: `ws://${id}:1`, http: '' }));
+    const founders = members.slice(0, options.nodes);
+    const changesMembers = !options.isCalm && chance.is(0.5);
+    names.length = changesMembers ? names.length : options.nodes;
+    this.#oracle = new Oracle(initialMembership(founders));
     const oracle = this.#oracle;
     this.#network = new SimNetwork({
       queue,
@@ -78,8 +91,6 @@ export class SimWorld {
       trace,
       onSend: (from, _to, messages) => oracle.sent(from, messages),
     });
-    const names = Array.from({ length: options.nodes }, (_, i) => `n${i + 1}`);
-    const founders = names.map((id) => ({ id, mesh: id, client: '', http: '' }));
     this.#nodes = names.map((name) => {
       const rings = takeRings();
       this.#rings.push(rings);
@@ -102,7 +113,7 @@ export class SimWorld {
       return node;
     });
     const nodes = this.#nodes;
-    const thinkMs = chance.of([5, 20, 60]);
+    const thinkMs = chance.of([5, 20, 60, 200]);
     const { readsSkipBarrier } = options.switches;
     this.#clients = Array.from(
       { length: CLIENTS },
@@ -118,6 +129,7 @@ export class SimWorld {
         }),
     );
     const world = { queue, chance, trace, oracle, nodes };
+    this.#operator = changesMembers ? new SimOperator({ ...world, members }) : undefined;
     this.#subscribers = [
       new SimSubscriber('w1', 'watch', world),
       new SimSubscriber('w2', 'watch', world),
@@ -149,15 +161,19 @@ export class SimWorld {
     for (const client of this.#clients) client.begin();
     for (const subscriber of this.#subscribers) subscriber.begin();
     if (!this.#options.isCalm) this.#nemesis.begin();
+    this.#operator?.begin();
     await this.#until('', () => this.#steps >= this.#options.steps, Number.POSITIVE_INFINITY);
   }
 
   async #healed(): Promise<void> {
     const chance = this.#chance;
-    const minority = chance.shuffle(this.#nodes).slice(0, chance.below(Math.floor(this.#nodes.length / 2) + 1));
-    const quorum = this.#nodes.filter((node) => !minority.includes(node));
-    this.#trace.note(this.#queue.nowMs, 'heal', quorum.map(({ name }) => name).join());
+    const half = Math.floor(this.#nodes.length / 2);
+    const minority = this.#operator === undefined ? chance.shuffle(this.#nodes).slice(0, chance.below(half + 1)) : [];
+    this.#operator?.stop();
+    this.#trace.note(this.#queue.nowMs, 'heal', minority.map(({ name }) => name).join());
     this.#nemesis.heal(minority);
+    if (this.#operator !== undefined) await this.#until('the members are settled', () => this.#isSettled);
+    const quorum = this.#nodes.filter((node) => this.#isMember(node) && !minority.includes(node));
     for (const user of [...this.#clients, ...this.#subscribers]) {
       user.among = quorum;
       user.cut();
@@ -171,8 +187,20 @@ export class SimWorld {
     await this.#sameEverywhere(quorum);
     this.#trace.note(this.#queue.nowMs, 'heal', 'all');
     this.#nemesis.heal();
-    for (const subscriber of this.#subscribers) subscriber.among = [];
-    await this.#sameEverywhere(this.#nodes);
+    await this.#sameEverywhere(this.#nodes.filter((node) => this.#isMember(node)));
+  }
+
+  #isMember({ name }: SimNode): boolean {
+    return this.#oracle.reference.members.members.some(({ id }) => id === name);
+  }
+
+  /** Somebody leads, knows what is committed, and has no change under way that is not. */
+  get #isSettled(): boolean {
+    return this.#nodes.some((node) => {
+      const raft = node.current?.raft;
+      if (raft?.isLeader !== true || !raft.hasCommittedInTerm || raft.log.committed !== raft.log.last) return false;
+      return this.#isMember(node) && this.#oracle.reference.members.outgoing.length === 0;
+    });
   }
 
   /** All of them, and all who are fed by them, come to the newest state. */
@@ -272,6 +300,7 @@ export class SimWorld {
       records: sum(this.#subscribers.map(({ records }) => records)),
       snapshots: sum(this.#subscribers.map(({ snapshots }) => snapshots)),
       compacted: sum(this.#subscribers.map(({ compacted }) => compacted)),
+      memberChanges: this.#operator?.done ?? 0,
       installs: sum(this.#nodes.map(({ installs }) => installs)),
       flushes: sum(this.#nodes.map((node) => node.current?.shared.get('flushes') ?? 0)),
     };
