@@ -22,10 +22,10 @@ afterEach(async () => {
 });
 
 /** A slow machine takes its time to start three. */
-async function start(): Promise<TestCluster> {
-  const nodes = await TestCluster.prepare({ config: CONFIG });
+async function start(joining = 0): Promise<TestCluster> {
+  const nodes = await TestCluster.prepare({ nodes: 3 + joining, joining, config: CONFIG });
   cluster = nodes;
-  for (const id of nodes.ids) nodes.spawn(id);
+  for (const id of nodes.founders) nodes.spawn(id);
   await nodes.leader(60_000);
   return nodes;
 }
@@ -126,4 +126,34 @@ test('killed while it receives, and its leader while it sends: it gets all of it
   const revision = await write(client, 1_200, 20);
   await sameEverywhere(nodes, revision);
   console.log('snapshot: received when it was killed', had, 'when the leader was', leaderHad);
+});
+
+test('a node that joins with an empty directory, when the logs begin later: it gets a snapshot, and a vote', async () => {
+  const nodes = await start(1);
+  const client = await nodes.client();
+  await write(client, 0, 300);
+  await logsAreShort(nodes);
+  const run = nodes.spawn('n4');
+  await client.members.add(
+    {
+      id: 'n4',
+      mesh: `127.0.0.1:${nodes.peerPort('n4')}`,
+      client: nodes.url('n4'),
+      http: `127.0.0.1:${nodes.httpPort('n4')}`,
+    },
+    { deadlineMs: 60_000 },
+  );
+  await run.sees('snapshot.installed', 60_000);
+  await until(
+    'it has caught up',
+    async () => {
+      const { progress, leader } = await client.members.list({ deadlineMs: 30_000 });
+      const { lastIndex } = await nodes.status(leader);
+      return (progress['n4']?.match ?? 0) >= lastIndex;
+    },
+    { withinMs: 60_000, everyMs: 200 },
+  );
+  const { voters } = await client.members.promote('n4', { deadlineMs: 60_000 });
+  expect(voters).toContain('n4');
+  await sameEverywhere(nodes, await write(client, 300, 20));
 });
