@@ -175,7 +175,10 @@ async function main(argv: readonly string[]): Promise<number> {
   process.once('SIGTERM', () => process.exit(143));
   const cluster = await TestCluster.prepare({ nodes });
   for (const id of cluster.ids) cluster.spawn(id);
-  await cluster.leader(START_MS_MAX);
+  await cluster.leader(START_MS_MAX).catch(async (error: unknown) => {
+    await cluster.close();
+    throw error;
+  });
   const torture = new Torture(flags, cluster, path);
   let verdict: Judgement['verdict'];
   try {
