@@ -12,6 +12,7 @@ import { ByteReader, ByteWriter, equalBytes } from '../../src/core/base/bytes.ts
 import type { StoreError } from '../../src/core/base/errors.ts';
 import { COMMAND_HEADER_BYTES } from '../../src/core/model/commands.ts';
 import * as wire from '../../src/core/wire/client.ts';
+import type { HistoryRecorder, Pending } from '../../src/testing/index.ts';
 import type { Chance } from './chance.ts';
 import type { SimDoor, SimNode } from './node.ts';
 import { type Call, nextCall, readsKey } from './workload.ts';
@@ -25,6 +26,7 @@ export interface ClientWorld {
   readonly chance: Chance;
   readonly trace: Trace;
   readonly oracle: Oracle;
+  readonly history: HistoryRecorder;
   readonly nodes: readonly SimNode[];
   /** Clients between calls wait about this long. */
   readonly thinkMs: () => number;
@@ -48,6 +50,8 @@ interface UnderWay {
   readonly deadlineMs: number;
   inDoubt: boolean;
   attempts: number;
+  /** In the history of the run. */
+  readonly pending: Pending | undefined;
 }
 
 /** One connection to one life of a node; frames take their time both ways, in order. */
@@ -181,6 +185,7 @@ export class SimClient {
       deadlineMs: queue.nowMs + CALL_MS,
       inDoubt: false,
       attempts: 0,
+      pending: call.history && this.#world.history.invoke(call.history.f, call.history),
     };
     trace.note(queue.nowMs, 'call', this.name, call.kind, this.#underWay.seq, this.#session);
     const underWay = this.#underWay;
@@ -246,8 +251,16 @@ export class SimClient {
   }
 
   #giveUp(underWay: UnderWay): void {
-    if (underWay.call.isWrite && (underWay.attempts > 0 || underWay.inDoubt)) this.unknown++;
+    this.#gone(underWay, underWay.attempts > 0 || underWay.inDoubt);
+  }
+
+  /** It ends without an answer; what may have happened all the same is not known. */
+  #gone({ call, pending }: UnderWay, mayHaveHappened: boolean): void {
+    const isUnknown = call.isWrite && mayHaveHappened;
+    if (isUnknown) this.unknown++;
     else this.failed++;
+    if (isUnknown) pending?.info();
+    else pending?.fail();
     this.#settled();
   }
 
@@ -322,9 +335,13 @@ export class SimClient {
       this.#checkWrite(underWay, revision, extra);
       oracle.told(revision);
       this.acked++;
+      // A txn whose conditions did not hold has done nothing.
+      if (call.kind === wire.REQUEST.txn && extra[0] === 0) underWay.pending?.fail();
+      else underWay.pending?.ok(call.history?.value);
     } else {
       this.#checkRead(underWay, revision, extra);
       this.reads++;
+      underWay.pending?.ok(revision === 0 ? null : textOf(extra.subarray(8)));
     }
     this.#settled();
   }
@@ -338,9 +355,7 @@ export class SimClient {
     if (error.code === 'OUTCOME_UNKNOWN' || error.data['mayHappen'] === true) underWay.inDoubt = true;
     if (error.code === 'SESSION_EXPIRED') {
       this.#session = 0;
-      if (underWay.inDoubt || underWay.attempts > 1) this.unknown++;
-      else this.failed++;
-      this.#settled();
+      this.#gone(underWay, underWay.inDoubt || underWay.attempts > 1);
       return;
     }
     // A call without a number must not go twice; opening a session may.
@@ -348,9 +363,7 @@ export class SimClient {
     if (error.retry === 'never' || !isSafe) {
       // The number was answered, to nobody: a late copy of this very call came first.
       assert(error.code !== 'BAD_REQUEST' || underWay.inDoubt, `a call in order is not refused: ${error.message}`);
-      if (underWay.inDoubt) this.unknown++;
-      else this.failed++;
-      this.#settled();
+      this.#gone(underWay, underWay.inDoubt);
       return;
     }
     queue.after(chance.delay(RETRY_MS), () => {

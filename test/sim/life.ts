@@ -65,7 +65,7 @@ export interface LifeWorld {
   readonly switches: Switches;
   readonly send: (to: string, channel: Channel, bytes: Uint8Array) => boolean;
   readonly isOpen: (to: string, channel: Channel) => boolean;
-  readonly setPeers: (peers: readonly { readonly id: string; readonly dir: string }[]) => void;
+  readonly setPeers: (peers: readonly { readonly id: string; readonly dir: string }[], index: number) => void;
   /** Runs `work` of this life `delayMs` later, unless the life is over by then. */
   readonly later: (delayMs: number, work: () => void) => { cancel(): void };
   /** A port between two threads: what goes through it comes out soon, in order. */

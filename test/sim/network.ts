@@ -21,6 +21,8 @@ export interface Host {
   readonly isPaused: boolean;
   /** Identity of its data directory: it says so when it dials. */
   readonly dir: string;
+  /** It waits, or waited, to be added. */
+  readonly joins: boolean;
   /** `peer` was let in. */
   sawDir(peer: string, dir: string): void;
   messages(from: string, messages: readonly MeshMessage[]): void;
@@ -45,6 +47,16 @@ const SILENCE_MS_MAX = 4_000;
 interface Batch {
   readonly atMs: number;
   readonly messages: readonly MeshMessage[];
+}
+
+/** What a node knows of the others. */
+interface Known {
+  /** Peers, with the directory that is known of each; '' none. */
+  readonly dirs: ReadonlyMap<string, string>;
+  /** The entry of its log that names them. */
+  readonly index: number;
+  /** Let in though they are no peers: with the entry of members that they know. */
+  readonly guests: Map<string, number>;
 }
 
 /** One socket, from its dialling to its end at both sides. */
@@ -76,8 +88,7 @@ export class SimNetwork {
   readonly #open = new Map<string, Socket>();
   /** All that somebody still has open, and those that others have not noticed to be over. */
   readonly #sockets = new Set<Socket>();
-  /** By node: whom it dials, with the directory that is known of each. */
-  readonly #peers = new Map<string, ReadonlyMap<string, string>>();
+  readonly #known = new Map<string, Known>();
   latencyMs = 0.3;
   sent = 0;
 
@@ -102,29 +113,50 @@ export class SimNetwork {
     this.#world.queue.after(PING_EVERY_MS * this.#world.chance.random(), ping);
   }
 
-  /** Whom `host` dials from now on, and whom it lets in. */
-  setPeers(host: Host, peers: readonly { readonly id: string; readonly dir: string }[]): void {
-    const before = this.#peers.get(host.name) ?? new Map<string, string>();
-    const now = new Map(peers.filter(({ id }) => id !== host.name).map(({ id, dir }) => [id, dir]));
-    this.#peers.set(host.name, now);
-    for (const socket of [...this.#sockets]) {
-      if (socket.from === host.name && !now.has(socket.to)) this.#closeAtDialler(socket);
+  /** Whom `host` dials from now on, and whom it lets in; by entry `index` of its log. */
+  setPeers(host: Host, peers: readonly { readonly id: string; readonly dir: string }[], index: number): void {
+    const { name } = host;
+    const before = this.#known.get(name);
+    const dirs = new Map(peers.filter(({ id }) => id !== name).map(({ id, dir }) => [id, dir]));
+    const guests = before?.guests ?? new Map<string, number>();
+    this.#known.set(name, { dirs, index, guests });
+    for (const [guest, ahead] of guests) {
+      if (dirs.has(guest) || (!host.joins && ahead <= index)) guests.delete(guest);
     }
-    // A life is named before its constructor is done: it dials when it lives.
+    for (const socket of [...this.#sockets]) {
+      if (socket.from === name && !this.#isLinked(name, socket.to)) this.#closeAtDialler(socket);
+      if (socket.to === name && socket.isHeard && !this.#isLinked(name, socket.from)) this.#refuse(socket);
+    }
+    // A life says so before its constructor is done: it dials when it lives.
     this.#world.queue.after(0, () => {
-      for (const to of now.keys()) {
-        if (before.has(to) || host.life === undefined) continue;
-        for (const channel of DIALLED) {
-          const random = this.#world.chance.random;
-          this.#dial(host, host.life, to, channel, new Backoff({ minMs: 20, maxMs: 1_000, random }));
-        }
-      }
+      for (const to of dirs.keys()) if (before?.dirs.has(to) !== true) this.#link(host, to);
     });
+  }
+
+  #link(host: Host, to: string): void {
+    if (host.life === undefined) return;
+    for (const channel of DIALLED) {
+      const { random } = this.#world.chance;
+      this.#dial(host, host.life, to, channel, new Backoff({ minMs: 20, maxMs: 1_000, random }));
+    }
+  }
+
+  /** Is `other` a peer or a guest of `name`? */
+  #isLinked(name: string, other: string): boolean {
+    const known = this.#known.get(name);
+    return known !== undefined && (known.dirs.has(other) || known.guests.has(other));
+  }
+
+  /** It is no peer any more: nothing of it is heard. */
+  #refuse(socket: Socket): void {
+    socket.queue.length = 0;
+    this.#closeAtOther(socket);
+    this.#after(socket.to, socket.from, () => this.#closeAtDialler(socket));
   }
 
   /** A node's life ended. `isSilent`: its host went with it, and says nothing to anybody. */
   ended(name: string, isSilent: boolean): void {
-    this.#peers.delete(name);
+    this.#known.delete(name);
     for (const socket of [...this.#sockets]) {
       if (socket.from === name) {
         socket.isOpen = false;
@@ -200,7 +232,7 @@ export class SimNetwork {
   #dial(host: Host, life: number, to: string, channel: Channel, backoff: Backoff): void {
     const { queue, chance } = this.#world;
     // One that is no peer any more may become one again: it is then dialled anew.
-    if (host.life !== life || this.#peers.get(host.name)?.has(to) !== true) return;
+    if (host.life !== life || !this.#isLinked(host.name, to)) return;
     if (this.#open.has(`${channel}/${host.name}/${to}`)) return;
     const peer = must(this.#hosts.get(to), 'a peer is known');
     const again = (): void => {
@@ -239,16 +271,33 @@ export class SimNetwork {
       backoff.reset();
       this.#redial.set(socket, again);
       host.connected(to);
-      peer.sawDir(host.name, host.dir);
+      this.#greeted(peer, host);
     });
   }
 
-  /** As net/mesh/inbound.ts: a member, with the directory that is known of it. Who knows nobody yet lets everybody in. */
+  /**
+   * As net/mesh/mesh.ts: a peer, with the directory that is known of it, or a guest: anybody at a node that waits to be
+   * added, and who knows a newer entry of members.
+   */
   #letsIn(host: Host, caller: Host): boolean {
-    const peers = this.#peers.get(host.name);
-    if (peers === undefined || peers.size === 0) return true;
-    const known = peers.get(caller.name);
-    return known === '' || known === caller.dir;
+    const known = this.#known.get(host.name);
+    if (known === undefined) return false;
+    const dir = known.dirs.get(caller.name);
+    if (dir === undefined) return host.joins || (this.#known.get(caller.name)?.index ?? 0) > known.index;
+    return dir === '' || dir === caller.dir;
+  }
+
+  /** `caller` was let in: a guest is dialled back, a peer's directory is told. */
+  #greeted(host: Host, caller: Host): void {
+    const known = this.#known.get(host.name);
+    if (known === undefined) return;
+    if (known.dirs.has(caller.name)) {
+      host.sawDir(caller.name, caller.dir);
+      return;
+    }
+    const isNew = !known.guests.has(caller.name);
+    known.guests.set(caller.name, this.#known.get(caller.name)?.index ?? 0);
+    if (isNew) this.#link(host, caller.name);
   }
 
   readonly #redial = new WeakMap<Socket, () => void>();
@@ -283,6 +332,7 @@ export class SimNetwork {
     for (const other of this.#sockets) {
       if (other.from === socket.from && other.to === socket.to && other.isHeard) return;
     }
+    this.#known.get(socket.to)?.guests.delete(socket.from);
     host.peerLeft(socket.from);
   }
 

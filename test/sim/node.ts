@@ -108,6 +108,10 @@ export class SimNode implements Host {
     return this.#current === undefined ? undefined : this.#lives;
   }
 
+  get joins(): boolean {
+    return !this.#world.founders.some(({ id }) => id === this.name);
+  }
+
   get current(): Life | undefined {
     return this.#current;
   }
@@ -154,8 +158,8 @@ export class SimNode implements Host {
         switches,
         send: (to, channel, bytes) => !isOver() && network.send(this.name, to, channel, bytes),
         isOpen: (to, channel) => !isOver() && network.isOpen(this.name, to, channel),
-        setPeers: (peers) => {
-          if (!isOver()) network.setPeers(this, peers);
+        setPeers: (peers, index) => {
+          if (!isOver()) network.setPeers(this, peers, index);
         },
         later: (delayMs, work) => this.#laterIn(life, delayMs, work),
         port: () => this.#port(life),

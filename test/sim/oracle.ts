@@ -62,6 +62,9 @@ export class Oracle {
     this.reference = new Reference(founders);
   }
 
+  /** The newest index that any node knew to be committed; the reference has what was handed out. */
+  committedMost = 0;
+
   get elections(): number {
     return this.#leaders.size;
   }
@@ -211,6 +214,7 @@ export class Oracle {
     const stable = get('stable');
     const committed = get('committed');
     const last = get('lastIndex');
+    if (committed > this.committedMost) this.committedMost = committed;
     const claim = (isTrue: boolean, what: string): void => {
       assert(isTrue, isTrue ? what : `${name}: ${what} (flushed ${flushed}, applied ${applied}, stable ${stable})`);
     };

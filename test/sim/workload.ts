@@ -6,8 +6,9 @@ import { must, unreachable } from '../../src/core/base/assert.ts';
 import { ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
 import { type Condition, encodeTxn, type Operation } from '../../src/core/model/commands.ts';
 import * as wire from '../../src/core/wire/client.ts';
+import type { EventFunction, Json } from '../../src/testing/index.ts';
 import type { Chance } from './chance.ts';
-import type { Reference } from './reference.ts';
+import { type Reference, textOf } from './reference.ts';
 
 export interface Read {
   readonly key: Uint8Array;
@@ -21,6 +22,8 @@ export interface Call {
   readonly isWrite: boolean;
   readonly body: Uint8Array;
   readonly read?: Read;
+  /** As a history says it (src/testing); left out of it otherwise. */
+  readonly history?: { readonly f: EventFunction; readonly key?: string; readonly value?: Json };
 }
 
 /** What is asked, and how often. */
@@ -36,6 +39,8 @@ const KINDS = [
 ] as const;
 
 const KEYS = 6;
+/** Its values expire, so that nobody can say from outside when: it is in no history. */
+const BRIEF = 'key-5';
 const NONE = new Uint8Array(0);
 const LIST_BYTES_MAX = 300;
 
@@ -52,32 +57,37 @@ export function nextCall(chance: Chance, reference: Reference, tag: string): Cal
   const kind = chance.weighted(KINDS);
   switch (kind) {
     case 'put':
-      return write(wire.REQUEST.put, (writer) => writer.varint(0).blob(key).blob(value));
+      return write(wire.REQUEST.put, (writer) => writer.varint(0).blob(key).blob(value), written(key, value));
     case 'expiring':
       return write(wire.REQUEST.put, (writer) =>
         writer
           .varint(1 + chance.below(3_000))
-          .blob(key)
+          .blob(utf8(BRIEF))
           .blob(value),
       );
     case 'delete':
-      return write(wire.REQUEST.delete, (writer) => writer.blob(key));
+      return write(wire.REQUEST.delete, (writer) => writer.blob(key), written(key, undefined));
     case 'append':
       return append(chance, reference, tag);
-    case 'swap': {
-      const now = newest(reference, key);
-      const conditions: Condition[] =
-        now === undefined || chance.is(0.2)
-          ? [{ kind: 'exists', key, revision: 0, value: NONE }]
-          : [{ kind: 'value', key, revision: 0, value: now }];
-      return txn(conditions, [put(key, value)], [read(key)]);
-    }
+    case 'swap':
+      return swap(chance, reference, key, value);
     case 'pair': {
       const other = keyAt((KEYS + chance.below(KEYS)) % (2 * KEYS));
-      return txn([], [put(key, value), chance.is(0.7) ? put(other, value) : remove(other), read(keyAt(0))], []);
+      const second = chance.is(0.7) ? put(other, value) : remove(other);
+      const parts = [[key, value] as const, [other, second.kind === 'put' ? value : undefined] as const];
+      const said = parts.filter(([at]) => textOf(at) !== BRIEF).map(([at, to]) => ['w', textOf(at), jsonOf(to)]);
+      return txn([], [put(key, value), second, read(keyAt(0))], [], { f: 'txn', value: said });
     }
-    case 'read':
-      return { kind: wire.REQUEST.get, isWrite: false, body: NONE, read: { key, isLocal: false, atLeast: 0 } };
+    case 'read': {
+      const history = textOf(key) === BRIEF ? {} : { history: { f: 'read', key: textOf(key) } as const };
+      return {
+        kind: wire.REQUEST.get,
+        isWrite: false,
+        body: NONE,
+        read: { key, isLocal: false, atLeast: 0 },
+        ...history,
+      };
+    }
     case 'local':
       return { kind: wire.REQUEST.get, isWrite: false, body: NONE, read: { key, isLocal: true, atLeast: 0 } };
     default:
@@ -90,23 +100,43 @@ export const readsKey = (call: Call): Read => must(call.read, 'a call that is no
 /** Appends to a list if it is still as it was seen: of two who saw the same, one does. */
 function append(chance: Chance, reference: Reference, tag: string): Call {
   const key = utf8(`list-${chance.below(2)}`);
-  const now = reference.state.get(Buffer.from(key).toString('latin1'));
+  const now = reference.state.get(textOf(key));
   const item = utf8(`${tag},`);
   const list = now === undefined || now.value.length > LIST_BYTES_MAX ? item : Buffer.concat([now.value, item]);
   const condition: Condition = { kind: 'revision', key, revision: now?.revision ?? 0, value: NONE };
-  return txn([condition], [put(key, new Uint8Array(list))], [read(key)]);
+  return txn([condition], [put(key, new Uint8Array(list))], [read(key)], swapped(key, now?.value, list));
 }
 
-function newest(reference: Reference, key: Uint8Array): Uint8Array | undefined {
-  return reference.state.get(Buffer.from(key).toString('latin1'))?.value;
+/** Puts a value in the place of the one that was seen, or of any. */
+function swap(chance: Chance, reference: Reference, key: Uint8Array, value: Uint8Array): Call {
+  const now = reference.state.get(textOf(key))?.value;
+  if (now === undefined || chance.is(0.2)) {
+    const condition: Condition = { kind: 'exists', key, revision: 0, value: NONE };
+    return txn([condition], [put(key, value)], [read(key)], written(key, value));
+  }
+  const condition: Condition = { kind: 'value', key, revision: 0, value: now };
+  return txn([condition], [put(key, value)], [read(key)], swapped(key, now, value));
 }
 
-function txn(conditions: readonly Condition[], then: readonly Operation[], otherwise: readonly Operation[]): Call {
-  return write(wire.REQUEST.txn, (writer) => encodeTxn(writer, { conditions, then, otherwise }));
+const jsonOf = (value: Uint8Array | undefined): Json => (value === undefined ? null : textOf(value));
+
+const written = (key: Uint8Array, value: Uint8Array | undefined): Call['history'] =>
+  textOf(key) === BRIEF ? undefined : { f: 'write', key: textOf(key), value: jsonOf(value) };
+
+const swapped = (key: Uint8Array, from: Uint8Array | undefined, to: Uint8Array): Call['history'] =>
+  textOf(key) === BRIEF ? undefined : { f: 'cas', key: textOf(key), value: [jsonOf(from), jsonOf(to)] };
+
+function txn(
+  conditions: readonly Condition[],
+  then: readonly Operation[],
+  otherwise: readonly Operation[],
+  history: Call['history'],
+): Call {
+  return write(wire.REQUEST.txn, (writer) => encodeTxn(writer, { conditions, then, otherwise }), history);
 }
 
-function write(kind: wire.RequestKind, body: (writer: ByteWriter) => unknown): Call {
+function write(kind: wire.RequestKind, body: (writer: ByteWriter) => unknown, history?: Call['history']): Call {
   const writer = new ByteWriter(256);
   body(writer);
-  return { kind, isWrite: true, body: writer.take() };
+  return { kind, isWrite: true, body: writer.take(), ...(history === undefined ? {} : { history }) };
 }

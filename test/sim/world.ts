@@ -11,6 +11,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { assert } from '../../src/core/base/assert.ts';
 import { equalBytes } from '../../src/core/base/bytes.ts';
 import { initialMembership } from '../../src/core/raft/membership.ts';
+import { checkLinearizable, HistoryRecorder, parseHistory } from '../../src/testing/index.ts';
 import { Chance } from './chance.ts';
 import { SimClient } from './client.ts';
 import { Nemesis } from './nemesis.ts';
@@ -46,6 +47,8 @@ export interface Outcome {
 }
 
 const CLIENTS = 4;
+/** A longer history is left to `kvctl history check`. */
+const HISTORY_EVENTS_MAX = 4_000;
 /** Nodes that are no members yet, where members change. */
 const SPARES = 2;
 /** The cores are asked about themselves every so many events: it is dear. */
@@ -67,6 +70,8 @@ export class SimWorld {
   readonly #subscribers: readonly SimSubscriber[];
   readonly #nemesis: Nemesis;
   readonly #rings: Rings[] = [];
+  /** What clients saw, a JSON event per line (docs/testing.md). */
+  readonly history: string[] = [];
   #isAsync = false;
   #failure: Error | undefined;
   #steps = 0;
@@ -115,6 +120,7 @@ export class SimWorld {
     const nodes = this.#nodes;
     const thinkMs = chance.of([5, 20, 60, 200]);
     const { readsSkipBarrier } = options.switches;
+    const history = new HistoryRecorder({ write: (event) => this.history.push(JSON.stringify(event)) });
     this.#clients = Array.from(
       { length: CLIENTS },
       (_, i) =>
@@ -123,6 +129,7 @@ export class SimWorld {
           chance,
           trace,
           oracle,
+          history,
           nodes,
           thinkMs: () => chance.delay(thinkMs),
           readsSkipBarrier,
@@ -143,6 +150,7 @@ export class SimWorld {
     try {
       await this.#unsafe();
       await this.#healed();
+      this.#checkHistory();
     } catch (error) {
       this.#failure ??= error instanceof Error ? error : new Error(String(error));
     }
@@ -235,6 +243,14 @@ export class SimWorld {
       cursor.close();
       current.endTurn();
     }
+  }
+
+  /** Once more what clients saw, by a checker that knows nothing of the log. */
+  #checkHistory(): void {
+    if (this.history.length > HISTORY_EVENTS_MAX) return;
+    const result = checkLinearizable(parseHistory(this.history.join('\n')), { budget: { configurations: 200_000 } });
+    if (result.verdict === 'violation') throw new Error(`not linearizable\n${result.violation?.text ?? ''}`);
+    this.#trace.note(this.#queue.nowMs, `history ${result.verdict}`, '*', result.checkedOps);
   }
 
   // ── steps ─────────────────────────────────────────────────────────────────────────────────────────────────
