@@ -27,21 +27,32 @@ function apply(state: State, { parts }: Operation, isSure: boolean): State | und
   return next;
 }
 
-export function hasOrder(history: History, initial: State = new Map()): boolean {
+/** `spares` may happen at any time, as often as needed. */
+export function hasOrder(history: History, initial: State = new Map(), spares: readonly Operation[] = []): boolean {
   const all = history.operations.filter(({ outcome }) => outcome !== 'fail');
   const place = (state: State, left: readonly Operation[]): boolean => {
     if (left.every(({ outcome }) => outcome === 'unknown')) return true;
+    const states = reachable(state, spares);
     return left.some((operation) => {
       if (left.some((other) => other !== operation && (other.end?.at ?? Infinity) < operation.call.at)) return false;
-      const next = apply(state, operation, operation.outcome === 'ok');
-      return (
-        next !== undefined &&
-        place(
-          next,
-          left.filter((other) => other !== operation),
-        )
-      );
+      const rest = left.filter((other) => other !== operation);
+      return states.some((one) => {
+        const next = apply(one, operation, operation.outcome === 'ok');
+        return next !== undefined && place(next, rest);
+      });
     });
   };
   return place(initial, all);
+}
+
+function reachable(state: State, spares: readonly Operation[]): State[] {
+  const nameOf = (one: State): string => JSON.stringify([...one].sort(([x], [y]) => (x < y ? -1 : 1)));
+  const found = new Map([[nameOf(state), state]]);
+  for (const one of found.values()) {
+    for (const spare of spares) {
+      const next = apply(one, spare, false);
+      if (next !== undefined && !found.has(nameOf(next))) found.set(nameOf(next), next);
+    }
+  }
+  return [...found.values()];
 }

@@ -23,8 +23,10 @@ import {
 } from './log.ts';
 
 export type WatchObservation =
-  /** A watch begins, or begins again; without `from`, at whatever comes first. */
+  /** A watch begins; without `from`, at whatever comes first. */
   | { readonly kind: 'start'; readonly from?: number }
+  /** It goes on after a lost connection: it has what is before `from`, and what is not before may come again. */
+  | { readonly kind: 'resume'; readonly from: number }
   /** `isLast`: said to be the last event of its revision. */
   | { readonly kind: 'event'; readonly revision: number; readonly change: Change; readonly isLast?: boolean }
   | { readonly kind: 'progress'; readonly revision: number }
@@ -90,6 +92,9 @@ class Watch {
         this.#next = observation.from === undefined ? undefined : firstAfter(this.#due, observation.from - 1);
         this.#progress = Number.NEGATIVE_INFINITY;
         return;
+      case 'resume':
+        this.#resume(observation.from, at);
+        return;
       case 'event':
         this.checked++;
         this.#event(observation, at);
@@ -117,6 +122,17 @@ class Watch {
     if (first === undefined) return;
     const isBegun = this.#due[next - 1]?.revision === first.revision && this.#came.has(next - 1);
     this.#breach(isBegun ? 'Atomic' : 'Reliable', at, `${missing.length} events never came, first ${tell(first)}`);
+  }
+
+  #resume(from: number, at: number): void {
+    const begin = firstAfter(this.#due, from - 1);
+    for (let place = this.#next ?? begin; place < begin; place++)
+      this.#passed.set(place, { at, guarantee: 'Resumable' });
+    for (const place of this.#passed.keys()) if (place >= begin) this.#passed.delete(place);
+    this.#reportPassed();
+    this.#came.clear();
+    this.#from = from;
+    this.#next = begin;
   }
 
   #event({ revision, change, isLast }: Extract<WatchObservation, { kind: 'event' }>, at: number): void {

@@ -13,7 +13,7 @@ import { type Budget, type Found, Search } from './search.ts';
 import { showWindow } from './show.ts';
 
 export interface LinearizabilityOptions {
-  /** For each group of keys; default 5 million configurations and 1 GiB. */
+  /** For each group of keys; default 2 million configurations (some 10 seconds) and 1 GiB. */
   readonly budget?: Partial<Budget>;
   /** False: a violation comes with all operations up to it. Default true. */
   readonly minimise?: boolean;
@@ -48,7 +48,7 @@ export interface CheckProgress {
   readonly total: number;
 }
 
-const CONFIGURATIONS = 5_000_000;
+const CONFIGURATIONS = 2_000_000;
 const BYTES = 1024 * 1024 * 1024;
 /** Between two looks at who waits for us. */
 const CONFIGURATIONS_AT_ONCE = 4096;

@@ -7,8 +7,9 @@
  * (which operations are placed, and the state) is remembered when it is left. Whether it was seen is decided by equality,
  * never by a hash alone.
  *
- * A configuration is three numbers: `base`, the first sure operation by end that is not placed; `set`, what is placed
- * beyond it (few: all were under way at one moment, or are open); and the state.
+ * A configuration is four numbers: `base`, the first sure operation by end that is not placed; `set`, the sure ones that
+ * are placed beyond it (few: all were under way at one moment); `used`, the open ones that are placed; and the state.
+ * One that differs from another only in that it has used more is no better: it need not be looked at either.
  *
  * What keeps it short, each without changing a verdict:
  *  - A move that may come next, and here and later only looks, is placed at once, without trying other ways: whatever
@@ -65,6 +66,7 @@ export class Search {
   // The way to the configuration at hand, one frame each; `cursor` is the next move to try.
   readonly #base: number[] = [];
   readonly #set: number[] = [];
+  readonly #used: number[] = [];
   readonly #state: number[] = [];
   readonly #cursor: number[] = [];
   #reached = 0;
@@ -84,7 +86,7 @@ export class Search {
     this.#lastRead = Array.from({ length: problem.slots }, () => NO);
     this.#maybeSteps = Array.from({ length: problem.slots }, () => []);
     this.#noteLooks();
-    this.#push(0, 0, this.#states.initial);
+    this.#push(0, 0, 0, this.#states.initial);
   }
 
   get reached(): number {
@@ -100,7 +102,7 @@ export class Search {
       if (this.#cursor[top] === 0) this.#placeWhatOnlyLooks(top);
       if (this.#base[top] === all) return this.#found('ok');
       if (this.#configurations > this.#budget.configurations) return this.#found('unknown');
-      if (this.#configurations % BYTES_CHECK_EVERY === 0 && this.#bytes() > this.#budget.bytes) {
+      if (this.#configurations % BYTES_CHECK_EVERY === 1 && this.#bytes() > this.#budget.bytes) {
         return this.#found('unknown');
       }
       if (this.#configurations >= until) return undefined;
@@ -156,6 +158,7 @@ export class Search {
   #tryNext(top: number): boolean {
     const base = this.#base[top] ?? 0;
     const set = this.#set[top] ?? 0;
+    const used = this.#used[top] ?? 0;
     const state = this.#state[top] ?? 0;
     const from = this.#pendingFrom[base] ?? 0;
     const pending = (this.#pendingFrom[base + 1] ?? 0) - from;
@@ -170,19 +173,18 @@ export class Search {
         const after = this.#after(state, this.#sure(index), base, set, index);
         if (after === NO) continue;
         const child = this.#placed(base, set, index);
-        if (this.#push(child.base, child.set, this.#expired(after, base, child.base))) return true;
+        if (this.#push(child.base, child.set, used, this.#expired(after, base, child.base))) return true;
       } else if (cursor < pending + begun) {
-        const which = cursor - pending;
-        const index = this.#problem.sure.length + which;
-        const move = must(this.#problem.open[which], 'an open move is one of the list');
-        const hasTurn = move.twin === NO || this.#has(set, this.#problem.sure.length + move.twin);
-        if (!hasTurn || this.#has(set, index)) continue;
+        const index = cursor - pending;
+        const move = must(this.#problem.open[index], 'an open move is one of the list');
+        const hasTurn = move.twin === NO || this.#has(used, move.twin);
+        if (!hasTurn || this.#has(used, index)) continue;
         const after = this.#useful(state, move, base, set);
-        if (after !== NO && this.#push(base, this.#with(set, index), after)) return true;
+        if (after !== NO && this.#push(base, set, this.#with(used, index), after)) return true;
       } else {
         const move = must(this.#problem.spare[cursor - pending - begun], 'a spare move is one of the list');
         const after = this.#useful(state, move, base, set);
-        if (after !== NO && this.#push(base, set, after)) return true;
+        if (after !== NO && this.#push(base, set, used, after)) return true;
       }
     }
     return false;
@@ -258,8 +260,7 @@ export class Search {
     if (index !== base) return { base, set: this.#with(set, index) };
     let next = base + 1;
     let rest = set;
-    // Open moves are numbered on from the sure ones, and must not be taken for the next of them.
-    while (rest !== 0 && next < this.#problem.sure.length && this.#sets.a(rest) === next) {
+    while (rest !== 0 && this.#sets.a(rest) === next) {
       rest = this.#sets.b(rest);
       next++;
     }
@@ -280,12 +281,25 @@ export class Search {
     return false;
   }
 
-  #push(base: number, set: number, state: number): boolean {
-    if (!this.#visited.add(base, set, state, mix(mix(base, set), state))) return false;
+  /** Whether all of one set is in the other. */
+  readonly #isWithin = (set: number, other: number): boolean => {
+    let at = other;
+    for (let one = set; one !== 0; one = this.#sets.b(one)) {
+      const index = this.#sets.a(one);
+      while (at !== 0 && this.#sets.a(at) < index) at = this.#sets.b(at);
+      if (at === one) return true;
+      if (at === 0 || this.#sets.a(at) !== index) return false;
+    }
+    return true;
+  };
+
+  #push(base: number, set: number, used: number, state: number): boolean {
+    if (!this.#visited.add({ base, set, state, used }, mix(mix(base, set), state), this.#isWithin)) return false;
     this.#configurations++;
     this.#reached = Math.max(this.#reached, base);
     this.#base.push(base);
     this.#set.push(set);
+    this.#used.push(used);
     this.#state.push(state);
     this.#cursor.push(0);
     return true;
@@ -294,6 +308,7 @@ export class Search {
   #pop(): void {
     this.#base.pop();
     this.#set.pop();
+    this.#used.pop();
     this.#state.pop();
     this.#cursor.pop();
   }
