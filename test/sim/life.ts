@@ -238,8 +238,10 @@ export class Life {
         monotonicMs: () => clock.monotonicMs(),
         slowAfterMs: ELECTION_TIMEOUT_MS,
       }),
-      checkpoints: new CheckpointReader(checkpoints),
-      markDiverged: (diverged) => markDiverged(disk, dataDir, diverged, new Date(clock.nowMs())),
+      states: {
+        checkpoints: new CheckpointReader(checkpoints),
+        markDiverged: (diverged) => markDiverged(disk, dataDir, diverged, new Date(clock.nowMs())),
+      },
       toFiles: (message) => toFiles(() => snapshots.receive(message)),
     });
     this.#places = new RingReader(rings.places);

@@ -3,42 +3,20 @@
  * turns: one whose bell has rung becomes runnable, and runs after a while that chance decides, so all interleavings of
  * turns come up. In a pause nothing of it runs; what should have happened meanwhile happens when it ends.
  */
-import type { Connection, Door } from '../../src/actors/gateway/connection.ts';
+import type { Connection } from '../../src/actors/gateway/connection.ts';
 import { type ActorName, ACTORS } from '../../src/actors/shared.ts';
 import { InvariantViolation, must } from '../../src/core/base/assert.ts';
 import type { Clock } from '../../src/core/base/env.ts';
 import { isStoreError } from '../../src/core/base/errors.ts';
-import type { Member } from '../../src/core/raft/membership.ts';
 import type { MeshMessage } from '../../src/core/wire/mesh.ts';
 import { type Keep, MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
-import type { Chance } from './chance.ts';
 import { Life } from './life.ts';
-import type { Host, SimNetwork } from './network.ts';
-import { HEARTBEAT_MS, type Switches, TICKS_PER_HEARTBEAT } from './options.ts';
-import type { Oracle } from './oracle.ts';
-import type { EventQueue, Planned } from './queue.ts';
+import type { Host } from './network.ts';
+import { HEARTBEAT_MS, TICKS_PER_HEARTBEAT } from './options.ts';
+import type { NodeWorld, SimDoor } from './node-world.ts';
+import type { Planned } from './queue.ts';
 import type { Rings } from './rings.ts';
 import { SimDisk } from './sim-disk.ts';
-import type { Trace } from './trace.ts';
-
-export interface NodeWorld {
-  readonly queue: EventQueue;
-  readonly chance: Chance;
-  readonly trace: Trace;
-  readonly network: SimNetwork;
-  readonly oracle: Oracle;
-  readonly switches: Switches;
-  readonly founders: readonly Member[];
-  /** Promises are to run before the next event. */
-  readonly async: () => void;
-  /** Something is wrong that no fault explains. */
-  readonly fail: (error: Error) => void;
-}
-
-/** A client's end of a connection: the node's door, and what it is told when the node is gone. */
-export interface SimDoor extends Door {
-  lost(): void;
-}
 
 const TICK_MS = HEARTBEAT_MS / TICKS_PER_HEARTBEAT;
 const SWEEP_EVERY_MS = 25;
