@@ -212,22 +212,12 @@ export class Members {
   }
 
   #next(now: Membership, request: Exclude<MemberRequest, { op: 'list' | 'transfer' }>): Membership {
-    switch (request.op) {
-      case 'add':
-        return withLearner(now, request.member);
-      case 'remove':
-        return withoutMember(now, request.id);
-      case 'promote': {
-        const next = withVoter(now, request.id);
-        this.#checkCaughtUp(request.id);
-        return next;
-      }
-      case 'replace': {
-        const next = withReplacement(now, request.id, request.with);
-        this.#checkCaughtUp(request.with);
-        return next;
-      }
-    }
+    if (request.op === 'add') return withLearner(now, request.member);
+    if (request.op === 'remove') return withoutMember(now, request.id);
+    const isPromotion = request.op === 'promote';
+    const next = isPromotion ? withVoter(now, request.id) : withReplacement(now, request.id, request.with);
+    this.#checkCaughtUp(isPromotion ? request.id : request.with);
+    return next;
   }
 
   #checkCaughtUp(id: NodeId): void {
