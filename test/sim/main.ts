@@ -5,13 +5,15 @@
  *   npm run sim -- --seeds 1000 [--from 1] [--jobs 2] [--steps …] [--nodes …]
  *
  * Without `--nodes` a seed says itself whether there are three or five. `--calm`: without faults. `--plant NAME`: one of
- * the planted bugs (options.ts).
+ * the planted bugs (options.ts); `--mutant NAME`: one in production code (mutants.ts), which start.ts has planted.
+ * `--until-failed`: the first seed that fails is the last one.
  * Prints `trace hash: <hex>` for each run. A failure prints seed, commit and reason, and exits 1; `--trace` prints what
  * happened, step by step.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { NO_SWITCHES, type SimOptions, STEPS_DEFAULT, type Switches } from './options.ts';
 import { type Outcome, SimWorld } from './world.ts';
@@ -30,6 +32,8 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     calm: { type: 'boolean', default: false },
     plant: { type: 'string' },
+    mutant: { type: 'string' },
+    'until-failed': { type: 'boolean', default: false },
   },
 });
 
@@ -67,10 +71,15 @@ function report({ failure, ...rest }: Outcome, tookMs: number): void {
   );
   if (failure === undefined) return;
   const nodes = optionsOf(seed).nodes;
-  const again = `npm run sim -- --seed ${seed} --steps ${values.steps} --nodes ${nodes} --trace`;
+  const again = `npm run sim -- --seed ${seed} --steps ${values.steps} --nodes ${nodes}${planted()} --trace`;
   process.stdout.write(
     `FAILED: seed ${seed}, commit ${commitOf()}\n${failure.stack ?? failure.message}\nagain: ${again}\n`,
   );
+}
+
+function planted(): string {
+  const { plant, mutant } = values;
+  return `${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
 }
 
 function commitOf(): string {
@@ -87,7 +96,9 @@ async function runSeeds(first: number, end: number, every: number): Promise<numb
     const startedAt = performance.now();
     const outcome = await new SimWorld(optionsOf(seed)).run();
     report(outcome, performance.now() - startedAt);
-    if (outcome.failure !== undefined) failed.push(seed);
+    if (outcome.failure === undefined) continue;
+    failed.push(seed);
+    if (values['until-failed']) break;
   }
   return failed;
 }
@@ -96,11 +107,15 @@ async function runSeeds(first: number, end: number, every: number): Promise<numb
 async function share(first: number, count: number, jobs: number): Promise<boolean> {
   const passed = ['--steps', values.steps, ...(values.nodes === undefined ? [] : ['--nodes', values.nodes])];
   if (values.plant !== undefined) passed.push('--plant', values.plant);
+  if (values.mutant !== undefined) passed.push('--mutant', values.mutant);
   if (values.calm) passed.push('--calm');
+  if (values['until-failed']) passed.push('--until-failed');
   const codes = await Promise.all(
     Array.from({ length: jobs }, async (_, i) => {
       const own = ['--jobs', '1', '--from', String(first + i), '--seeds', String(count - i), '--every', String(jobs)];
-      const child = spawn(process.execPath, [import.meta.filename, ...own, ...passed], { stdio: 'inherit' });
+      const child = spawn(process.execPath, [join(import.meta.dirname, 'start.ts'), ...own, ...passed], {
+        stdio: 'inherit',
+      });
       const [code] = (await once(child, 'exit')) as [number | null];
       return code;
     }),

@@ -1,0 +1,116 @@
+/**
+ * Hunt: is every planted bug found out by the simulator? Runs each with the seed that is noted for it, in a process of its
+ * own; where that seed finds it no more (another code is another course of events), the seeds from 1 on.
+ *
+ *   npm run mutants [-- --only NAME] [--find] [--within 2000] [--jobs 2]
+ *
+ * Found is what a check of the simulator, or of the node itself, says no to. A TypeError is no finding: then the mutant is
+ * no bug but nonsense. And the same seed must pass without the bug, or it finds something else. `--find` does without the
+ * noted seeds. Prints a table, and exits 1 when a bug is not found within so many seeds.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { MUTANTS, SWITCHES } from './mutants.ts';
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    find: { type: 'boolean', default: false },
+    within: { type: 'string', default: '2000' },
+    jobs: { type: 'string', default: '2' },
+  },
+});
+
+interface Planted {
+  readonly name: string;
+  readonly seed: number;
+  readonly flag: '--mutant' | '--plant';
+}
+
+interface Found {
+  readonly seed: number;
+  readonly reason: string;
+  readonly isCrash: boolean;
+}
+
+const CRASH = /^(?:Type|Range|Reference|Syntax)Error/;
+
+const ALL: readonly Planted[] = [
+  ...Object.entries(SWITCHES).map(([name, seed]) => ({ name, seed, flag: '--plant' }) as const),
+  ...MUTANTS.map(({ name, seed }) => ({ name, seed, flag: '--mutant' }) as const),
+];
+
+/** Runs seeds until one fails; undefined: none has. */
+async function run(args: readonly string[]): Promise<Found | undefined> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'start.ts'), '--jobs', '1', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let out = '';
+  child.stdout.on('data', (bytes: Buffer) => {
+    out += bytes.toString();
+  });
+  child.stderr.on('data', (bytes: Buffer) => {
+    out += bytes.toString();
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  const said = /FAILED: seed (\d+), commit \S+\n(.*)/.exec(out);
+  if (said !== null) {
+    const reason = said[2] as string;
+    return { seed: Number(said[1]), reason, isCrash: CRASH.test(reason) };
+  }
+  return code === 0
+    ? undefined
+    : { seed: 0, reason: `the simulator ended with ${code}: ${out.slice(-300)}`, isCrash: true };
+}
+
+async function hunt({ name, seed, flag }: Planted): Promise<Found | undefined> {
+  if (!values.find) {
+    const found = await run([flag, name, '--seed', String(seed)]);
+    if (found !== undefined) return found;
+  }
+  return run([flag, name, '--from', '1', '--seeds', values.within, '--until-failed']);
+}
+
+const passes = new Map<number, Promise<Found | undefined>>();
+
+/** A seed that fails without any bug proves nothing. */
+function control(seed: number): Promise<Found | undefined> {
+  const known = passes.get(seed);
+  if (known !== undefined) return known;
+  const fresh = run(['--seed', String(seed)]);
+  passes.set(seed, fresh);
+  return fresh;
+}
+
+const wanted = ALL.filter(({ name }) => values.only === undefined || name === values.only);
+if (wanted.length === 0) throw new Error(`--only is one of ${ALL.map(({ name }) => name).join(', ')}`);
+const missed: string[] = [];
+const waiting = [...wanted];
+
+async function work(): Promise<void> {
+  for (let planted = waiting.shift(); planted !== undefined; planted = waiting.shift()) {
+    const startedAt = performance.now();
+    const found = await hunt(planted);
+    const ms = Math.round(performance.now() - startedAt);
+    const without = found === undefined || found.isCrash ? undefined : await control(found.seed);
+    const { name, seed } = planted;
+    let verdict: string;
+    if (found === undefined) verdict = `NOT FOUND within ${values.within} seeds`;
+    else if (found.isCrash) verdict = `CRASHED: ${found.reason}`;
+    else if (without !== undefined) verdict = `FAILS WITHOUT IT TOO: ${without.reason}`;
+    else verdict = found.reason;
+    if (found === undefined || found.isCrash || without !== undefined) missed.push(name);
+    const moved = found !== undefined && found.seed !== seed ? ` (noted: ${seed})` : '';
+    process.stdout.write(
+      `${name.padEnd(26)} seed ${String(found?.seed ?? '-').padStart(4)}${moved} ${String(ms).padStart(6)} ms  ${verdict}\n`,
+    );
+  }
+}
+
+await Promise.all(Array.from({ length: Number(values.jobs) }, work));
+process.stdout.write(
+  missed.length === 0 ? `all ${wanted.length} were found\n` : `of ${wanted.length}, not found: ${missed.join(', ')}\n`,
+);
+process.exitCode = missed.length === 0 ? 0 : 1;
