@@ -18,7 +18,7 @@ import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
 import { foundingMembers, memberOf, parseConfig } from './config/index.ts';
 import { KeyEncoder, prefixEnd } from './core/base/bytes.ts';
-import { StoreError } from './core/base/errors.ts';
+import { isStoreError, StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
 import { nodeDisk } from './engine/disk/node-disk.ts';
@@ -101,6 +101,9 @@ interface Own {
   readonly id: string;
   readonly dirId: string;
 }
+
+/** Longest wait of a stop for somebody else to lead. */
+const HAND_OVER_MS = 500;
 
 class Node implements RunningNode {
   readonly id: string;
@@ -235,11 +238,24 @@ class Node implements RunningNode {
 
   async #stop(): Promise<void> {
     await this.#restarting;
+    await this.#handOver();
     // Newest first: no client may wait on something that is already gone.
     await this.#client.close();
     await this.#takeDown();
     await this.#lock.release();
     this.#logger.info('node.stopped');
+  }
+
+  /** Who leads hands over while its clients still have it: they need not wait until it is missed. */
+  async #handOver(): Promise<void> {
+    if (this.status().role !== 'leader' || this.#known.length < 2) return;
+    try {
+      await this.#client.members.transferLeader(undefined, { deadlineMs: HAND_OVER_MS });
+    } catch (error) {
+      // Nobody is there to take over, or not in time: it stops all the same, and is missed.
+      if (!isStoreError(error)) throw error;
+      this.#logger.info({ code: error.code, message: error.message }, 'node.kept-the-lead');
+    }
   }
 
   async #takeDown(): Promise<void> {
