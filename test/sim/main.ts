@@ -31,6 +31,8 @@ const { values } = parseArgs({
     nodes: { type: 'string' },
     trace: { type: 'boolean', default: false },
     calm: { type: 'boolean', default: false },
+    /** Milliseconds that a client rests between two calls. */
+    think: { type: 'string' },
     plant: { type: 'string' },
     mutant: { type: 'string' },
     'until-failed': { type: 'boolean', default: false },
@@ -56,6 +58,7 @@ function optionsOf(seed: number): SimOptions {
     nodes: nodes === '3' ? 3 : 5,
     switches,
     isCalm: values.calm,
+    ...(values.think === undefined ? {} : { thinkMs: numberOf('think', values.think) }),
     ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
   };
 }
@@ -109,6 +112,7 @@ async function share(first: number, count: number, jobs: number): Promise<boolea
   if (values.plant !== undefined) passed.push('--plant', values.plant);
   if (values.mutant !== undefined) passed.push('--mutant', values.mutant);
   if (values.calm) passed.push('--calm');
+  if (values.think !== undefined) passed.push('--think', values.think);
   if (values['until-failed']) passed.push('--until-failed');
   const codes = await Promise.all(
     Array.from({ length: jobs }, async (_, i) => {

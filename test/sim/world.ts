@@ -118,7 +118,8 @@ export class SimWorld {
       return node;
     });
     const nodes = this.#nodes;
-    const thinkMs = chance.of([5, 20, 60, 200]);
+    const drawnMs = chance.of([5, 20, 60, 200]);
+    const { thinkMs = drawnMs } = options;
     const { readsSkipBarrier } = options.switches;
     const history = new HistoryRecorder({ write: (event) => this.history.push(JSON.stringify(event)) });
     this.#clients = Array.from(
