@@ -84,6 +84,8 @@ export interface LifeWorld {
 
 const MIB = 1024 * 1024;
 const RING_LOOK_BYTES = MIB;
+const DATA_DIR = '/node';
+export const WAL_DIR: string = `${DATA_DIR}/wal`;
 
 /** A ring that is looked into. */
 class TappedWriter extends RingWriter {
@@ -132,9 +134,9 @@ export class Life {
     this.boot = Math.floor(random() * 2 ** 48) + 1;
     const tree = createTreeMemory(TREE);
     const checkpoints = createCheckpoints();
-    const dataDir = '/node';
+    const dataDir = DATA_DIR;
+    const walDir = WAL_DIR;
     const treeDir = `${dataDir}/tree`;
-    const walDir = `${dataDir}/wal`;
     const [toGateway, toShipper, toCompactor] = [world.port(), world.port(), world.port()];
     const [toFiles, toReplication] = [world.port(), world.port()];
 

@@ -59,6 +59,7 @@ export class Nemesis {
       [weight(0, 0.5, 2), () => this.#diskFull()],
       [weight(0, 1, 2), () => this.#diskSlow()],
       [weight(0, 1, 3), () => this.#clientCut()],
+      [weight(0, 0, 0.5, 2), () => this.#rot()],
     ];
     for (const node of world.nodes) node.onStopped = () => this.#startLater(node);
   }
@@ -284,6 +285,15 @@ export class Nemesis {
     this.#afterwards(4_000, () => {
       node.platter.capacityBytes = Number.POSITIVE_INFINITY;
     });
+  }
+
+  /** A bit rots while a node is down: it must refuse to start, and begins again when that was mended. */
+  #rot(): void {
+    const node = this.#someone();
+    this.#note('rot', node);
+    node.kill(false);
+    node.rot.begin();
+    this.#startLater(node);
   }
 
   #diskSlow(): void {

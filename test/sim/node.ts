@@ -10,12 +10,13 @@ import type { Clock } from '../../src/core/base/env.ts';
 import { isStoreError } from '../../src/core/base/errors.ts';
 import type { MeshMessage } from '../../src/core/wire/mesh.ts';
 import { type Keep, MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
-import { Life } from './life.ts';
+import { Life, WAL_DIR } from './life.ts';
 import type { Host } from './network.ts';
 import { HEARTBEAT_MS, TICKS_PER_HEARTBEAT } from './options.ts';
 import type { NodeWorld, SimDoor } from './node-world.ts';
 import type { Planned } from './queue.ts';
 import type { Rings } from './rings.ts';
+import { Rot } from './rot.ts';
 import { SimDisk } from './sim-disk.ts';
 
 const TICK_MS = HEARTBEAT_MS / TICKS_PER_HEARTBEAT;
@@ -64,6 +65,8 @@ export class SimNode implements Host {
   #commitPlanned = false;
   /** A fault of its disk was armed: this life may end of it, or a later one. */
   #isDiskFaulty = false;
+  /** What changes on its platter by itself, while it is down. */
+  readonly rot: Rot;
   readonly #doors = new Set<SimDoor>();
   /** Multiplies how long a sync takes. */
   slowness = 1;
@@ -78,6 +81,7 @@ export class SimNode implements Host {
     this.#world = world;
     this.dir = `dir-${name}-${world.chance.below(1e9)}`;
     this.platter = new MemoryDisk({ random: world.chance.random });
+    this.rot = new Rot(this.platter, WAL_DIR, world.chance);
   }
 
   // ── lives ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -165,6 +169,7 @@ export class SimNode implements Host {
       if (!isOver()) this.#failed(error);
       return;
     }
+    this.rot.started();
     this.#begin(life, must(this.#current, 'it has just begun'));
   }
 
@@ -426,7 +431,8 @@ export class SimNode implements Host {
     trace.note(queue.nowMs, 'stopped', this.name, this.#lives);
     trace.say(queue.nowMs, this.name, () => failure.stack ?? failure.message);
     const isOfDisk = isStoreError(failure, 'DISK_FAILED') || isStoreError(failure, 'STORE_FULL') || isSystem(failure);
-    if (failure instanceof InvariantViolation || !this.#isDiskFaulty || !isOfDisk) {
+    const isExplained = (this.#isDiskFaulty && isOfDisk) || this.rot.explains(failure);
+    if (failure instanceof InvariantViolation || !isExplained) {
       failure.message = `node ${this.name}: ${failure.message}`;
       fail(failure);
     }
