@@ -432,7 +432,10 @@ export class Life {
         new Promise((resolve, reject) => {
           world.later(1 + 20 * world.random(), () => {
             world.async();
-            inline.run(job).then(resolve, reject);
+            // A life that ended in the middle of a job never hears of its end.
+            inline.run(job).then(resolve, (error: Error) => {
+              if (!world.disk.isDead) reject(error);
+            });
           });
         }),
       close: () => inline.close(),

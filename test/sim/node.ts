@@ -424,6 +424,13 @@ export class SimNode implements Host {
 
   // ── failure ───────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Something that nobody caught, which a fault of this node's disk explains: it stops. */
+  stopsBy(error: unknown): boolean {
+    if (!this.#isDiskFaulty || !isSystem(error) || this.#current === undefined) return false;
+    this.#failed(error);
+    return true;
+  }
+
   /** An actor has failed: the node stops, as its supervisor has it. Without a fault of ours that is a finding. */
   #failed(error: unknown): void {
     const { queue, trace, fail } = this.#world;
@@ -441,7 +448,7 @@ export class SimNode implements Host {
   }
 }
 
-function isSystem(error: Error): boolean {
-  const code = (error as NodeJS.ErrnoException).code;
+function isSystem(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
   return code === 'EIO' || code === 'ENOSPC';
 }

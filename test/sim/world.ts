@@ -148,6 +148,12 @@ export class SimWorld {
   }
 
   async run(): Promise<Outcome> {
+    // As src/actors/runtime/host.ts: what nobody catches ends the thread it comes from, and so the node.
+    const rejected = (error: unknown): void => {
+      const isExplained = this.#nodes.filter((node) => node.stopsBy(error)).length > 0;
+      if (!isExplained) this.#failure ??= error instanceof Error ? error : new Error(String(error));
+    };
+    process.on('unhandledRejection', rejected);
     try {
       await this.#unsafe();
       await this.#healed();
@@ -159,6 +165,7 @@ export class SimWorld {
     const outcome = this.#outcome();
     for (const node of this.#nodes) node.kill(true);
     await nextTurn();
+    process.off('unhandledRejection', rejected);
     for (const rings of this.#rings) giveRings(rings);
     return outcome;
   }
