@@ -23,7 +23,7 @@ const TICK_MS = HEARTBEAT_MS / TICKS_PER_HEARTBEAT;
 const SWEEP_EVERY_MS = 25;
 const IDLE_MS = 1_000;
 const TELL_COMMIT_MS = 1;
-/** A thread is woken within this, mostly. */
+/** A thread is woken, a disk has synced, within this, mostly. */
 const WAKE_MS = 0.05;
 const SYNC_MS = 0.5;
 const EPOCH_MS = 1_000_000_000_000;

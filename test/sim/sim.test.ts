@@ -43,10 +43,11 @@ describe('a cluster in one thread, from one seed', () => {
 });
 
 describe('a cluster that is made to lie is found out', () => {
+  // What is lost is missed by one check or another, whichever looks first; never only by standing still.
   const lies: readonly (readonly [keyof Switches, RegExp])[] = [
-    ['walSyncDoesNothing', /acked|promised|committed|state machine|damaged/],
-    ['syncedBeforeSync', /acked|promised|committed|state machine|synced/],
-    ['skipEntry', /in order|next/],
+    ['walSyncDoesNothing', /broken|damaged/],
+    ['syncedBeforeSync', /broken|damaged/],
+    ['skipEntry', /broken/],
     ['readsSkipBarrier', /linearizable read/],
   ];
 
