@@ -2,7 +2,7 @@
  * Hunt: is every planted bug found out by the simulator? Runs each with the seed that is noted for it, in a process of its
  * own; where that seed finds it no more (another code is another course of events), the seeds from 1 on.
  *
- *   npm run mutants [-- --only NAME] [--find] [--within 2000] [--jobs 2]
+ *   npm run mutants [-- --only NAME,…] [--find] [--within 2000] [--jobs 2]
  *
  * Found is what a check of the simulator, or of the node itself, says no to. A TypeError is no finding: then the mutant is
  * no bug but nonsense. And the same seed must pass without the bug, or it finds something else. `--find` does without the
@@ -41,6 +41,9 @@ const ALL: readonly Planted[] = [
   ...Object.entries(SWITCHES).map(([name, seed]) => ({ name, seed, flag: '--plant' }) as const),
   ...MUTANTS.map(({ name, seed }) => ({ name, seed, flag: '--mutant' }) as const),
 ];
+
+/** To see that a hunt can fail. */
+const NO_BUG: Planted = { name: 'none', seed: 1, flag: '--mutant' };
 
 /** Runs seeds until one fails; undefined: none has. */
 async function run(args: readonly string[]): Promise<Found | undefined> {
@@ -84,8 +87,13 @@ function control(seed: number): Promise<Found | undefined> {
   return fresh;
 }
 
-const wanted = ALL.filter(({ name }) => values.only === undefined || name === values.only);
-if (wanted.length === 0) throw new Error(`--only is one of ${ALL.map(({ name }) => name).join(', ')}`);
+function named(name: string): Planted {
+  const planted = [...ALL, NO_BUG].find((other) => other.name === name);
+  if (planted === undefined) throw new Error(`--only names some of ${ALL.map((other) => other.name).join(', ')}`);
+  return planted;
+}
+
+const wanted = values.only === undefined ? ALL : values.only.split(',').map(named);
 const missed: string[] = [];
 const waiting = [...wanted];
 

@@ -332,6 +332,14 @@ const DISKS: readonly Mutant[] = [
     '',
   ),
   one(
+    'truncate-on-corruption',
+    1,
+    'a start cuts the log off where it is damaged, whatever lies behind',
+    'src/engine/wal/read-log.ts',
+    "if (!state.isSealed) throw damaged(path, offset, 'the segment ends before its closing mark');",
+    'if (!state.isSealed) {\n          tail = { segment, salt, offset, provenTo, tornBytes: torn };\n          break;\n        }',
+  ),
+  one(
     'torn-end-stays',
     1,
     'a start does not cut off the torn end of the log',

@@ -16,6 +16,7 @@ const MODEL = new URL('src/core/model/', ROOT).href;
 const REFERENCE = new URL('test/sim/reference.ts', ROOT).href;
 
 function mutantOf(name: string): Mutant {
+  if (name === 'none') return { name, seed: 1, what: 'no bug', edits: [] };
   const mutant = MUTANTS.find((other) => other.name === name);
   if (mutant === undefined) throw new Error(`--mutant is one of ${MUTANTS.map((other) => other.name).join(', ')}`);
   return mutant;
