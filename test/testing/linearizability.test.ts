@@ -147,6 +147,18 @@ describe('from the literature', () => {
       ],
     ],
     [
+      'which of two lost writes came first',
+      'ok',
+      [
+        [0, 0, undefined, 'w5'],
+        [1, 1, undefined, 'c0>5'],
+        [2, 2, 3, 'w0'],
+        [2, 4, 5, 'r5'],
+        [2, 6, 7, 'w3'],
+        [2, 8, 9, 'r5'],
+      ],
+    ],
+    [
       'and not before it was asked for',
       'violation',
       [
@@ -302,6 +314,24 @@ test('the window is a violation by itself, and needs each of its operations', ()
       const rest = operations.filter((other) => other !== one);
       expect(rest.length === 0 || isPossible(rest, [...background, one])).toBe(true);
     }
+  });
+  expect(windows).toBeGreaterThan(150);
+});
+
+test('of a good history with one read changed, the window has that read', () => {
+  let windows = 0;
+  forSeeds(400, (random) => {
+    const events = linearizable(random, { kind: 'register', operations: 60, processes: 5, keys: 1, infos: 0.02 });
+    const reads = events.flatMap(({ f, type }, i) => (f === 'read' && type === 'ok' ? [i] : []));
+    const at = reads[below(random, reads.length)] ?? 0;
+    const seen = reads.map((i) => events[i]?.value ?? null);
+    const value = seen[below(random, seen.length)] ?? null;
+    const history = parseHistory(events.map((event, i) => (i === at ? { ...event, value } : event)));
+    const { violation } = checkLinearizable(history);
+    if (violation === undefined) return;
+    windows++;
+    const changed = history.operations.find(({ end }) => end?.at === at);
+    expect(violation.operations.map(({ index }) => index)).toContain(changed?.index);
   });
   expect(windows).toBeGreaterThan(150);
 });
