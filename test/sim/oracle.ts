@@ -4,6 +4,7 @@
  *  - election safety: a term has one leader, and one life of it;
  *  - votes and acks are kept over restarts: one vote per term whatever crashes between, a recovered log holds what was
  *    acked in its term, terms never fall;
+ *  - what a leader commits is of its own term, and on the disks of a majority of each set of voters;
  *  - leader completeness: who leads has every entry that is known to be committed;
  *  - state machine safety: at an index all nodes, in all lives, apply the same entry, and it makes the same record;
  *  - watermarks stand as docs/ARCHITECTURE.md says, and none falls within a life;
@@ -12,7 +13,7 @@
 import type { Raft } from '../../src/core/raft/raft.ts';
 import { assert, InvariantViolation } from '../../src/core/base/assert.ts';
 import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
-import { toIndex } from '../../src/core/base/position.ts';
+import { type Index, toIndex } from '../../src/core/base/position.ts';
 import type { Membership } from '../../src/core/raft/membership.ts';
 import type { MeshMessage } from '../../src/core/wire/mesh.ts';
 import { decodeRecords, RECORD_HEADER_BYTES } from '../../src/core/model/ledger.ts';
@@ -37,6 +38,8 @@ interface Seen {
   handed: number;
   recorded: number;
   readonly marks: number[];
+  /** As it led when it was last looked at. */
+  led?: { readonly term: number; readonly committed: Index; readonly members: Membership };
 }
 
 const RISING = [
@@ -155,7 +158,10 @@ export class Oracle {
     const seen = this.#seen.get(name);
     if (seen === undefined) return;
     const { raft, shared } = seen.node;
-    if (raft.role === 'leader') this.#leads(name, seen, raft);
+    if (raft.role === 'leader') {
+      this.#leads(name, seen, raft);
+      this.#commits(name, seen, raft);
+    }
     this.#watermarks(name, seen, shared);
   }
 
@@ -198,12 +204,37 @@ export class Oracle {
       return;
     }
     this.#leaders.set(raft.term, id);
+    assert(raft.log.lastTerm === raft.term, `${id} begins its term with an entry of its own`);
     const { reference } = this;
     for (let index = Math.max(1, raft.log.base); index <= reference.last; index++) {
       const { term, inTerm } = reference.at(index);
       // Committed by a leader of a later term, perhaps: an election that ends late need not know of it.
       if (inTerm >= raft.term) break;
       assert(raft.log.term(toIndex(index)) === term, `leader completeness: ${id} lacks ${index} of term ${term}`);
+    }
+  }
+
+  /**
+   * Counted by the members as of before: a leader goes over to the next ones only with, or behind, an entry that those
+   * before it have a say in.
+   */
+  #commits(name: string, seen: Seen, raft: Raft): void {
+    const { term, log, configuration } = raft;
+    const { committed } = log;
+    const { led } = seen;
+    seen.led = { term, committed, members: configuration.current };
+    if (led?.term !== term || committed === led.committed) return;
+    assert(log.term(committed) === term, `${name} commits ${committed}, which is not of its term ${term}`);
+    const has = (id: string): boolean => {
+      if (id === name) return log.stable >= committed;
+      const { acked } = this.#promisesOf(id);
+      // What it acked before it went on to a later term is not known any more.
+      return acked.term > term || (acked.term === term && acked.index >= committed);
+    };
+    for (const voters of [led.members.voters, led.members.outgoing]) {
+      const holders = voters.filter(has);
+      const isEnough = voters.length === 0 || holders.length * 2 > voters.length;
+      assert(isEnough, `${name} commits ${committed}, which of ${voters.join()} only ${holders.join()} have on disk`);
     }
   }
 
