@@ -14,7 +14,7 @@ import type { Raft } from '../../src/core/raft/raft.ts';
 import { assert, InvariantViolation } from '../../src/core/base/assert.ts';
 import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
 import { type Index, toIndex } from '../../src/core/base/position.ts';
-import type { Membership } from '../../src/core/raft/membership.ts';
+import { encodeMembership, type Membership } from '../../src/core/raft/membership.ts';
 import type { MeshMessage } from '../../src/core/wire/mesh.ts';
 import { decodeRecords, RECORD_HEADER_BYTES } from '../../src/core/model/ledger.ts';
 import type { Recovered } from '../../src/engine/wal/recovery.ts';
@@ -89,6 +89,13 @@ export class Oracle {
   began(name: string, life: number, node: Life): void {
     const flushed = node.shared.get('flushed');
     assert(flushed <= this.reference.last, `${name} has flushed ${flushed}, which is not committed`);
+    const { configuration } = node.raft;
+    // Behind what is flushed its log may know of later members, which need not be committed.
+    if (configuration.index === 0) {
+      const members = this.reference.membersAt(flushed);
+      const isSame = equalBytes(encodeMembership(configuration.current), encodeMembership(members));
+      assert(isSame, `${name} begins at ${flushed} with the members of then`);
+    }
     this.#seen.set(name, { life, node, handed: flushed + 1, recorded: flushed + 1, marks: RISING.map(() => 0) });
   }
 

@@ -69,11 +69,23 @@ export class Reference {
   /** "key=value" that was put: every write of the workload is unlike all others. */
   readonly #put = new Set<string>();
 
-  /** Who belongs to the cluster, as of the newest committed entry. */
-  members: Membership;
+  /** Who belongs to the cluster: from the beginning, and from each entry on that says so. */
+  readonly #members: { readonly index: number; readonly members: Membership }[];
 
   constructor(founders: Membership) {
-    this.members = founders;
+    this.#members = [{ index: 0, members: founders }];
+  }
+
+  /** As of the newest committed entry. */
+  get members(): Membership {
+    return this.membersAt(this.last);
+  }
+
+  membersAt(index: number): Membership {
+    return must(
+      this.#members.findLast((said) => said.index <= index),
+      'somebody founded the cluster',
+    ).members;
   }
 
   /** The newest committed index that is known. */
@@ -116,7 +128,7 @@ export class Reference {
     const changes = must(decodeRecords(record)[0], 'an entry makes a record').changes;
     this.#entries.push({ term, inTerm, data: data.slice(), record, changes, answer: answerOf(results) });
     for (const change of changes) this.#changed(index, change);
-    if (isMembershipEntry(data)) this.members = decodeMembership(data);
+    if (isMembershipEntry(data)) this.#members.push({ index, members: decodeMembership(data) });
   }
 
   /** The value of `key` at `revision`. */

@@ -7,6 +7,7 @@ import { isStoreError } from '../../src/core/base/errors.ts';
 import type { MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
 import { segmentNumber } from '../../src/engine/wal/format.ts';
 import type { Chance } from './chance.ts';
+import { SEGMENT_BYTES } from './options.ts';
 
 export class Rot {
   readonly #platter: MemoryDisk;
@@ -30,7 +31,8 @@ export class Rot {
     if (segments.length === 0) return;
     const path = `${this.#dir}/${chance.of(segments)}`;
     const file = platter.open(path, 'read');
-    const offset = chance.below(file.size());
+    // Records, and not the zeros behind them.
+    const offset = chance.below(Math.min(file.size(), SEGMENT_BYTES));
     file.close();
     this.#at = { path, offset, bit: chance.below(8) };
     platter.flipBit(path, offset, this.#at.bit);
