@@ -326,8 +326,6 @@ export class Keeper {
     return { dir, shape: shapeOf(options), rules: this.#horizon.rules(flushedRevision), numbers: { first, count } };
   }
 
-  // ── versions ──────────────────────────────────────────────────────────────────────────────────────────────
-
   /** Writes the edit, and then lets everybody read by it. */
   #apply(edit: VersionEdit, flushed?: { readonly generation: number; readonly revision: number }): void {
     const version = this.version.apply(edit);
@@ -371,18 +369,19 @@ export class Keeper {
     this.#control.setGauge('debtBytes', debtBytes(this.version, this.#world.options));
   }
 
-  // ── failures ──────────────────────────────────────────────────────────────────────────────────────────────
-
   /** Runs work of the background: a full disk is waited out, anything else is the end. */
-  async #guarded(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      if (this.#isClosed && isStoreError(error, 'CLOSED')) return;
-      if (!isFullDisk(error) || this.#manifest.failure !== undefined) this.#fail(error);
-      // With the room that was kept for it, the next try may do.
-      else this.diskFull(error as Error, 0);
-    }
+  #guarded(work: () => Promise<void>): Promise<void> {
+    const waitOut = (error: unknown): void => this.#waitOut(error);
+    return work()
+      .catch(waitOut)
+      .catch((failure: unknown) => this.#fail(failure));
+  }
+
+  #waitOut(error: unknown): void {
+    if (this.#isClosed && isStoreError(error, 'CLOSED')) return;
+    if (!isFullDisk(error) || this.#manifest.failure !== undefined) throw error;
+    // With the room that was kept for it, the next try may do.
+    this.diskFull(error as Error, 0);
   }
 
   /** Puts are refused until there is room again. True when the reserve has given some, which is left alone for a while. */

@@ -135,7 +135,10 @@ test('a flushed table of rising keys stays in level 0 while a compaction writes 
     tree.writer.freeze();
     tree.keeper.poke();
     await quiet();
-    tree.waiting.splice(0).find(({ job }) => job.kind === 'flush')?.run();
+    tree.waiting
+      .splice(0)
+      .find(({ job }) => job.kind === 'flush')
+      ?.run();
     await quiet();
   };
   await flush({ A: '1', Z: '1' });
@@ -324,5 +327,16 @@ test('a full disk is waited out; the retry is the timer’s', async () => {
   expect(tree.keeper.failure).toBeUndefined();
   expect(tree.keeper.flushedRevision).toBe(2);
   expect(tree.disk.list(DIR).filter((name) => name.endsWith('.ldb'))).toHaveLength(2);
+  await tree.close();
+});
+
+test('a reserve that cannot be given up ends the tree with its name, and nothing is left unheard', async () => {
+  const tree = new Tree({ world: { reserveBytes: 10_000 } });
+  tree.write({ k: 'v' });
+  tree.writer.freeze();
+  tree.disk.failNext({ op: 'open', code: 'ENOSPC' });
+  tree.disk.failNext({ op: 'remove', code: 'EIO' });
+  tree.keeper.poke();
+  expect((await tree.keeper.failed).code).toBe('DISK_FAILED');
   await tree.close();
 });
