@@ -223,9 +223,12 @@ export class SimWorld {
   async #sameEverywhere(nodes: readonly SimNode[]): Promise<void> {
     const target = this.#oracle.reference.last;
     const applied = (node: SimNode): number => node.current?.shared.get('applied') ?? 0;
-    await this.#until('all apply what is committed', () => nodes.every((node) => applied(node) >= target));
-    await this.#until('watches and replicas are fed', () =>
-      this.#subscribers.every((subscriber) => subscriber.sees(target)),
+    const haveAll = (): boolean => nodes.every((node) => applied(node) >= target);
+    await this.#until('all apply what is committed', haveAll);
+    // A node may begin anew meanwhile: from a snapshot that was on its way, or by a fault that its disk had in store.
+    await this.#until(
+      'watches and replicas are fed',
+      () => haveAll() && this.#subscribers.every((subscriber) => subscriber.sees(target)),
     );
     for (const subscriber of this.#subscribers) subscriber.checkRows();
     // Nobody writes any more but the leader's clock: a node's state is the model's when both are at one revision.
