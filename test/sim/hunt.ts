@@ -2,7 +2,7 @@
  * Hunt: is every planted bug found out by the simulator? Runs each with the seed that is noted for it, in a process of its
  * own; where that seed finds it no more (another code is another course of events), the seeds from 1 on.
  *
- *   npm run mutants [-- --only NAME,…] [--find] [--within 2000] [--jobs 2]
+ *   npm run mutants [-- --only NAME,…] [--find] [--within 2000] [--jobs 2] [--steps N]
  *
  * Found is what a check of the simulator, or of the node itself, says no to. A TypeError is no finding: then the mutant is
  * no bug but nonsense. And the same seed must pass without the bug, or it finds something else. `--find` does without the
@@ -20,6 +20,8 @@ const { values } = parseArgs({
     find: { type: 'boolean', default: false },
     within: { type: 'string', default: '2000' },
     jobs: { type: 'string', default: '2' },
+    /** Of each run; without it, as many as a run has. */
+    steps: { type: 'string' },
   },
 });
 
@@ -35,6 +37,7 @@ interface Found {
   readonly isCrash: boolean;
 }
 
+const STEPS = values.steps === undefined ? [] : ['--steps', values.steps];
 const CRASH = /^(?:Type|Range|Reference|Syntax)Error/;
 
 const ALL: readonly Planted[] = [
@@ -47,7 +50,7 @@ const NO_BUG: Planted = { name: 'none', seed: 1, flag: '--mutant' };
 
 /** Runs seeds until one fails; undefined: none has. */
 async function run(args: readonly string[]): Promise<Found | undefined> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'start.ts'), '--jobs', '1', ...args], {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'start.ts'), '--jobs', '1', ...STEPS, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

@@ -171,22 +171,6 @@ const REPLICATION: readonly Mutant[] = [
     'return outgoing.length === 0 ? by : Math.min(by, reachedByMajority(outgoing, reached));',
     'return by;',
   ),
-  one(
-    'two-changes-at-once',
-    1,
-    'a change of members begins while another is under way',
-    LEADERSHIP,
-    'if (configuration.isJoint || configuration.index > log.committed) {',
-    'if (configuration.isJoint) {',
-  ),
-  one(
-    'change-before-no-op',
-    1,
-    'a new leader changes members before an entry of its term is committed',
-    LEADERSHIP,
-    'if (log.term(log.committed) !== term || this.transferee !== undefined) {',
-    'if (this.transferee !== undefined) {',
-  ),
 ];
 
 /** What a read may see. */
@@ -207,24 +191,6 @@ const READS: readonly Mutant[] = [
     'else this.heartbeat();',
     'else this.reads.confirm(this.reads.openRound);',
   ),
-  {
-    name: 'lease-ignores-pause',
-    seed: 1,
-    what: 'a leader answers by a lease counted in ticks, and does not notice that it was paused',
-    edits: [
-      {
-        file: LEADERSHIP,
-        find: 'else this.heartbeat();',
-        replace:
-          'else if ([...this.#progress.values()].some((p) => p.isActive)) this.reads.confirm(this.reads.openRound);\n    else this.heartbeat();',
-      },
-      {
-        file: 'src/actors/pause-watch.ts',
-        find: 'if (gapMs > this.#world.electionTimeoutMs) this.#wake(gapMs);',
-        replace: '',
-      },
-    ],
-  },
   one(
     'read-joins-round',
     1,
@@ -316,14 +282,6 @@ const MODEL: readonly Mutant[] = [
 const DISKS: readonly Mutant[] = [
   one('skip-fsync', 1, 'the log is not synced', 'src/engine/wal/syncer.ts', 'this.#world.fdatasync();', ''),
   one(
-    'sync-claims-later',
-    1,
-    'a sync is taken to cover what was written while it ran, or after it',
-    'src/actors/syncer.ts',
-    "shared.set('syncedLsn', synced);",
-    "shared.set('syncedLsn', this.#loggedLsn());",
-  ),
-  one(
     'seal-without-sync',
     1,
     'a segment of the log is left without a sync',
@@ -338,14 +296,6 @@ const DISKS: readonly Mutant[] = [
     'src/engine/wal/read-log.ts',
     "if (!state.isSealed) throw damaged(path, offset, 'the segment ends before its closing mark');",
     'if (!state.isSealed) {\n          tail = { segment, salt, offset, provenTo, tornBytes: torn };\n          break;\n        }',
-  ),
-  one(
-    'torn-end-stays',
-    1,
-    'a start does not cut off the torn end of the log',
-    'src/engine/wal/recovery.ts',
-    'file.truncate(tail.offset);',
-    '',
   ),
   one(
     'truncate-past-flushed',
@@ -385,7 +335,7 @@ const DISKS: readonly Mutant[] = [
     'a snapshot is installed without what the node has promised',
     'src/engine/snapshot/install.ts',
     'hardState: { term, vote, commit }, baseTerm, salt',
-    "hardState: { term: indexTerm, vote: '', commit }, baseTerm, salt",
+    "hardState: { term: baseTerm, vote: '', commit }, baseTerm, salt",
   ),
   one(
     'tombstones-too-early',
@@ -394,14 +344,6 @@ const DISKS: readonly Mutant[] = [
     'src/engine/lsm/tree/retention.ts',
     ' || !this.#isDeepest(key, keyLength - 8);',
     ';',
-  ),
-  one(
-    'versions-too-early',
-    1,
-    'a superseded value is dropped while somebody may read at its revision',
-    'src/engine/lsm/tree/retention.ts',
-    'if (newer <= floor && !this.#isSnapshotIn(revision, newer)) return DROP;',
-    'if (newer !== Number.POSITIVE_INFINITY) return DROP;',
   ),
   one(
     'newest-table-ignored',
