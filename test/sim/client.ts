@@ -46,7 +46,10 @@ interface UnderWay {
   readonly call: Call;
   readonly seq: number;
   readonly session: number;
-  /** What had been told to anybody when it was asked. */
+  /**
+   * What some node knew to be committed when it was asked, told to anybody or not: who leads later has it, and says no
+   * earlier index to a reader.
+   */
   readonly floor: number;
   readonly deadlineMs: number;
   inDoubt: boolean;
@@ -182,7 +185,7 @@ export class SimClient {
       call,
       session: this.#session,
       seq: call.isWrite && isWithSession ? this.#nextSeq++ : 0,
-      floor: oracle.acked,
+      floor: oracle.reference.last,
       deadlineMs: queue.nowMs + CALL_MS,
       inDoubt: false,
       attempts: 0,

@@ -58,8 +58,6 @@ export class Oracle {
   readonly #leaders = new Map<number, string>();
   readonly #promised = new Map<string, Promised>();
   readonly #seen = new Map<string, Seen>();
-  /** A write or read at or below this revision was answered to somebody. */
-  acked = 0;
 
   constructor(founders: Membership) {
     this.reference = new Reference(founders);
@@ -177,10 +175,9 @@ export class Oracle {
     for (const { node } of this.#seen.values()) node.raft.checkInvariants();
   }
 
-  /** Somebody was told of `revision`: from now on nobody is shown an older state as the newest. */
+  /** Somebody was told of `revision`. */
   told(revision: number): void {
     assert(revision <= this.reference.last, `revision ${revision} is told and not committed`);
-    if (revision > this.acked) this.acked = revision;
   }
 
   #promisesOf(name: string): Promised {
