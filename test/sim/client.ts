@@ -33,6 +33,11 @@ export interface ClientWorld {
   readonly thinkMs: () => number;
   /** A planted bug: reads do not wait for the barrier. */
   readonly readsSkipBarrier: boolean;
+  /**
+   * It only reads: a client that writes waits for its write as soon as its node is cut off, and sees nothing of what
+   * reads there say.
+   */
+  readonly readsOnly: boolean;
 }
 
 const LATENCY_MS = 0.2;
@@ -179,7 +184,7 @@ export class SimClient {
     const { queue, chance, oracle, trace } = this.#world;
     const isWithSession = this.#session !== 0;
     const call: Call = isWithSession
-      ? nextCall(chance, oracle.reference, `${this.name}.${++this.#calls}`)
+      ? nextCall(chance, oracle.reference, `${this.name}.${++this.#calls}`, this.#world.readsOnly)
       : { kind: wire.REQUEST.openSession, isWrite: true, body: new ByteWriter(8).varint(SESSION_TTL_MS).take() };
     this.#underWay = {
       call,

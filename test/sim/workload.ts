@@ -50,11 +50,11 @@ const remove = (key: Uint8Array): Operation => ({ kind: 'delete', key, value: NO
 const read = (key: Uint8Array): Operation => ({ kind: 'get', key, value: NONE, ttlMs: 0 });
 
 /** `tag` is in no other call. */
-export function nextCall(chance: Chance, reference: Reference, tag: string): Call {
+export function nextCall(chance: Chance, reference: Reference, tag: string, readsOnly: boolean = false): Call {
   const key = keyAt(chance.below(KEYS));
   // Some are long, so that memtables fill and records cross blocks and segments.
   const value = utf8(chance.is(0.2) ? tag.padEnd(50 + chance.below(700), '.') : tag);
-  const kind = chance.weighted(KINDS);
+  const kind = readsOnly ? 'read' : chance.weighted(KINDS);
   switch (kind) {
     case 'put':
       return write(wire.REQUEST.put, (writer) => writer.varint(0).blob(key).blob(value), written(key, value));

@@ -47,6 +47,9 @@ export interface Outcome {
 }
 
 const CLIENTS = 4;
+/** In every so many-th seed, half of the clients only read. */
+const READERS_EVERY = 10;
+const READERS_AT = 7;
 /** A longer history is left to `kvctl history check`. */
 const HISTORY_EVENTS_MAX = 4_000;
 /** Nodes that are no members yet, where members change. */
@@ -121,6 +124,7 @@ export class SimWorld {
     const drawnMs = chance.of([5, 20, 60, 200]);
     const { thinkMs = drawnMs } = options;
     const { readsSkipBarrier } = options.switches;
+    const hasReaders = options.seed % READERS_EVERY === READERS_AT;
     const history = new HistoryRecorder({ write: (event) => this.history.push(JSON.stringify(event)) });
     this.#clients = Array.from(
       { length: CLIENTS },
@@ -134,6 +138,7 @@ export class SimWorld {
           nodes,
           thinkMs: () => chance.delay(thinkMs),
           readsSkipBarrier,
+          readsOnly: hasReaders && i >= CLIENTS / 2,
         }),
     );
     const world = { queue, chance, trace, oracle, nodes };
