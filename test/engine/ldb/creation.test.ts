@@ -17,7 +17,7 @@ const READER = `
   for (;;) {
     try { openLdb(process.argv[1]).close(); break; } catch (error) {
       seen.add(error.code);
-      if (error.code !== 'LDB_MISSING') break;
+      if (error.code !== 'LDB_MISSING') { seen.add(error.message); break; }
     }
     await new Promise((resolve) => setImmediate(resolve));
   }
