@@ -54,6 +54,8 @@ const READERS_AT = 7;
 const HISTORY_EVENTS_MAX = 4_000;
 /** Nodes that are no members yet, where members change. */
 const SPARES = 2;
+/** A request of the operator is done or given up by then. */
+const OPERATOR_REST_MS = 6_000;
 /** The cores are asked about themselves every so many events: it is dear. */
 const INSIDE_EVERY = 500;
 /** Whether a part of a run is done is looked at every so many events. */
@@ -193,7 +195,10 @@ export class SimWorld {
     this.#operator?.stop();
     this.#trace.note(this.#queue.nowMs, 'heal', minority.map(({ name }) => name).join());
     this.#nemesis.heal(minority);
-    if (this.#operator !== undefined) await this.#until('the members are settled', () => this.#isSettled);
+    // What the operator asked for last may wait in a node that stood still, and is done once it goes on.
+    const restedMs = this.#queue.nowMs + OPERATOR_REST_MS;
+    const isRested = (): boolean => this.#queue.nowMs >= restedMs && this.#isSettled;
+    if (this.#operator !== undefined) await this.#until('the members are settled', isRested);
     const quorum = this.#nodes.filter((node) => this.#isMember(node) && !minority.includes(node));
     for (const user of [...this.#clients, ...this.#subscribers]) {
       user.among = quorum;
@@ -228,8 +233,7 @@ export class SimWorld {
   async #sameEverywhere(nodes: readonly SimNode[]): Promise<void> {
     const target = this.#oracle.reference.last;
     const applied = (node: SimNode): number => node.current?.shared.get('applied') ?? 0;
-    // Of those who are still members: what the operator asked for last may have waited in a node that stood still.
-    const haveAll = (): boolean => nodes.every((node) => !this.#isMember(node) || applied(node) >= target);
+    const haveAll = (): boolean => nodes.every((node) => applied(node) >= target);
     await this.#until('all apply what is committed', haveAll);
     // A node may begin anew meanwhile: from a snapshot that was on its way, or by a fault that its disk had in store.
     await this.#until(
@@ -238,7 +242,7 @@ export class SimWorld {
     );
     for (const subscriber of this.#subscribers) subscriber.checkRows();
     // Nobody writes any more but the leader's clock: a node's state is the model's when both are at one revision.
-    for (const node of nodes) if (this.#isMember(node)) this.#compare(node);
+    for (const node of nodes) this.#compare(node);
   }
 
   #compare(node: SimNode): void {
