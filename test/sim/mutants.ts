@@ -41,7 +41,7 @@ const one = (name: string, seed: number, what: string, file: string, find: strin
 const ELECTIONS: readonly Mutant[] = [
   one(
     'vote-before-sync',
-    1,
+    2,
     'a vote leaves before it is on disk (the hard state is written after the answer)',
     RAFT,
     "this.#promises.push({ kind: 'voteReply', from: this.id, to: message.from,",
@@ -49,7 +49,7 @@ const ELECTIONS: readonly Mutant[] = [
   ),
   one(
     'candidacy-before-sync',
-    1,
+    33,
     'a candidate asks for votes before its own vote and its log are on disk',
     RAFT,
     "this.#requestVotes('vote', this.term, this.#promises, isTransfer);",
@@ -57,7 +57,7 @@ const ELECTIONS: readonly Mutant[] = [
   ),
   one(
     'vote-twice',
-    1,
+    11,
     'who has voted in a term votes again in it',
     RAFT,
     'const mayVote = this.#vote === message.from ||',
@@ -65,7 +65,7 @@ const ELECTIONS: readonly Mutant[] = [
   ),
   one(
     'vote-for-shorter-log',
-    1,
+    4,
     'a candidate whose log is shorter gets votes, if it ends in the same term',
     LOG,
     'return term > this.lastTerm || (term === this.lastTerm && index >= this.last);',
@@ -73,7 +73,7 @@ const ELECTIONS: readonly Mutant[] = [
   ),
   one(
     'vote-for-any-log',
-    1,
+    2,
     'a candidate gets votes whatever its log holds',
     LOG,
     'return term > this.lastTerm || (term === this.lastTerm && index >= this.last);',
@@ -93,7 +93,7 @@ const ELECTIONS: readonly Mutant[] = [
 const REPLICATION: readonly Mutant[] = [
   one(
     'ack-before-sync',
-    1,
+    2,
     'a follower acks entries before they are on its disk',
     RAFT,
     'const promise = (message: Message): void => void this.#promises.push(message);',
@@ -132,14 +132,6 @@ const REPLICATION: readonly Mutant[] = [
     "const commit = log.committed;\n      send({ kind: 'heartbeat'",
   ),
   one(
-    'commit-beyond-append',
-    1,
-    'a follower takes the commit index of an append for all that it has, and not for what the append matched',
-    ACCEPTOR,
-    'log.commitTo(message.commit < lastNew ? message.commit : lastNew);',
-    'log.commitTo(message.commit < log.last ? message.commit : log.last);',
-  ),
-  one(
     'stale-append-truncates',
     1,
     'an append that holds nothing new reverts what came after it',
@@ -149,7 +141,7 @@ const REPLICATION: readonly Mutant[] = [
   ),
   one(
     'no-log-matching',
-    1,
+    19,
     'a follower takes entries without looking at the one before them',
     ACCEPTOR,
     'if (!log.matches(message.prevIndex, message.prevTerm)) {',
@@ -157,7 +149,7 @@ const REPLICATION: readonly Mutant[] = [
   ),
   one(
     'persist-aba',
-    1,
+    82,
     'a sync proves entries that were reverted meanwhile, when others have taken their places',
     PERSISTS,
     'for (const persist of this.#underWay) if (persist.lastIndex > last) persist.lastIndex = last;',
@@ -165,7 +157,7 @@ const REPLICATION: readonly Mutant[] = [
   ),
   one(
     'joint-new-majority-only',
-    1,
+    27,
     'while members change only the new majority counts',
     CONFIGURATION,
     'return outgoing.length === 0 ? by : Math.min(by, reachedByMajority(outgoing, reached));',
@@ -177,7 +169,7 @@ const REPLICATION: readonly Mutant[] = [
 const READS: readonly Mutant[] = [
   one(
     'read-before-no-op',
-    1,
+    7,
     'a new leader answers reads before an entry of its own term is committed',
     RAFT,
     'if (this.hasCommittedInTerm) this.#leadership.startReads();',
@@ -185,7 +177,7 @@ const READS: readonly Mutant[] = [
   ),
   one(
     'read-without-round',
-    1,
+    257,
     'a leader answers reads without asking whether it still leads',
     LEADERSHIP,
     'else this.heartbeat();',
@@ -193,7 +185,7 @@ const READS: readonly Mutant[] = [
   ),
   one(
     'read-joins-round',
-    1,
+    527,
     'a read joins a round that was asked before the read came',
     'src/actors/gateway/read-barrier.ts',
     'this.#next.push(waiter);',
@@ -201,7 +193,7 @@ const READS: readonly Mutant[] = [
   ),
   one(
     'read-before-applied',
-    1,
+    2,
     'a read is answered when its index is known, and not when it is applied here',
     'src/actors/gateway/read-barrier.ts',
     'this.#confirmed.filter((waiter) => waiter.needs <= applied);',
@@ -262,7 +254,7 @@ const MODEL: readonly Mutant[] = [
   ),
   one(
     'hash-not-saved',
-    1,
+    3,
     'a restart begins with another state hash than the one that was saved',
     MACHINE,
     'this.#hash.restore(reader.u32());',
@@ -323,7 +315,7 @@ const DISKS: readonly Mutant[] = [
   ),
   one(
     'install-keeps-log',
-    1,
+    9,
     'a snapshot is installed and the old log stays',
     'src/engine/snapshot/install.ts',
     'beginLog(disk, `${dataDir}/wal`, { hardState: { term, vote, commit }, baseTerm, salt });',
@@ -331,7 +323,7 @@ const DISKS: readonly Mutant[] = [
   ),
   one(
     'install-forgets-vote',
-    1,
+    23,
     'a snapshot is installed without what the node has promised',
     'src/engine/snapshot/install.ts',
     'hardState: { term, vote, commit }, baseTerm, salt',
@@ -375,7 +367,7 @@ const LEDGER: readonly Mutant[] = [
   ),
   one(
     'snapshot-loses-next',
-    1,
+    15,
     'a replica goes on two revisions after its snapshot',
     'src/actors/shipper.ts',
     'sub.next = plus(snapshot.revision, 1);',
@@ -396,7 +388,7 @@ export const MUTANTS: readonly Mutant[] = [...ELECTIONS, ...REPLICATION, ...READ
 /** The same for the bugs at the world's seams (options.ts). */
 export const SWITCHES: Readonly<Record<keyof Switches, number>> = {
   walSyncDoesNothing: 1,
-  syncedBeforeSync: 1,
+  syncedBeforeSync: 14,
   forgetVote: 1,
   skipEntry: 1,
   readsSkipBarrier: 1,
