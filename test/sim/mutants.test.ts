@@ -13,7 +13,7 @@ import { sourcesOf } from './mutate.ts';
 const QUICK = [
   'no-no-op',
   'leader-counts-unsynced',
-  'ack-before-sync',
+  'truncate-past-flushed',
   'apply-local-clock',
   'retry-applies-again',
   'ledger-skips-empty',
