@@ -331,7 +331,7 @@ const DISKS: readonly Mutant[] = [
   ),
   one(
     'tombstones-too-early',
-    1,
+    11,
     'a tombstone is dropped while an older value lies deeper',
     'src/engine/lsm/tree/retention.ts',
     ' || !this.#isDeepest(key, keyLength - 8);',
