@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { type Client, isStoreError, type Leader, type Lock } from '../../src/client/index.ts';
+import { long } from '../support/long.ts';
 import { Run, TestCluster, until } from '../support/cluster-process.ts';
 
 let cluster: TestCluster | undefined;
@@ -108,7 +109,7 @@ test('a release wakes the next, long before any time to live: twenty clients, on
   expect(handoversMs.at(-1)).toBeLessThan(5_000);
 });
 
-test('an observer is told of every leader and every value, in order, while nodes are killed', async () => {
+long('an observer is told of every leader and every value, in order, while nodes are killed', async () => {
   const nodes = await started();
   const clients = [await nodes.client(), await nodes.client(), await nodes.client()] as const;
   const observer = await nodes.client();
@@ -145,7 +146,7 @@ test('an observer is told of every leader and every value, in order, while nodes
   await observing;
 });
 
-test('nodes whose clocks are hours apart: a change of leader neither ends a time to live nor prolongs it', async () => {
+long('nodes whose clocks are hours apart: a change of leader neither ends a time to live nor prolongs it', async () => {
   cluster = await TestCluster.prepare();
   const nodes = cluster;
   const aheadMs: Record<string, number> = { n1: 0, n2: 3_600_000, n3: 7_200_000 };

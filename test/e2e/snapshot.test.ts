@@ -7,6 +7,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import type { Client } from '../../src/client/index.ts';
+import { long } from '../support/long.ts';
 import { TestCluster, until } from '../support/cluster-process.ts';
 import { localState, sameState } from '../support/cluster-workload.ts';
 
@@ -98,7 +99,7 @@ test('away while the log went on without it: it installs a snapshot in its proce
   await sameEverywhere(nodes, revision);
 });
 
-test('killed while it receives, and its leader while it sends: it gets all of it in the end', async () => {
+long('killed while it receives, and its leader while it sends: it gets all of it in the end', async () => {
   const nodes = await start();
   const client = await nodes.client();
   const [away = ''] = await followers(nodes);
