@@ -20,11 +20,14 @@ export interface ReadinessFacts {
 const BACKLOG_MAX = 10_000;
 /** A learner whose state is older than that is still being fed; the leader's clock moves log time each second. */
 const LEARNER_LAG_MS_MAX = 5_000;
+const NO_STATE = 'it has no state yet';
 
 export function readinessOf(facts: ReadinessFacts): Readiness {
   const { isHealthy, isOpen, isStopping } = facts;
   const { leader, committed, applied } = facts.status;
   const learner = whyLearning(facts);
+  // Nothing was ever applied: the cluster is being born, or it is not fed (its disk was wiped, and nobody lets it in).
+  const hasState = facts.status.lagMs !== null;
   return {
     ok:
       isHealthy &&
@@ -32,12 +35,14 @@ export function readinessOf(facts: ReadinessFacts): Readiness {
       !isStopping &&
       leader !== null &&
       committed - applied < BACKLOG_MAX &&
+      hasState &&
       learner === undefined,
     checks: {
       health: isHealthy ? 'ok' : 'not healthy',
       leader: leader ?? 'none known',
       ...(learner === undefined ? {} : { learner }),
       applied: `${applied} of ${committed}`,
+      ...(hasState || learner !== undefined ? {} : { state: NO_STATE }),
       ...(isOpen ? {} : { clients: 'not yet' }),
       ...(isStopping ? { stopping: 'yes' } : {}),
     },
@@ -53,6 +58,6 @@ function whyLearning({ status, own }: ReadinessFacts): string | undefined {
     const add = `kvctl member add ${own.id} --mesh ${own.mesh} --client ${own.client}${http}`;
     return `no leader speaks to it: it waits to be added (${add}), or was removed`;
   }
-  if (lagMs === null) return 'it has no state yet';
+  if (lagMs === null) return NO_STATE;
   return lagMs > LEARNER_LAG_MS_MAX ? `catching up: its state is ${lagMs} ms old` : undefined;
 }

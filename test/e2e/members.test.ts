@@ -311,6 +311,8 @@ test('a node whose disk was wiped is not let in under its old name; removed and 
   // The others serve, and it is not heard.
   await client.put('without', victim);
   await until('it is not heard', async () => (await client.members.list()).progress[victim]?.isActive === false);
+  const ready = await fetch(`${at.http(victim)}/readyz`);
+  expect(await ready.json(), 'and it does not say that it is of use').toMatchObject({ ok: false });
   await client.members.remove(victim);
   await client.members.add(memberOf(at, victim));
   const { revision } = await client.put('again', victim);

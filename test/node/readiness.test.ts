@@ -32,6 +32,7 @@ test.each<[string, ReadinessFacts, object]>([
     with_({ role: 'learner', lagMs: 5_001 }),
     { learner: 'catching up: its state is 5001 ms old' },
   ],
+  ['a voter without anything', with_({ committed: 0, applied: 0, lagMs: null }), { state: 'it has no state yet' }],
   ['a learner without anything', with_({ role: 'learner', lagMs: null }), { learner: 'it has no state yet' }],
   [
     'a node that waits to be added',
