@@ -27,7 +27,7 @@ export interface SupervisorOptions {
   /** The replication thread: its module, and everything but the plumbing that it wants. */
   readonly replication: { readonly module: string; readonly args: Readonly<Record<string, unknown>> };
   /** The entry that says who belongs to the cluster, as the tables have it; asked once they are open. */
-  readonly membership: () => Uint8Array | undefined;
+  readonly membership: () => { readonly entry: Uint8Array; readonly index: number } | undefined;
   readonly walDir: string;
   readonly walSegmentBytes: number;
   readonly walKeepBytes: number;

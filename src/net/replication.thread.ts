@@ -47,7 +47,7 @@ export interface ReplicationArgs {
   /** What the cluster begins with; the log may say otherwise by now. */
   readonly members: readonly Member[];
   /** The entry that says who belongs to it, as of `appliedIndex`; undefined: none has yet. */
-  readonly membership: Uint8Array | undefined;
+  readonly membership: { readonly entry: Uint8Array; readonly index: number } | undefined;
   /** Where the mesh listens: "host:port". */
   readonly listen: string;
   /** Whom a node that joins lets in though its log does not name them. */
@@ -90,7 +90,9 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const reader = new WalReader(nodeDisk, args.dir, recovered, (index: Index) => raft.log.term(index));
   const raft: Raft = new Raft({
     id: args.node,
-    membership: args.membership === undefined ? initialMembership(args.members) : decodeMembership(args.membership),
+    membership:
+      args.membership === undefined ? initialMembership(args.members) : decodeMembership(args.membership.entry),
+    membershipIndex: toIndex(args.membership?.index ?? 0),
     laterMemberships: recovered.memberEntries
       .filter(({ index }) => index > args.appliedIndex)
       .map(({ index, data }) => ({ index, membership: decodeMembership(data) })),

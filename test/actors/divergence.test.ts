@@ -73,7 +73,7 @@ class Cluster {
   messages = 0;
 
   constructor(membership: Membership) {
-    this.configuration = new Configuration(membership);
+    this.configuration = new Configuration({ index: toIndex(0), membership });
     this.nodes = new Map(membership.members.map(({ id }) => [id, new Node(this, id)]));
   }
 

@@ -187,7 +187,8 @@ export class Life {
     const electionTicks = Math.round(ELECTION_TIMEOUT_MS / (HEARTBEAT_MS / TICKS_PER_HEARTBEAT));
     this.raft = new Raft({
       id: name,
-      membership: members === undefined ? initialMembership(founders) : decodeMembership(members),
+      membership: members === undefined ? initialMembership(founders) : decodeMembership(members.entry),
+      membershipIndex: toIndex(members?.index ?? 0),
       laterMemberships: recovered.memberEntries
         .filter(({ index }) => index > flushed)
         .map(({ index, data }) => ({ index, membership: decodeMembership(data) })),

@@ -131,10 +131,12 @@ export class RaftCluster {
     node.appliedIndex = node.disk.flushed;
     node.reads = [];
     node.synced = 0;
+    const { index: membershipIndex, membership } = node.disk.membership(votersOnly(this.#initial));
     node.raft = new Raft({
       ...this.#limits,
       id: node.id,
-      membership: node.disk.membership(votersOnly(this.#initial)),
+      membership,
+      membershipIndex,
       laterMemberships: node.disk.laterMemberships(),
       random: this.#random,
       hardState: node.disk.hardState,

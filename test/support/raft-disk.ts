@@ -139,9 +139,10 @@ export class RaftDisk implements LogSource {
   }
 
   /** What the state machine says of the members, and what the log says behind that. */
-  membership(initial: Membership): Membership {
+  membership(initial: Membership): MembershipAt {
     const said = this.entries.slice(0, this.flushed).findLast(({ data }) => isMembershipEntry(data));
-    return said === undefined ? initial : decodeMembership(said.data);
+    if (said === undefined) return { index: toIndex(0), membership: initial };
+    return { index: said.index, membership: decodeMembership(said.data) };
   }
 
   laterMemberships(): MembershipAt[] {

@@ -23,9 +23,9 @@ export class Configuration {
   version = 0;
 
   /** `later`: what the log has behind the root, in order. */
-  constructor(root: Membership, later: readonly MembershipAt[] = []) {
-    assert(root.voters.length > 0, 'somebody votes');
-    this.#stack = [{ index: toIndex(0), membership: root }, ...later];
+  constructor(root: MembershipAt, later: readonly MembershipAt[] = []) {
+    assert(root.membership.voters.length > 0, 'somebody votes');
+    this.#stack = [root, ...later];
   }
 
   get current(): Membership {

@@ -12,6 +12,8 @@ export interface RaftOptions {
   readonly id: NodeId;
   /** Who belongs to the cluster, as of `appliedIndex`. This node need not be among them: it waits to be added. */
   readonly membership: Membership;
+  /** The entry that says so; left out, none does: it is what the cluster began with. */
+  readonly membershipIndex?: Index;
   /** Of the entries behind `appliedIndex`, those that say another one. */
   readonly laterMemberships?: readonly MembershipAt[];
   /** Ticks without a leader before standing; each wait is drawn from [1, 2) times this. */

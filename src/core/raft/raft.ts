@@ -69,7 +69,8 @@ export class Raft {
     assert(options.heartbeatTicks < options.electionTicks, 'heartbeats come faster than elections');
     this.#options = options;
     this.id = options.id;
-    this.configuration = new Configuration(options.membership, options.laterMemberships);
+    const { membership, membershipIndex = toIndex(0), laterMemberships } = options;
+    this.configuration = new Configuration({ index: membershipIndex, membership }, laterMemberships);
     this.term = options.hardState.term;
     this.#vote = options.hardState.vote;
     const { baseIndex = toIndex(0), baseTerm = toTerm(0), appliedIndex = baseIndex } = options;

@@ -67,9 +67,10 @@ export class StateReader {
     return this.tree.get(this.#tagger.user(key));
   }
 
-  /** The newest entry that says who belongs to the cluster; undefined: none has. */
-  members(): Uint8Array | undefined {
-    return this.tree.get(MEMBERS_KEY)?.value;
+  /** The newest entry that says who belongs to the cluster, and which it is; undefined: none has. */
+  members(): { readonly entry: Uint8Array; readonly index: Revision } | undefined {
+    const stored = this.tree.get(MEMBERS_KEY);
+    return stored && { entry: stored.value, index: stored.revision };
   }
 
   /** Entries as of now, or of `revision`: COMPACTED when that is no longer kept. Close the cursor. */

@@ -163,7 +163,9 @@ describe('a cluster whose members change', () => {
     expect(sides(cluster.restart('n2').configuration.current)).toEqual(now);
     cluster.pass(3);
     cluster.flush(cluster.node('n3'));
+    const { index } = cluster.raft('n3').configuration;
     expect(sides(cluster.restart('n3').configuration.current)).toEqual(now);
+    expect(cluster.raft('n3').configuration.index, 'and which entry says so').toBe(index);
     expect(sides(cluster.restart('n4').configuration.current)).toEqual(now);
   });
 
