@@ -104,6 +104,11 @@ export class Members {
     this.#seenDirs.set(peer, dir);
   }
 
+  /** It is gone, and may come back with another directory. */
+  peerLeft(peer: NodeId): void {
+    this.#seenDirs.delete(peer);
+  }
+
   /**
    * Has the log remember whose data directory is which, so that a wiped disk under an old name is known for one. Of the
    * founders all at once, or those that came in a while.
@@ -266,6 +271,9 @@ export class Members {
       // Founders without an entry have the addresses of the config.
       else if (member.mesh !== '') this.#known[at] = member;
     }
+    // Whoever comes under the name of one that left has another directory.
+    const isMember = (id: NodeId): boolean => id === raft.id || current.members.some((member) => member.id === id);
+    for (const id of this.#seenDirs.keys()) if (!isMember(id)) this.#seenDirs.delete(id);
     setPeers(
       current.members.map(({ id, mesh, dir = '' }) => ({ id, mesh, dir })),
       index,

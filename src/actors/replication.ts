@@ -237,6 +237,7 @@ export class Replication {
 
   /** A connection that `peer` had opened to us broke. */
   peerLeft(peer: NodeId): void {
+    this.#members.peerLeft(peer);
     this.#raft.suspectLeader(peer);
   }
 

@@ -230,4 +230,24 @@ describe('whose data directory is which', () => {
     world.replication.tick();
     expect(dirs(world)).toEqual(['d1', 'd2', undefined]);
   });
+
+  test('what was seen of a member that left is nothing to the one that comes under its name', () => {
+    const world = new ReplicationWorld({ dir: 'd1' });
+    world.settle();
+    world.askMembers(1, { op: 'add', member: member('n2') });
+    world.settle();
+    world.replication.sawDir('n2', 'lost');
+    world.replication.tick();
+    world.settle();
+    expect(dirs(world)).toEqual(['d1', 'lost']);
+    world.askMembers(2, { op: 'remove', id: 'n2' });
+    world.settle();
+    world.askMembers(3, { op: 'add', member: member('n2') });
+    world.settle();
+    world.replication.tick();
+    expect(dirs(world)).toEqual(['d1', undefined]);
+    world.replication.sawDir('n2', 'new');
+    world.replication.tick();
+    expect(dirs(world)).toEqual(['d1', 'new']);
+  });
 });
