@@ -28,6 +28,8 @@ const config: ViteUserConfig = defineConfig({
           exclude: ['test/repo/**', 'test/e2e/**'],
           testTimeout: 30 * SECOND_MS,
           hookTimeout: 30 * SECOND_MS,
+          // The default leaves a core idle; on two that is half of them.
+          maxWorkers: '100%',
           sequence: { groupOrder: 0 },
         },
       },
