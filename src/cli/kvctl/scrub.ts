@@ -56,7 +56,10 @@ async function runScrub(context: Context, dataDir: string, flags: ScrubFlags): P
         passedOver,
       });
     } else {
-      const what = damages.length === 0 ? 'no damage' : `damage in ${damages.length} places`;
+      const what =
+        damages.length === 0
+          ? 'no damage'
+          : `damage in ${damages.length === 1 ? 'one place' : `${damages.length} places`}`;
       const removed = passedOver === 0 ? '' : `; ${passedOver} tables were removed meanwhile`;
       await context.out.line(
         `${what}: ${tables} whole tables (${entries} entries, ${showBytes(tableBytes)}), ` +

@@ -3,6 +3,7 @@
  *
  * Nothing of a batch is visible before it is published, so a batch may go on in the next memtable.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { Keeper } from '../lsm/tree/keeper.ts';
 import type { TreeReader } from '../lsm/tree/reader.ts';
 import { bytesFor, type TreeWriter } from '../lsm/tree/writer.ts';
@@ -20,6 +21,8 @@ export interface ApplierWorld {
 
 /** Readers let go of old versions without a word. */
 const LOOK_MS = 20;
+/** Keys that a range delete removes before others have their turn: some ten milliseconds of work. */
+const REMOVED_PER_TURN = 4_096;
 
 export class Applier {
   readonly #world: ApplierWorld;
@@ -73,7 +76,12 @@ export class Applier {
     const { reader, writer } = this.#world;
     const cursor = reader.cursorNewest({ from: from.slice(), to: to.length === 0 ? undefined : to.slice() });
     try {
+      let removed = 0;
       for (let entry = cursor.next(); entry !== undefined; entry = cursor.next()) {
+        if (++removed % REMOVED_PER_TURN === 0) {
+          cursor.suspend();
+          await setImmediate();
+        }
         if (!writer.hasRoom(bytesFor(entry.key.length, 0))) {
           cursor.suspend();
           await this.nextMemtable();

@@ -383,9 +383,9 @@ export class Engine {
   }
 
   /** Resolves when the background has nothing to do. */
-  settled(): Promise<void> {
+  async settled(): Promise<void> {
     this.#checkOpen();
-    return this.#keeper.settled();
+    await this.#keeper.settled();
   }
 
   /**

@@ -3,7 +3,7 @@
  */
 import { StoreError } from '../../core/base/errors.ts';
 import { toIndex } from '../../core/base/position.ts';
-import { lockDir } from '../disk/lock.ts';
+import { type DirLock, lockDir } from '../disk/lock.ts';
 import { nodeDisk } from '../disk/node-disk.ts';
 import { CHECKPOINT, checkpointRevision } from '../lsm/manifest/checkpoint.ts';
 import { InlineRunner } from '../lsm/tree/inline-runner.ts';
@@ -22,12 +22,13 @@ export async function openEngine(dir: string, options: EngineOptions = {}): Prom
   const exists = disk.exists(`${dir}/CURRENT`);
   if (exists && options.errorIfExists === true) throw bad(`a store exists in ${dir} already`);
   if (!exists && options.createIfMissing === false) throw bad(`a store does not exist in ${dir}`);
+  let lock: DirLock | undefined;
   try {
     disk.mkdir(dir);
+    if (options.lock ?? disk === nodeDisk) lock = await lockDir(dir);
   } catch (error) {
     throw openFailure(dir, error);
   }
-  const lock = (options.lock ?? disk === nodeDisk) ? await lockDir(dir) : undefined;
   const memory = createTreeMemory(tree);
   const isPooled = (options.jobs ?? (disk === nodeDisk ? 'pool' : 'inline')) === 'pool';
   const runner = isPooled ? new PoolRunner(memory.arenas) : new InlineRunner({ disk, arenas: memory.arenas });

@@ -1,10 +1,13 @@
 /**
  * Bugs that reading and the model found, each as a small test.
  */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
 import { KEY_BYTES_MAX } from '../../../src/engine/store/batch.ts';
-import type { Engine } from '../../../src/engine/store/index.ts';
+import { type Engine, openEngine } from '../../../src/engine/store/index.ts';
 import {
   bytes,
   contents,
@@ -245,4 +248,36 @@ test('what a group has made visible before another batch of it failed is told so
   expect(engine.revision).toBe(2);
   expect([get(engine, 'b'), get(engine, 'c')]).toEqual(['b', 'NOT_FOUND']);
   await engine.close();
+});
+
+test('while a long range is deleted, others have their turn', async () => {
+  await using({ memtableBytes: 8 * 1024 * 1024 }, async (engine) => {
+    const batch = engine.batch();
+    for (let i = 0; i < 40_000; i++) batch.put(bytes(`k${i}`), bytes('v'));
+    await engine.write(batch);
+    let turns = 0;
+    let isDone = false;
+    const others = (async () => {
+      while (!isDone) {
+        await turn();
+        turns++;
+      }
+    })();
+    await engine.deleteRange(bytes('k'), bytes('l'));
+    isDone = true;
+    await others;
+    expect(turns).toBeGreaterThanOrEqual(8);
+    expect(contents(engine)).toEqual([]);
+  });
+});
+
+test('a directory that cannot be locked, and a closed store, say so with a code, in a promise', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'ctlmesh-found-'));
+  mkdirSync(join(dir, 'LOCK'));
+  await expect(openEngine(dir)).rejects.toMatchObject({ name: 'StoreError', code: 'DISK_FAILED' });
+  rmSync(dir, { recursive: true });
+
+  const engine = await openSmall(new MemoryDisk());
+  await engine.close();
+  await expect(engine.settled()).rejects.toMatchObject({ code: 'CLOSED' });
 });
