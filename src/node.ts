@@ -8,16 +8,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
+import type { Registry } from 'prom-client';
 import type { LogFunction } from './actors/runtime/thread.ts';
-import { ROLES } from './actors/shared.ts';
-import { listen } from './actors/runtime/bell.ts';
 import { StoreClient } from './client/client.ts';
-import { ClientEntry, LocalEntry, toBytes } from './client/entry.ts';
-import type { Dial } from './client/transport.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
 import { foundingMembers, memberOf, parseConfig } from './config/index.ts';
-import { KeyEncoder, prefixEnd } from './core/base/bytes.ts';
 import { isStoreError, StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
@@ -26,12 +22,14 @@ import { refuseDiverged } from './engine/disk/diverged.ts';
 import { claimDir } from './engine/disk/identity.ts';
 import { type DirLock, lockDir } from './engine/disk/lock.ts';
 import { finishInstall } from './engine/snapshot/install.ts';
-import type { StateReader } from './engine/state/state-reader.ts';
-import { ClientDoor } from './net/client-door.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
+import { dialGateway } from './node/embedded.ts';
+import { Life } from './node/life.ts';
+import { LocalReads } from './node/local-reads.ts';
 import { assembleParts, type Parts } from './node/parts.ts';
 import { readinessOf } from './node/readiness.ts';
+import { leaderOf, statusOf } from './node/status.ts';
 
 export interface StartOptions {
   /** Where the node logs; default: pino on stdout at the config's level. */
@@ -54,9 +52,6 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
   readonly failed: Promise<Error>;
 }
 
-const SWEEP_EVERY_MS = 25;
-/** This thread lets go of tables that were removed, also when nobody reads. */
-const REFRESH_EVERY_MS = 1_000;
 /**
  * Starts node `id` of `config`. Rejects with DIR_LOCKED, DIR_FOREIGN, DIVERGED, WAL_CORRUPT, CONFIG_INVALID, or the
  * system's error for an address that is taken; nothing is left running then.
@@ -109,20 +104,23 @@ class Node implements RunningNode {
   readonly id: string;
   readonly #dirId: string;
   readonly #config: ClusterConfig;
+  /** This node in the config. */
+  readonly #own: ClusterConfig['nodes'][string];
   /** Everybody who ever was a member: what a leader's number means (actors/shared.ts). */
   #known: readonly Member[] = [];
   readonly #lock: DirLock;
   readonly #logger: Logger;
   readonly #startedMs = performance.now();
-  #parts: Parts;
+  #life: Life;
+  /** Of this life. */
+  #metrics: Registry;
   /** The parts are gone, and others are not there yet. */
   #isBetween = false;
   /** A snapshot takes the place of the state. */
   #restarting: Promise<void> | undefined;
-  readonly #keys = new KeyEncoder();
+  readonly #reads: LocalReads;
   readonly #client: StoreClient;
-  #doors: { close(): Promise<void> }[] = [];
-  #stopLoops: (() => Promise<void>) | undefined;
+  #httpDoor: HttpDoor | undefined;
   #stopping: Promise<void> | undefined;
   /** Clients can connect. */
   #isOpen = false;
@@ -134,29 +132,47 @@ class Node implements RunningNode {
     this.id = id;
     this.#dirId = dirId;
     this.#config = config;
+    this.#own = config.nodes[id] as ClusterConfig['nodes'][string];
     this.#lock = lock;
     this.#logger = logger;
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
     });
-    this.#parts = this.#assemble();
-    this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#dialGateway);
+    this.#life = this.#newLife();
+    this.#metrics = this.#newMetrics();
+    this.#reads = new LocalReads(() => {
+      if (!this.#isBetween) return this.#parts.state;
+      throw new StoreError('UNAVAILABLE', `${this.id} gets its state from a snapshot`);
+    });
+    const dial = dialGateway(() => (this.#isBetween ? undefined : this.#parts.gateway));
+    this.#client = new StoreClient(['embedded:'], { pinned: true }, dial);
   }
 
-  #assemble(): Parts {
+  get #parts(): Parts {
+    return this.#life.parts;
+  }
+
+  #newLife(): Life {
     this.#known = foundingMembers(this.#config);
-    return assembleParts({
+    const { connectionsMax, originsAllowed } = this.#config;
+    const guard = (work: () => void): void => this.#guard(work);
+    const parts = assembleParts({
       config: this.#config,
       id: this.id,
       dirId: this.#dirId,
       founders: this.#known,
       log: this.#log,
-      leader: () => this.#leader(),
+      leader: () => leaderOf(this.#parts.plumbing.shared, this.#known),
       status: () => this.status(),
       onMembers: (known) => {
         this.#known = known;
       },
-      guard: (work) => this.#guard(work),
+      guard,
+    });
+    return new Life({
+      ...{ parts, connectionsMax, originsAllowed, guard, clientUrl: this.#own.client, log: this.#log },
+      fail: (error) => this.#fail(error),
+      onInstall: () => this.#startAgain(),
     });
   }
 
@@ -174,57 +190,22 @@ class Node implements RunningNode {
   }
 
   async #start(): Promise<void> {
-    const own = this.#config.nodes[this.id] as ClusterConfig['nodes'][string];
-    const { plumbing, state, supervisor, gateway } = this.#parts;
-    const { shared } = plumbing;
     // The operators' door opens first: a node that recovers for long can be asked why it is not ready.
-    const metrics = createMetrics({
-      shared,
-      tree: plumbing.tree,
-      gateway,
-      version: VERSION,
-      node: this.id,
-      lagMs: () => this.status().lagMs,
+    this.#httpDoor = await HttpDoor.open({
+      url: this.#own.http,
+      metrics: async () => ({ contentType: this.#metrics.contentType, body: await this.#metrics.metrics() }),
+      health: () => this.#health(),
+      readiness: () => this.#readiness(),
     });
-    this.#doors.push(
-      await HttpDoor.open({
-        url: own.http,
-        metrics: async () => ({ contentType: metrics.contentType, body: await metrics.metrics() }),
-        health: () => this.#health(),
-        readiness: () => this.#readiness(),
-      }),
-    );
-    void supervisor.failed.then((reason) => this.#fail(reason));
-    await supervisor.start();
-    const installs = shared.reader('installs');
-    const loop = listen(shared.bell('gateway'), () => gateway.turn());
-    loop.ended.catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))));
-    const sweeper = setInterval(() => {
-      this.#guard(() => gateway.sweep());
-      if (installs() !== 0) this.#startAgain();
-    }, SWEEP_EVERY_MS);
-    const refresher = setInterval(() => this.#guard(() => state.tree.refresh()), REFRESH_EVERY_MS);
-    this.#stopLoops = async () => {
-      clearInterval(sweeper);
-      clearInterval(refresher);
-      await loop.stop().catch(() => {
-        // Told already, as the node's failure.
-      });
-    };
-    // Clients last: whoever connects can be answered.
-    this.#doors.push(
-      await ClientDoor.open({
-        url: own.client,
-        connectionsMax: this.#config.connectionsMax,
-        originsAllowed: this.#config.originsAllowed,
-        gateway,
-        guard: (work) => this.#guard(work),
-        log: this.#log,
-      }),
-    );
+    await this.#begin();
+  }
+
+  async #begin(): Promise<void> {
+    await this.#life.begin();
     await this.#client.ready(5_000);
     this.#isOpen = true;
-    this.#logger.info({ client: own.client, peer: own.peer, http: own.http }, 'node.up');
+    const { client, peer, http } = this.#own;
+    this.#logger.info({ client, peer, http }, 'node.up');
   }
 
   stop(): Promise<void> {
@@ -241,7 +222,8 @@ class Node implements RunningNode {
     await this.#handOver();
     // Newest first: no client may wait on something that is already gone.
     await this.#client.close();
-    await this.#takeDown();
+    await this.#life.end();
+    await this.#httpDoor?.close();
     await this.#lock.release();
     this.#logger.info('node.stopped');
   }
@@ -256,17 +238,6 @@ class Node implements RunningNode {
       if (!isStoreError(error)) throw error;
       this.#logger.info({ code: error.code, message: error.message }, 'node.kept-the-lead');
     }
-  }
-
-  async #takeDown(): Promise<void> {
-    const { state, supervisor, gateway } = this.#parts;
-    gateway.close();
-    for (const door of this.#doors.reverse()) await door.close();
-    this.#doors = [];
-    await this.#stopLoops?.();
-    this.#stopLoops = undefined;
-    state.close();
-    await supervisor.stop();
   }
 
   /**
@@ -285,12 +256,12 @@ class Node implements RunningNode {
 
   async #restart(): Promise<void> {
     this.#isBetween = true;
-    await this.#takeDown();
-    const own = this.#config.nodes[this.id] as ClusterConfig['nodes'][string];
-    install(own.dataDir, this.#logger);
-    this.#parts = this.#assemble();
+    await this.#life.end();
+    install(this.#own.dataDir, this.#logger);
+    this.#life = this.#newLife();
+    this.#metrics = this.#newMetrics();
     this.#isBetween = false;
-    await this.#start();
+    await this.#begin();
   }
 
   /** A broken invariant in a callback stops this node, and not the application around it. */
@@ -320,34 +291,8 @@ class Node implements RunningNode {
 
   // ── the store's face ──
 
-  get #reader(): StateReader {
-    if (!this.#isBetween) return this.#parts.state;
-    throw new StoreError('UNAVAILABLE', `${this.id} gets its state from a snapshot`);
-  }
-
-  getSync(key: Bytes): Entry | undefined {
-    const bytes = (typeof key === 'string' ? this.#keys.encode(key) : undefined) ?? toBytes(key);
-    const stored = this.#reader.get(bytes);
-    return stored === undefined ? undefined : new LocalEntry(key, stored.value, stored.revision, stored.expiryMs);
-  }
-
-  rangeSync(options: { readonly prefix?: Bytes; readonly limit?: number } = {}): Entry[] {
-    const from = toBytes(options.prefix ?? '');
-    const cursor = this.#reader.scan({ from, to: prefixEnd(from), reverse: false });
-    try {
-      const entries: Entry[] = [];
-      const limit = options.limit ?? Number.POSITIVE_INFINITY;
-      while (entries.length < limit) {
-        const entry = cursor.next();
-        if (entry === undefined) break;
-        entries.push(new ClientEntry(entry.key, entry.value, entry.revision, entry.expiryMs));
-      }
-      return entries;
-    } finally {
-      cursor.close();
-    }
-  }
-
+  getSync: RunningNode['getSync'] = (key) => this.#reads.get(key);
+  rangeSync: RunningNode['rangeSync'] = (options) => this.#reads.range(options);
   put: Client['put'] = (key, value, options) => this.#client.put(key, value, options);
   get: Client['get'] = (key, options) => this.#client.get(key, options);
   delete: Client['delete'] = (key, options) => this.#client.delete(key, options);
@@ -362,38 +307,28 @@ class Node implements RunningNode {
     return this.#client.members;
   }
 
+  // ── what it says of itself ──
+
   inspect(): Promise<Record<string, unknown>> {
     return this.#parts.supervisor.inspect();
   }
 
   status(): NodeStatus {
-    const { shared } = this.#parts.plumbing;
-    const leader = this.#leader();
-    const timeMs = shared.get('timeMs');
-    return {
+    return statusOf({
       node: this.id,
       cluster: this.#config.cluster,
-      role: ROLES[shared.get('role')] ?? 'follower',
-      term: shared.get('term'),
-      leader: leader.name === '' ? null : leader.name,
-      leaderUrl: leader.url === '' ? null : leader.url,
-      committed: shared.get('committed'),
-      applied: shared.get('applied'),
-      lastIndex: shared.get('lastIndex'),
-      lagMs: timeMs === 0 ? null : Math.max(0, Date.now() - timeMs),
-      keys: Math.max(0, shared.get('tableKeys') + shared.get('memtableKeys')),
-      memtableBytes: shared.get('memtableBytes'),
+      shared: this.#parts.plumbing.shared,
+      known: this.#known,
       memtableBytesMax: this.#config.memtableBytes,
-      tableBytes: shared.get('tableBytes'),
-      flushed: shared.get('flushed'),
-      version: VERSION,
-      uptimeMs: Math.round(performance.now() - this.#startedMs),
-    };
+      uptimeMs: performance.now() - this.#startedMs,
+    });
   }
 
-  #leader(): { name: string; url: string } {
-    const leader = this.#known[this.#parts.plumbing.shared.get('leader') - 1];
-    return leader === undefined ? { name: '', url: '' } : { name: leader.id, url: leader.client };
+  #newMetrics(): Registry {
+    const { plumbing, gateway } = this.#parts;
+    const { shared, tree } = plumbing;
+    const lagMs = (): number | null => this.status().lagMs;
+    return createMetrics({ shared, tree, gateway, version: VERSION, node: this.id, lagMs });
   }
 
   #health(): Readiness {
@@ -406,44 +341,12 @@ class Node implements RunningNode {
   }
 
   #readiness(): Readiness {
-    const own = this.#config.nodes[this.id] as ClusterConfig['nodes'][string];
     return readinessOf({
       isHealthy: this.#health().ok,
       status: this.status(),
-      own: memberOf(this.id, own),
+      own: memberOf(this.id, this.#own),
       isOpen: this.#isOpen,
       isStopping: this.#stopping !== undefined,
     });
   }
-
-  /** The SDK's way into this node's own gateway: the same frames, no socket. */
-  readonly #dialGateway: Dial = (_url, events) => {
-    let isClosed = false;
-    const close = (): void => {
-      if (isClosed) return;
-      isClosed = true;
-      events.onClose('closed');
-    };
-    if (this.#isBetween) {
-      queueMicrotask(() => events.onClose('the node starts again'));
-      return { send: () => {}, bufferedBytes: 0, close: () => {} };
-    }
-    const { gateway } = this.#parts;
-    const connection = gateway.open({
-      send: (frame) => {
-        if (!isClosed) events.onFrame(frame);
-      },
-      close,
-      bufferedBytes: 0,
-    });
-    queueMicrotask(() => events.onOpen());
-    return {
-      send: (frame) => gateway.receive(connection, frame),
-      bufferedBytes: 0,
-      close: () => {
-        gateway.closed(connection);
-        close();
-      },
-    };
-  };
 }
