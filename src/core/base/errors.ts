@@ -46,6 +46,14 @@ export const ERROR_CODE_LIST = [
   'MEMBER_REFUSED',
   'LOCK_LOST',
   'DIVERGED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'SCHEMA_MISMATCH',
+  'COOKIE_CONFLICT',
+  'FORBIDDEN',
+  'RATE_LIMITED',
+  'TABLE_FULL',
+  'DISABLED',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -71,6 +79,15 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   LOCK_LOST: { retry: 'never', http: 410 },
   MEMBER_REFUSED: { retry: 'never', http: 409 },
   COMPACTED: { retry: 'never', http: 410 },
+  // Control data: families, tables, writers.
+  NOT_FOUND: { retry: 'never', http: 404 },
+  ALREADY_EXISTS: { retry: 'never', http: 409 },
+  SCHEMA_MISMATCH: { retry: 'never', http: 400 },
+  COOKIE_CONFLICT: { retry: 'never', http: 409 },
+  FORBIDDEN: { retry: 'never', http: 403 },
+  RATE_LIMITED: { retry: 'later', http: 429 },
+  TABLE_FULL: { retry: 'later', http: 507 },
+  DISABLED: { retry: 'never', http: 403 },
   // Files and start-up.
   CONFIG_INVALID: { retry: 'never', http: 500 },
   DIR_LOCKED: { retry: 'later', http: 503 },
