@@ -2,7 +2,7 @@
  * Layers: which part of src may import which. Imports point one way:
  *
  *   cli → node.ts → net → actors → engine → core        client → core        config → core        level → engine/store
- *   testing → core/base
+ *   reflector → net, client, actors/reflector           testing → core/base
  *
  * Everything below is a table of what is allowed, turned into rules; what is not in it is forbidden. A new arrow is a
  * line here with its reason, in the same commit as the import. Type-only imports count: a type is knowledge too.
@@ -29,13 +29,26 @@ const layers = {
   // The assembly names every part once: config → engine → actors → net, and back down in reverse.
   // node.ts → client: the embedded node speaks to its own gateway through the SDK, over an in-process transport.
   node: ['net', 'actors', 'engine', 'core', 'client', 'config'],
+  // A second assembly: the SDK's ledger → actors/reflector → an LDB, with a door of its own.
+  reflector: ['net', 'actors/reflector', 'engine/ldb', 'core', 'client'],
   // The public surface re-exports what users may have.
   index: ['node', 'net', 'actors', 'engine', 'core', 'client', 'config'],
   // cli → client: kvctl is a user of the SDK. cli → engine/ldb: `kvctl ldb` reads a local replica file.
-  // cli → actors/reflector: `kvctl ldb follow` runs one, fed by the SDK.
+  // cli → actors/reflector, reflector: `kvctl ldb follow` and `kvctl reflector` run one, fed by the SDK.
   // cli → engine/tools: backup, restore, inspect, repair and scrub work on the files of a data directory.
   // cli → testing: `kvctl history check`.
-  cli: ['node', 'index', 'client', 'config', 'engine/ldb', 'engine/tools', 'actors/reflector', 'testing', 'core'],
+  cli: [
+    'node',
+    'index',
+    'client',
+    'config',
+    'engine/ldb',
+    'engine/tools',
+    'actors/reflector',
+    'reflector',
+    'testing',
+    'core',
+  ],
 };
 
 /** Inside core: raft and model do not know each other (to raft a command is bytes); base is below all. */

@@ -33,8 +33,8 @@ export type ReflectorFrame =
   | { readonly kind: 'records'; readonly bytes: Uint8Array };
 
 export type ReflectorEvent =
-  /** A stream has begun; the LDB is at `revision`. */
-  | { readonly kind: 'following'; readonly revision: Revision }
+  /** A stream has begun; the LDB is at `revision`, and `timeMs` is its log time. */
+  | { readonly kind: 'following'; readonly revision: Revision; readonly timeMs: number }
   /** A commit is on disk and visible. */
   | { readonly kind: 'applied'; readonly revision: Revision; readonly records: number; readonly timeMs: number }
   /** `entries`: taken so far. */
@@ -42,6 +42,7 @@ export type ReflectorEvent =
       readonly kind: 'snapshot';
       readonly state: 'begin' | 'end';
       readonly revision: Revision;
+      readonly timeMs: number;
       readonly entries: number;
     }
   | { readonly kind: 'retry'; readonly reason: string; readonly delayMs: number };
@@ -113,7 +114,7 @@ async function follow(
     signal: AbortSignal.any([signal, broken.signal]),
   });
   let cluster = '';
-  let snapshot: { readonly revision: Revision; entries: number } | undefined;
+  let snapshot: { readonly revision: Revision; readonly timeMs: number; entries: number } | undefined;
   try {
     for await (const frame of stream) {
       if (signal.aborted || broken.signal.aborted) break;
@@ -125,7 +126,7 @@ async function follow(
           await writer.abandonSnapshot();
           cluster = frame.cluster;
           snapshot = undefined;
-          onEvent({ kind: 'following', revision: writer.revision });
+          onEvent({ kind: 'following', revision: writer.revision, timeMs: writer.timeMs });
           break;
         case 'records':
           if (snapshot !== undefined) throw unexpected(frame.kind, 'inside a snapshot');
@@ -134,7 +135,7 @@ async function follow(
         case 'snapshot-begin':
           await commits.done();
           await writer.beginSnapshot({ cluster, revision: frame.revision, timeMs: frame.timeMs });
-          snapshot = { revision: frame.revision, entries: 0 };
+          snapshot = { revision: frame.revision, timeMs: frame.timeMs, entries: 0 };
           onEvent({ kind: 'snapshot', state: 'begin', ...snapshot });
           break;
         case 'snapshot-entries':

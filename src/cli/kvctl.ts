@@ -18,6 +18,7 @@ import { registerImport } from './kvctl/import.ts';
 import { registerInspect } from './kvctl/inspect.ts';
 import { registerLdb } from './kvctl/ldb.ts';
 import { registerMember } from './kvctl/member.ts';
+import { registerReflector } from './kvctl/reflector.ts';
 import { registerRepair } from './kvctl/repair.ts';
 import { registerRestore } from './kvctl/restore.ts';
 import { registerScrub } from './kvctl/scrub.ts';
@@ -45,6 +46,7 @@ function systemDeps(signal: AbortSignal): KvctlDeps {
     connect: async (urls, options) => (await import('../client/index.ts')).connect(urls, options),
     openLdb: async (dir) => (await import('../engine/ldb/index.ts')).openLdb(dir),
     runReflector: async (follow) => (await import('../actors/reflector.ts')).runReflector(follow),
+    startReflector: async (options) => (await import('../reflector/index.ts')).startReflector(options),
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
@@ -112,6 +114,7 @@ Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an i
   registerMember(program, execute);
   registerImport(program, execute);
   registerLdb(program, execute);
+  registerReflector(program, execute);
   registerBackup(program, execute);
   registerRestore(program, execute);
   registerInspect(program, execute);

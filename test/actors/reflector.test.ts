@@ -93,7 +93,7 @@ test('records are applied in order and the position is told', async () => {
   const source = streams([HELLO, of(streamRecords(1, 3)), of(streamRecords(4, 2))]);
   await reflectUntil(5, source);
   expect(source.asked[0]).toMatchObject({ fromRevision: 1, cluster: '' });
-  expect(events[0]).toEqual({ kind: 'following', revision: 0 });
+  expect(events[0]).toEqual({ kind: 'following', revision: 0, timeMs: 0 });
   expect(withLdb((ldb) => [ldb.revision, ldb.cluster])).toEqual([5, 'c1']);
   expect(withLdb(dump)).toEqual(new StreamModel().advanceTo(5).dump());
 });
@@ -152,7 +152,13 @@ test('a snapshot replaces the state, and records follow it', async () => {
   ]);
   await reflectUntil(34, source);
   expect(kinds()).toEqual(['following', 'applied', 'snapshot', 'snapshot', 'applied']);
-  expect(events[3]).toEqual({ kind: 'snapshot', state: 'end', revision: 30, entries: model.rows.size });
+  expect(events[3]).toEqual({
+    kind: 'snapshot',
+    state: 'end',
+    revision: 30,
+    timeMs: 1_000_300,
+    entries: model.rows.size,
+  });
   expect(withLdb(dump)).toEqual(model.advanceTo(34).dump());
 });
 

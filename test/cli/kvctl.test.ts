@@ -2,7 +2,9 @@ import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { toIndex } from '../../src/core/base/position.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
-import type { LdbView } from '../../src/cli/kvctl/deps.ts';
+import type { KvctlDeps, LdbView } from '../../src/cli/kvctl/deps.ts';
+import type { RunningReflector } from '../../src/reflector/index.ts';
+import { StatusKeeper } from '../../src/reflector/status.ts';
 import { FakeStore, kvctl } from './fixtures/fake-kvctl.ts';
 
 const filled = (): FakeStore => {
@@ -259,7 +261,7 @@ describe('ldb', () => {
       runReflector: async ({ dir, source, onEvent }) => {
         expect(dir).toBe('d');
         for await (const _ of source({ fromRevision: toIndex(1), cluster: '' }));
-        onEvent?.({ kind: 'following', revision: toIndex(4) });
+        onEvent?.({ kind: 'following', revision: toIndex(4), timeMs: 40 });
         onEvent?.({ kind: 'retry', reason: 'gone', delayMs: 200 });
       },
     };
@@ -267,6 +269,57 @@ describe('ldb', () => {
     expect(lines[0]).toMatch(/^\S+Z following after revision 4$/);
     expect(lines[1]).toMatch(/gone; trying again in 200 ms$/);
     const json = await kvctl(['ldb', 'follow', '--ldb', 'd', '--json'], runReflector);
-    expect(json.out.split('\n')[0]).toBe('{"kind":"following","revision":4}');
+    expect(json.out.split('\n')[0]).toBe('{"kind":"following","revision":4,"timeMs":40}');
+  });
+});
+
+describe('reflector', () => {
+  const running = (over: Partial<RunningReflector> = {}): RunningReflector => ({
+    status: new StatusKeeper(1, Date.now).status,
+    stop: async () => {},
+    failed: new Promise(() => {}),
+    [Symbol.asyncDispose]: async () => {},
+    ...over,
+  });
+
+  test('runs until it is asked to stop, and then stops it', async () => {
+    const stop = new AbortController();
+    let stops = 0;
+    const startReflector: KvctlDeps['startReflector'] = async (options) => {
+      expect(options).toMatchObject({
+        endpoints: ['ws://h:1', 'ws://h:2'],
+        dir: 'd',
+        maxLagMs: 5_000,
+        http: 'http://h:9',
+      });
+      options.onEvent?.({ kind: 'freshness', isFresh: false, lagMs: 7_000 });
+      setTimeout(() => stop.abort());
+      return running({
+        stop: async () => {
+          stops++;
+        },
+      });
+    };
+    const words = ['reflector', '--from', 'h:1,2', '--ldb', 'd', '--max-lag', '5s', '--http', 'http://h:9'];
+    const { code, out } = await kvctl(words, { startReflector, signal: stop.signal });
+    expect(out).toMatch(/Z older than it may be: lag 7\.0 s\n$/);
+    expect([code, stops]).toEqual([0, 1]);
+  });
+
+  test('one that has to give up is exit code 1, with the reason', async () => {
+    const failed = Promise.resolve(new StoreError('LDB_FOREIGN', 'it belongs to cluster b'));
+    const startReflector = async (): Promise<RunningReflector> => running({ failed });
+    expect(await kvctl(['reflector', '--ldb', 'd'], { startReflector })).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('it belongs to cluster b (LDB_FOREIGN;') as string,
+    });
+  });
+
+  test('no directory, and a lag that is none, are usage errors', async () => {
+    expect(await kvctl(['reflector'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('CTLMESH_LDB') as string,
+    });
+    expect((await kvctl(['reflector', '--ldb', 'd', '--max-lag', '5'])).code).toBe(2);
   });
 });

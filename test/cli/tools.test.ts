@@ -290,6 +290,7 @@ describe('repair', () => {
       connect: nothing,
       openLdb: nothing,
       runReflector: nothing,
+      startReflector: nothing,
       stdin,
       stdout: new Printed(),
       stderr,

@@ -1,6 +1,7 @@
 /** What kvctl needs from the world, as a record: a test gives a fake client and reads what was printed. */
 import type { ReflectorOptions } from '../../actors/reflector.ts';
 import type { Client, ConnectOptions, Entry } from '../../client/types.ts';
+import type { RunningReflector, StartReflectorOptions } from '../../reflector/reflector.ts';
 import type { Terminal } from '../cluster/console.ts';
 
 export interface Input extends AsyncIterable<Uint8Array | string> {
@@ -29,6 +30,7 @@ export interface KvctlDeps {
   readonly connect: (urls: readonly string[], options: ConnectOptions) => Promise<Client>;
   readonly openLdb: (dir: string) => Promise<LdbView>;
   readonly runReflector: (options: ReflectorOptions) => Promise<void>;
+  readonly startReflector: (options: StartReflectorOptions) => Promise<RunningReflector>;
   readonly stdin: Input;
   readonly stdout: Terminal;
   readonly stderr: Terminal;

@@ -2,17 +2,13 @@
  * ldb: the local replica. `follow` keeps one up to date; get, scan and status read it, cluster up or down.
  */
 import type { Command } from 'commander';
-import type { ReflectorEvent } from '../../actors/reflector.ts';
-import type { LedgerFrame, LedgerOptions } from '../../client/types.ts';
-import { unreachable } from '../../core/base/assert.ts';
+import { ledgerSource } from '../../reflector/source.ts';
 import { parseEndpoints } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { printEntries, printEntry, rangeOptions, type ScanFlags, scanOptions } from './data.ts';
 import type { LdbView } from './deps.ts';
 import { showMs } from './duration.ts';
-
-/** Progress lines of `follow`, at most. */
-const PROGRESS_EVERY_MS = 5_000;
+import { noteConnection, onReflectorEvent } from './reflector-events.ts';
 
 interface DirFlags {
   readonly ldb: string;
@@ -83,72 +79,12 @@ async function follow(context: Context, dir: string, from: readonly string[] | u
   const { signal } = context.deps;
   const urls = from ?? context.endpoints;
   context.note(`following ${urls.join(',')} into ${dir}; Ctrl-C stops`);
-  const onEvent = context.json ? printJson(context) : printProgress(context);
-  await context.deps.runReflector({ source: (at) => ledgerOf(context, urls, at), dir, signal, onEvent });
-  return 0;
-}
-
-/**
- * One connection's worth of the ledger; the reflector comes back for another when it ends. Any node will do, and
- * the leader has enough to do.
- */
-async function* ledgerOf(context: Context, urls: readonly string[], at: LedgerOptions): AsyncGenerator<LedgerFrame> {
-  const { deadlineMs } = context;
-  const { signal } = context.deps;
-  const client = await context.deps.connect(urls, {
-    deadlineMs,
-    connectDeadlineMs: deadlineMs,
-    followLeader: false,
-    signal,
-    onEvent: (event) => {
-      if (event.kind === 'connected') context.note(`connected to ${event.node} (${event.url})`);
-      else if (event.kind === 'disconnected') context.note(`lost ${event.url}: ${event.reason}; connecting again`);
-    },
+  const source = ledgerSource({
+    endpoints: urls,
+    connect: context.deps.connect,
+    deadlineMs: context.deadlineMs,
+    onConnection: noteConnection(context),
   });
-  try {
-    yield* client.ledger(at);
-  } finally {
-    await client.close().catch(() => {});
-  }
-}
-
-type OnEvent = (event: ReflectorEvent) => void;
-
-/** Every event. A reader that has left must not end the replica. */
-function printJson(context: Context): OnEvent {
-  return (event) => void context.out.json(event).catch(() => {});
-}
-
-/** What a person wants to see: beginnings, trouble, and now and then how far it is (the log's clock never rests). */
-function printProgress(context: Context): OnEvent {
-  let records = 0;
-  let saidAtMs = Number.NEGATIVE_INFINITY;
-  const say = (line: string): void => {
-    context.out.line(`${new Date().toISOString()} ${line}`).catch(() => {});
-  };
-  return (event) => {
-    switch (event.kind) {
-      case 'following':
-        saidAtMs = Number.NEGATIVE_INFINITY;
-        return say(`following after revision ${event.revision}`);
-      case 'snapshot':
-        if (event.state === 'begin') return say(`too far behind: taking a snapshot at revision ${event.revision}`);
-        return say(`snapshot taken: revision ${event.revision}, ${event.entries} rows`);
-      case 'retry':
-        return say(`${event.reason}; trying again in ${showMs(event.delayMs)}`);
-      case 'applied': {
-        records += event.records;
-        const nowMs = performance.now();
-        if (nowMs - saidAtMs < PROGRESS_EVERY_MS) return;
-        // The very first entries are an election's, and bear no time.
-        const lag = event.timeMs === 0 ? '' : `, lag ${showMs(Math.max(0, Date.now() - event.timeMs))}`;
-        say(`at revision ${event.revision} (+${records})${lag}`);
-        saidAtMs = nowMs;
-        records = 0;
-        return;
-      }
-      default:
-        unreachable(event);
-    }
-  };
+  await context.deps.runReflector({ source, dir, signal, onEvent: onReflectorEvent(context) });
+  return 0;
 }

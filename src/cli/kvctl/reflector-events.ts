@@ -1,0 +1,62 @@
+/**
+ * What a reflector does, for whoever runs it: lines for a person, an object per event for a program.
+ */
+import type { ClientEvent } from '../../client/types.ts';
+import { unreachable } from '../../core/base/assert.ts';
+import type { ReflectorNews } from '../../reflector/reflector.ts';
+import type { Context } from './context.ts';
+import { showMs } from './duration.ts';
+
+/** Progress lines, at most. */
+const PROGRESS_EVERY_MS = 5_000;
+
+type OnEvent = (event: ReflectorNews) => void;
+
+/** A reader that has left must not end the replica. */
+export function onReflectorEvent(context: Context): OnEvent {
+  return context.json ? (event) => void context.out.json(event).catch(() => {}) : printProgress(context);
+}
+
+/** Connections that come and go, on stderr. */
+export function noteConnection(context: Context): (event: ClientEvent) => void {
+  return (event) => {
+    if (event.kind === 'connected') context.note(`connected to ${event.node} (${event.url})`);
+    else if (event.kind === 'disconnected') context.note(`lost ${event.url}: ${event.reason}; connecting again`);
+  };
+}
+
+/** What a person wants to see: beginnings, trouble, and now and then how far it is (the log's clock never rests). */
+function printProgress(context: Context): OnEvent {
+  let records = 0;
+  let saidAtMs = Number.NEGATIVE_INFINITY;
+  const say = (line: string): void => {
+    context.out.line(`${new Date().toISOString()} ${line}`).catch(() => {});
+  };
+  return (event) => {
+    switch (event.kind) {
+      case 'following':
+        saidAtMs = Number.NEGATIVE_INFINITY;
+        return say(`following after revision ${event.revision}`);
+      case 'snapshot':
+        if (event.state === 'begin') return say(`too far behind: taking a snapshot at revision ${event.revision}`);
+        return say(`snapshot taken: revision ${event.revision}, ${event.entries} rows`);
+      case 'retry':
+        return say(`${event.reason}; trying again in ${showMs(event.delayMs)}`);
+      case 'applied': {
+        records += event.records;
+        const nowMs = performance.now();
+        if (nowMs - saidAtMs < PROGRESS_EVERY_MS) return;
+        // The very first entries are an election's, and bear no time.
+        const lag = event.timeMs === 0 ? '' : `, lag ${showMs(Math.max(0, Date.now() - event.timeMs))}`;
+        say(`at revision ${event.revision} (+${records})${lag}`);
+        saidAtMs = nowMs;
+        records = 0;
+        return;
+      }
+      case 'freshness':
+        return say(event.isFresh ? 'fresh' : `older than it may be: lag ${showMs(event.lagMs)}`);
+      default:
+        unreachable(event);
+    }
+  };
+}

@@ -1,0 +1,35 @@
+/**
+ * ledgerSource: the ledger of a cluster, as the reflector wants it, through the SDK.
+ *
+ * Each stream has a connection of its own; the reflector comes back for another when it ends. Any node will do, and the
+ * leader has enough to do.
+ */
+import type { LedgerSource, ReflectorFrame } from '../actors/reflector.ts';
+import type { Client, ClientEvent, ConnectOptions } from '../client/types.ts';
+
+export interface SourceOptions {
+  readonly endpoints: readonly string[];
+  readonly connect: (urls: readonly string[], options: ConnectOptions) => Promise<Client>;
+  /** For a connection to stand. */
+  readonly deadlineMs: number;
+  readonly onConnection?: (event: ClientEvent) => void;
+}
+
+export function ledgerSource({ endpoints, connect, deadlineMs, onConnection }: SourceOptions): LedgerSource {
+  return async function* (at): AsyncGenerator<ReflectorFrame> {
+    const client = await connect(endpoints, {
+      deadlineMs,
+      connectDeadlineMs: deadlineMs,
+      followLeader: false,
+      ...(at.signal === undefined ? {} : { signal: at.signal }),
+      ...(onConnection === undefined ? {} : { onEvent: onConnection }),
+    });
+    try {
+      yield* client.ledger(at);
+    } finally {
+      await client.close().catch(() => {
+        // It was going away in any case.
+      });
+    }
+  };
+}

@@ -1,0 +1,137 @@
+/**
+ * ReflectorStatus: what a running reflector knows of its replica, counted from its events, and what follows from it:
+ * is it fresh enough to be read here.
+ *
+ * Freshness is about the data alone. A reflector that has lost its cluster goes on being ready until the replica is
+ * older than `maxLagMs`, because that is what the programs of the host feel; and one that is connected and does not get
+ * on is not.
+ */
+import { Gauge, Registry } from 'prom-client';
+import type { ReflectorEvent } from '../actors/reflector.ts';
+import type { Readiness } from '../net/http-door.ts';
+
+export interface ReflectorStatus {
+  /** Where the replica is; 0: never filled. */
+  readonly revision: number;
+  /** Age of its log time; Infinity until it was filled. */
+  readonly lagMs: number;
+  /** Its lag is at most what was asked for. */
+  readonly isFresh: boolean;
+  /** A ledger stream is open. */
+  readonly isFollowing: boolean;
+  readonly commits: number;
+  readonly records: number;
+  /** Snapshots taken to the end. */
+  readonly snapshots: number;
+  readonly retries: number;
+  /** Why the last stream ended; '' when none has. */
+  readonly lastReason: string;
+}
+
+export class StatusKeeper {
+  readonly #maxLagMs: number;
+  readonly #nowMs: () => number;
+  #revision = 0;
+  #timeMs = 0;
+  #isFollowing = false;
+  #isTakingSnapshot = false;
+  #commits = 0;
+  #records = 0;
+  #snapshots = 0;
+  #retries = 0;
+  #lastReason = '';
+
+  constructor(maxLagMs: number, nowMs: () => number) {
+    this.#maxLagMs = maxLagMs;
+    this.#nowMs = nowMs;
+  }
+
+  note(event: ReflectorEvent): void {
+    switch (event.kind) {
+      case 'following':
+        this.#isFollowing = true;
+        this.#isTakingSnapshot = false;
+        this.#at(event.revision, event.timeMs);
+        break;
+      case 'applied':
+        this.#commits++;
+        this.#records += event.records;
+        this.#at(event.revision, event.timeMs);
+        break;
+      case 'snapshot':
+        this.#isTakingSnapshot = event.state === 'begin';
+        if (event.state === 'begin') return;
+        this.#snapshots++;
+        this.#at(event.revision, event.timeMs);
+        break;
+      case 'retry':
+        this.#isFollowing = false;
+        this.#isTakingSnapshot = false;
+        this.#retries++;
+        this.#lastReason = event.reason;
+        break;
+    }
+  }
+
+  #at(revision: number, timeMs: number): void {
+    this.#revision = revision;
+    this.#timeMs = timeMs;
+  }
+
+  get status(): ReflectorStatus {
+    const lagMs = this.#timeMs === 0 ? Number.POSITIVE_INFINITY : Math.max(0, this.#nowMs() - this.#timeMs);
+    return {
+      revision: this.#revision,
+      lagMs,
+      isFresh: lagMs <= this.#maxLagMs,
+      isFollowing: this.#isFollowing,
+      commits: this.#commits,
+      records: this.#records,
+      snapshots: this.#snapshots,
+      retries: this.#retries,
+      lastReason: this.#lastReason,
+    };
+  }
+
+  /** For load balancers and orchestrators. */
+  readiness(): Readiness {
+    const { isFresh, lagMs, isFollowing, lastReason, revision } = this.status;
+    const age = Number.isFinite(lagMs) ? `${lagMs} ms` : 'never filled';
+    const stream = isFollowing ? 'following' : lastReason === '' ? 'connecting' : `waiting: ${lastReason}`;
+    return {
+      ok: isFresh,
+      checks: {
+        lag: `${age} (at most ${this.#maxLagMs} ms)`,
+        revision: String(revision),
+        stream: this.#isTakingSnapshot ? 'taking a snapshot' : stream,
+      },
+    };
+  }
+}
+
+/** The status as Prometheus series, read when they are asked for. */
+export function reflectorMetrics(read: () => ReflectorStatus): Registry {
+  const registry = new Registry();
+  const series: readonly (readonly [name: string, help: string, value: (status: ReflectorStatus) => number])[] = [
+    ['revision', 'The revision that the replica is at.', ({ revision }) => revision],
+    ['lag_seconds', 'Age of the replica’s log time; +Inf until it was filled.', ({ lagMs }) => lagMs / 1000],
+    ['fresh', '1 while the lag is at most what was asked for.', ({ isFresh }) => Number(isFresh)],
+    ['following', '1 while a ledger stream is open.', ({ isFollowing }) => Number(isFollowing)],
+    ['commits_total', 'Commits to the replica.', ({ commits }) => commits],
+    ['records_total', 'Ledger records applied.', ({ records }) => records],
+    ['snapshots_total', 'Snapshots taken to the end.', ({ snapshots }) => snapshots],
+    ['retries_total', 'Streams that ended and were begun again.', ({ retries }) => retries],
+  ];
+  for (const [name, help, value] of series) {
+    const gauge: Gauge = new Gauge({
+      name: `ctlmesh_ldb_${name}`,
+      help,
+      registers: [],
+      collect: () => {
+        gauge.set(value(read()));
+      },
+    });
+    registry.registerMetric(gauge);
+  }
+  return registry;
+}
