@@ -7,12 +7,16 @@
  *          election that had to wait for a core would prove nothing)
  */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
-import { isSupported } from './bin/runtime.js';
+import { compileCache, isSupported } from './bin/runtime.js';
 
 if (!isSupported(process.version)) {
   // Workers run on the Node that vitest runs on; only npm puts the pinned one first on the path.
   throw new Error(`tests need a newer Node than ${process.version}: use \`npm test\` or \`npx vitest\``);
 }
+
+// For the threads and processes that tests start.
+const cacheDir = compileCache();
+if (cacheDir !== undefined) process.env['NODE_COMPILE_CACHE'] ??= cacheDir;
 
 const SECOND_MS = 1000;
 

@@ -10,6 +10,7 @@
  */
 import childProcess from 'child_process';
 import fs from 'fs';
+import nodeModule from 'module';
 import os from 'os';
 import path from 'path';
 import url from 'url';
@@ -37,7 +38,28 @@ export function run(name) {
   else restart();
 }
 
+/**
+ * Where what Node made of our sources is kept, for the next start: each of a node's threads reads most of them, and
+ * without it half of a start is spent on that (2.4 s of processor time, 1.1 with it). Nothing when there is no such
+ * place, as in a read-only image.
+ */
+export function compileCache() {
+  var parent = path.dirname(root);
+  var modules = path.basename(parent) === 'node_modules' ? parent : path.join(root, 'node_modules');
+  return fs.existsSync(modules) ? path.join(modules, '.cache', 'ctlmesh') : undefined;
+}
+
+function keepCompiled() {
+  var dir = compileCache();
+  if (dir === undefined || process.env.NODE_COMPILE_CACHE !== undefined) return;
+  // Says whether the place can be written to; does not throw.
+  var result = nodeModule.enableCompileCache(dir);
+  // Threads and processes that this one starts.
+  if (result.status === nodeModule.constants.compileCacheStatus.ENABLED) process.env.NODE_COMPILE_CACHE = dir;
+}
+
 function start(name) {
+  keepCompiled();
   // A checkout has src and runs it; the published package has the compiled files and no src.
   var source = path.join(root, 'src', 'cli', name + '.ts');
   var file = fs.existsSync(source) ? source : path.join(root, 'cli', name + '.js');
