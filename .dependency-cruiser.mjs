@@ -84,6 +84,7 @@ const homes = [
   // Checksums of what is on a disk; core has its own, slower and without a native part.
   { thing: '@node-rs/crc32', of: npm('@node-rs/crc32'), in: ['engine/disk'] },
   { thing: 'ws', of: npm('ws'), in: ['net', 'client'] },
+  { thing: 'fastify', of: npm('fastify'), in: ['net'] },
 ];
 
 /** The path of a part: a folder, or a file of that name at the root of src. */
