@@ -196,6 +196,9 @@ class Node implements RunningNode {
       metrics: async () => ({ contentType: this.#metrics.contentType, body: await this.#metrics.metrics() }),
       health: () => this.#health(),
       readiness: () => this.#readiness(),
+      connectionsMax: this.#config.connectionsMax,
+      originsAllowed: this.#config.originsAllowed,
+      log: this.#log,
     });
     await this.#begin();
   }

@@ -1,11 +1,17 @@
 /**
- * The operators' door: /metrics, /healthz, /readyz. Nothing here changes anything.
+ * A process's HTTP door: what operators ask of it (/metrics, /healthz, /readyz), the routes that it was given, and what
+ * says which there are: a page at `/`, and /openapi.json.
  *
  *   healthz   200 while every actor runs; 503 with the reason otherwise: restart it
  *   readyz    200 when it can serve: a leader is known and what is committed is nearly applied; 503 otherwise:
  *             send traffic elsewhere
  */
-import { createServer, type Server } from 'node:http';
+import { z } from 'zod';
+import type { LogFunction } from '../actors/runtime/thread.ts';
+import { openApiOf } from './http/openapi.ts';
+import { pageOf } from './http/page.ts';
+import { type Answer, type Route, text } from './http/route.ts';
+import { HttpServer } from './http/server.ts';
 
 export interface Readiness {
   readonly ok: boolean;
@@ -17,57 +23,97 @@ export interface HttpDoorOptions {
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
   readonly health: () => Readiness;
   readonly readiness: () => Readiness;
+  /** What else is served here. */
+  readonly routes?: readonly Route[];
+  /** Default 128: enough for those who watch. */
+  readonly connectionsMax?: number;
+  /** Web pages that may ask, by their origin; default none. */
+  readonly originsAllowed?: readonly string[];
+  /** Default: nothing is logged. */
+  readonly log?: LogFunction;
 }
 
-export class HttpDoor {
-  readonly #server: Server;
+const TITLE = 'ctlmesh';
+const CONNECTIONS_MAX = 128;
+const JSON_TYPE = 'application/json; charset=utf-8';
 
-  private constructor(server: Server) {
+export class HttpDoor {
+  readonly #server: HttpServer;
+
+  private constructor(server: HttpServer) {
     this.#server = server;
   }
 
   static async open(options: HttpDoorOptions): Promise<HttpDoor> {
-    const address = new URL(options.url);
-    const server = createServer((request, response) => {
-      const reply = (status: number, contentType: string, body: string): void => {
-        response.writeHead(status, { 'content-type': contentType, 'cache-control': 'no-store' });
-        response.end(request.method === 'HEAD' ? undefined : body);
-      };
-      if (request.method !== 'GET' && request.method !== 'HEAD') {
-        response.setHeader('allow', 'GET, HEAD');
-        reply(405, 'text/plain; charset=utf-8', 'only GET and HEAD\n');
-        return;
-      }
-      const pathname = pathOf(request.url ?? '/');
-      if (pathname === '/metrics') {
-        options.metrics().then(
-          ({ contentType, body }) => reply(200, contentType, body),
-          (error: unknown) => reply(500, 'text/plain; charset=utf-8', `${String(error)}\n`),
-        );
-      } else if (pathname === '/healthz' || pathname === '/readyz') {
-        const { ok, checks } = pathname === '/healthz' ? options.health() : options.readiness();
-        reply(ok ? 200 : 503, 'application/json', `${JSON.stringify({ ok, checks })}\n`);
-      } else reply(404, 'text/plain; charset=utf-8', 'here are /metrics, /healthz and /readyz\n');
-    });
-    server.headersTimeout = 5_000;
-    server.requestTimeout = 10_000;
-    server.maxConnections = 128;
-    await new Promise<void>((resolve, reject) => {
-      server.once('listening', resolve);
-      server.once('error', reject);
-      server.listen(Number(address.port), address.hostname.replace(/^\[|\]$/g, ''));
-    });
-    return new HttpDoor(server);
+    const { url, routes = [], connectionsMax = CONNECTIONS_MAX, originsAllowed = [], log = () => {} } = options;
+    const all = [...routes, ...operatorRoutes(options)];
+    const documents = documentRoutes(() => [...all, ...documents]);
+    const served = [...all, ...documents];
+    return new HttpDoor(await HttpServer.open({ url, routes: served, connectionsMax, originsAllowed, log }));
   }
 
-  async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeAllConnections();
-    await closed;
+  get url(): string {
+    return this.#server.url;
+  }
+
+  close(): Promise<void> {
+    return this.#server.close();
   }
 }
 
-/** The path of a request line's target; '' for what is no path, like `//` or `*`. */
-function pathOf(target: string): string {
-  return target.startsWith('/') ? (target.split('?', 1)[0] ?? '') : '';
+const checks = z.object({ ok: z.boolean(), checks: z.record(z.string(), z.string()) });
+
+function operatorRoutes({ metrics, health, readiness }: HttpDoorOptions): Route[] {
+  const probe = { method: 'GET', group: 'Operation', isProbe: true } as const;
+  return [
+    {
+      ...probe,
+      path: '/metrics',
+      summary: 'Metrics for Prometheus',
+      answer: { kind: 'text', what: 'series' },
+      errors: [],
+      handle: metrics,
+    },
+    {
+      ...probe,
+      path: '/healthz',
+      summary: 'Does this process work; 503 with the reason if not: restart it',
+      answer: { kind: 'json', schema: checks },
+      errors: ['UNAVAILABLE'],
+      handle: () => said(health()),
+    },
+    {
+      ...probe,
+      path: '/readyz',
+      summary: 'Can it serve; 503 with the reason if not: send traffic elsewhere',
+      answer: { kind: 'json', schema: checks },
+      errors: ['UNAVAILABLE'],
+      handle: () => said(readiness()),
+    },
+  ];
+}
+
+const said = (readiness: Readiness): Answer => ({
+  status: readiness.ok ? 200 : 503,
+  ...text(`${JSON.stringify(readiness)}\n`, JSON_TYPE),
+});
+
+function documentRoutes(all: () => readonly Route[]): Route[] {
+  const common = { method: 'GET', group: 'Documents', errors: [] } as const;
+  return [
+    {
+      ...common,
+      path: '/',
+      summary: 'This page',
+      answer: { kind: 'text', what: 'what is served here' },
+      handle: () => text(pageOf(all(), TITLE)),
+    },
+    {
+      ...common,
+      path: '/openapi.json',
+      summary: 'The same for programs (OpenAPI 3.1)',
+      answer: { kind: 'json', schema: z.looseObject({}) },
+      handle: () => text(JSON.stringify(openApiOf(all(), TITLE)), JSON_TYPE),
+    },
+  ];
 }

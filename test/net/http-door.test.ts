@@ -46,11 +46,21 @@ test('each path says what it is for, with the status that a probe reads', async 
   expect((await fetch(`${url}/metrics`)).status).toBe(500);
 });
 
+test('what is here is said at /, and to programs', async () => {
+  const { url } = await door({ health: true, ready: true });
+  expect(await (await fetch(`${url}/`)).text()).toMatch(/GET +\/readyz +Can it serve/);
+  const { openapi, paths } = (await (await fetch(`${url}/openapi.json`)).json()) as Record<string, object>;
+  expect([openapi, Object.keys(paths ?? {})]).toEqual([
+    '3.1.0',
+    ['/metrics', '/healthz', '/readyz', '/', '/openapi.json'],
+  ]);
+});
+
 test('nothing is changed here, and nothing else is here', async () => {
   const { url } = await door({ health: true, ready: true });
   const post = await fetch(`${url}/metrics`, { method: 'POST' });
-  expect([post.status, post.headers.get('allow')]).toEqual([405, 'GET, HEAD']);
-  expect((await fetch(`${url}/`)).status).toBe(404);
+  expect([post.status, post.headers.get('allow')]).toEqual([405, 'GET, HEAD, OPTIONS']);
+  expect((await fetch(`${url}/data`)).status).toBe(404);
   const head = await fetch(`${url}/healthz`, { method: 'HEAD' });
   expect([head.status, await head.text()]).toEqual([200, '']);
 });
