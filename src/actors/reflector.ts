@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InvariantViolation, unreachable } from '../core/base/assert.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision } from '../core/base/position.ts';
+import { type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
 import { LdbWriter, type SnapshotRow } from '../engine/ldb/writer.ts';
 
 /** The ledger as the SDK's `Client.ledger` gives it (client/types.ts; actors do not know the client). */
@@ -23,10 +24,16 @@ export type LedgerSource = (options: {
   readonly fromRevision: Revision;
   readonly cluster: string;
   readonly signal?: AbortSignal;
+  readonly wantsSnapshot?: boolean;
 }) => AsyncIterable<ReflectorFrame>;
 
 export type ReflectorFrame =
-  | { readonly kind: 'hello'; readonly cluster: string; readonly node: string }
+  | {
+      readonly kind: 'hello';
+      readonly cluster: string;
+      readonly node: string;
+      readonly filter?: LedgerFilter | undefined;
+    }
   | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotRow[] }
   | { readonly kind: 'snapshot-end'; readonly revision: Revision }
@@ -53,6 +60,8 @@ export interface ReflectorOptions {
   /** Ends it: the commit under way is finished, the LDB closed. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ReflectorEvent) => void;
+  /** An LDB that holds another part than the stream gives is filled anew, in place; default: LDB_FOREIGN. */
+  readonly rebuild?: boolean;
   /** First and longest pause before another try; default 100 and 5000. */
   readonly retryDelayMs?: number;
   readonly retryDelayMsMax?: number;
@@ -69,12 +78,13 @@ export async function runReflector(options: ReflectorOptions): Promise<void> {
   let writer: LdbWriter | undefined;
   let reached = -1;
   let failures = 0;
+  const wish: Wish = { rebuild: options.rebuild ?? false, snapshot: false };
   try {
     for (;;) {
       let reason: unknown;
       try {
         writer ??= await LdbWriter.open(dir);
-        await follow(writer, source, signal, onEvent);
+        await follow(writer, { source, signal, onEvent, wish });
         reason = new StoreError('UNAVAILABLE', 'the ledger stream ended');
       } catch (error) {
         reason = error;
@@ -85,7 +95,8 @@ export async function runReflector(options: ReflectorOptions): Promise<void> {
       const revision = writer?.revision ?? reached;
       failures = revision > reached ? 1 : failures + 1;
       reached = revision;
-      const delayMs = failures === 1 && isStoreError(reason, 'LDB_GAP') ? 0 : pauseMs(failures, options);
+      const isCuredByStream = isStoreError(reason, 'LDB_GAP') || reason instanceof SnapshotNeeded;
+      const delayMs = failures === 1 && isCuredByStream ? 0 : pauseMs(failures, options);
       onEvent({ kind: 'retry', reason: reason instanceof Error ? reason.message : String(reason), delayMs });
       if (isStoreError(reason, 'DISK_FAILED')) {
         // After a failed commit a writer is of no more use.
@@ -99,21 +110,36 @@ export async function runReflector(options: ReflectorOptions): Promise<void> {
   }
 }
 
+/** What outlives a stream: whether the next one is to begin with a snapshot. */
+interface Wish {
+  readonly rebuild: boolean;
+  snapshot: boolean;
+}
+
+interface Stream {
+  readonly source: LedgerSource;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: ReflectorEvent) => void;
+  readonly wish: Wish;
+}
+
+/** What the LDB holds cannot be gone on from: it is filled anew, in place, while it is read. */
+class SnapshotNeeded extends Error {
+  override readonly name: string = 'SnapshotNeeded';
+}
+
 /** One stream, from the LDB's position to the stream's end. */
-async function follow(
-  writer: LdbWriter,
-  source: LedgerSource,
-  signal: AbortSignal,
-  onEvent: (event: ReflectorEvent) => void,
-): Promise<void> {
+async function follow(writer: LdbWriter, { source, signal, onEvent, wish }: Stream): Promise<void> {
   const broken = new AbortController();
   const commits = new Commits(writer, onEvent, () => broken.abort());
   const stream = source({
     fromRevision: plus(writer.revision, 1),
     cluster: writer.cluster,
     signal: AbortSignal.any([signal, broken.signal]),
+    ...(wish.snapshot ? { wantsSnapshot: true } : {}),
   });
   let cluster = '';
+  let filter: LedgerFilter | undefined;
   let snapshot: { readonly revision: Revision; readonly timeMs: number; entries: number } | undefined;
   try {
     for await (const frame of stream) {
@@ -125,16 +151,19 @@ async function follow(
           writer.checkCluster(frame.cluster);
           await writer.abandonSnapshot();
           cluster = frame.cluster;
+          filter = frame.filter;
+          if (!wish.snapshot) checkFilter(writer, filter, wish);
           snapshot = undefined;
           onEvent({ kind: 'following', revision: writer.revision, timeMs: writer.timeMs });
           break;
         case 'records':
           if (snapshot !== undefined) throw unexpected(frame.kind, 'inside a snapshot');
+          if (wish.snapshot) throw unexpected(frame.kind, 'before the snapshot that was asked for');
           await commits.add(frame.bytes, cluster);
           break;
         case 'snapshot-begin':
           await commits.done();
-          await writer.beginSnapshot({ cluster, revision: frame.revision, timeMs: frame.timeMs });
+          await writer.beginSnapshot({ cluster, revision: frame.revision, timeMs: frame.timeMs }, filter);
           snapshot = { revision: frame.revision, timeMs: frame.timeMs, entries: 0 };
           onEvent({ kind: 'snapshot', state: 'begin', ...snapshot });
           break;
@@ -146,6 +175,7 @@ async function follow(
         case 'snapshot-end':
           if (snapshot?.revision !== frame.revision) throw unexpected(frame.kind, 'of no snapshot that was begun');
           await writer.finishSnapshot();
+          wish.snapshot = false;
           onEvent({ kind: 'snapshot', state: 'end', ...snapshot });
           snapshot = undefined;
           break;
@@ -159,6 +189,19 @@ async function follow(
     throw error;
   }
   await commits.done();
+}
+
+/** Does the stream give what the LDB holds? */
+function checkFilter(writer: LdbWriter, filter: LedgerFilter | undefined, wish: Wish): void {
+  try {
+    writer.adoptFilter(filter);
+  } catch (error) {
+    if (!wish.rebuild || !isStoreError(error, 'LDB_FOREIGN')) throw error;
+    wish.snapshot = true;
+    throw new SnapshotNeeded(
+      `it is rebuilt: it holds ${showFilter(writer.filter)}, and is to hold ${showFilter(filter)}`,
+    );
+  }
 }
 
 /** One commit at a time; what comes meanwhile is the next one. */

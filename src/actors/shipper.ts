@@ -16,9 +16,11 @@ import { ByteWriter, compareBytes } from '../core/base/bytes.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.ts';
+import { encodeFilter, type LedgerFilter, TableDirectory } from '../core/model/ledger-filter.ts';
 import { LedgerWindow } from '../core/model/window.ts';
 import { encodeEntry, FRAME, PART } from '../core/wire/client.ts';
 import type { StateCursor, StateReader } from '../engine/state/state-reader.ts';
+import { FilteredLedger } from './filtered-ledger.ts';
 import { ReaderBudget } from './reader-budget.ts';
 
 export interface Subscribe {
@@ -39,6 +41,10 @@ export interface Subscribe {
   readonly bookmarks: boolean;
   /** Watch: a behind part when it is slow. */
   readonly tellSlow: boolean;
+  /** Ledger: what it gets; undefined: everything. */
+  readonly filter?: LedgerFilter | undefined;
+  /** Ledger: it begins with a snapshot, whatever is kept. */
+  readonly wantsSnapshot?: boolean | undefined;
 }
 
 export type ToShipper =
@@ -90,6 +96,9 @@ interface Subscription {
   /** Looks in a row that found it held back. */
   waited: number;
   snapshot: { readonly cursor: StateCursor; readonly revision: Revision } | undefined;
+  /** It was asked for, and is not begun. */
+  owesSnapshot: boolean;
+  readonly filtered: FilteredLedger | undefined;
 }
 
 export class Shipper {
@@ -97,6 +106,7 @@ export class Shipper {
   readonly window: LedgerWindow;
   readonly #subs = new Map<number, Subscription>();
   readonly #budget: ReaderBudget;
+  readonly #directory = new TableDirectory();
   /** Somebody was sent less than there was, because of what the node holds already. */
   #hasHeldBack = false;
   #slow = 0;
@@ -203,10 +213,17 @@ export class Shipper {
       toldProgress: plus(next, -1),
       waited: 0,
       snapshot: undefined,
+      owesSnapshot: options.wantsSnapshot === true,
+      filtered:
+        options.filter &&
+        new FilteredLedger(options.filter, this.#world.state, this.#directory, { fromStart: next === 1 }),
     };
     this.#subs.set(options.sub, sub);
     if (options.mode === 'ledger') {
-      this.#post(sub, (writer) => writer.u8(PART.hello).string(this.#world.cluster).string(this.#world.node));
+      this.#post(sub, (writer) => {
+        writer.u8(PART.hello).string(this.#world.cluster).string(this.#world.node);
+        return options.filter === undefined ? writer : writer.raw(encodeFilter(options.filter));
+      });
     } else if (!this.#isCompacted(sub)) {
       // The watch stands: everything from here on will be told.
       this.#sendProgress(sub, plus(next, -1));
@@ -234,6 +251,10 @@ export class Shipper {
         this.#sendSnapshotPart(sub);
         continue;
       }
+      if (sub.owesSnapshot) {
+        if (!this.#beginSnapshot(sub)) return;
+        continue;
+      }
       if (sub.next > this.window.last && sub.next > this.#world.applied()) return;
       const records = this.#read(sub.next, Math.min(PART_BYTES, Math.max(sub.credit, 1)));
       if (records === undefined) {
@@ -245,7 +266,14 @@ export class Shipper {
         if (!this.#beginSnapshot(sub)) return;
         continue;
       }
-      if (sub.options.mode === 'ledger') {
+      if (sub.filtered !== undefined) {
+        const rest = sub.filtered.sift(records.bytes);
+        if (rest === undefined) {
+          sub.owesSnapshot = true;
+          continue;
+        }
+        this.#post(sub, (writer) => writer.u8(PART.records).raw(rest));
+      } else if (sub.options.mode === 'ledger') {
         this.#post(sub, (writer) => writer.u8(PART.records).raw(records.bytes));
       } else this.#sendWatched(sub, records.bytes, records.last);
       sub.next = plus(records.last, 1);
@@ -308,7 +336,8 @@ export class Shipper {
     const timeMs = this.#world.timeMs();
     let cursor: StateCursor;
     try {
-      cursor = this.#world.state.scan({ from: new Uint8Array(0), to: undefined, reverse: false });
+      cursor =
+        sub.filtered?.scan() ?? this.#world.state.scan({ from: new Uint8Array(0), to: undefined, reverse: false });
     } catch (error) {
       if (!isStoreError(error, 'OVERLOADED')) throw error;
       this.#end(sub.options.sub, error);
@@ -316,6 +345,7 @@ export class Shipper {
     }
     const { revision } = cursor;
     sub.snapshot = { cursor, revision };
+    sub.owesSnapshot = false;
     this.#post(sub, (writer) => writer.u8(PART.snapshotBegin).u64(revision).f64(timeMs));
     return true;
   }

@@ -9,10 +9,19 @@ import { ByteReader, type ByteWriter } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { decodeRecords } from '../core/model/ledger.ts';
+import { decodeFilter } from '../core/model/ledger-filter.ts';
 import * as wire from '../core/wire/client.ts';
 import { ClientBookmark, ClientEntry, ClientWatchEvent } from './entry.ts';
 import { AsyncQueue, type QueueEvents } from './queue.ts';
-import type { Entry, LedgerFrame, SlowWatch, SnapshotEntry, WatchBookmark, WatchEvent } from './types.ts';
+import type {
+  Entry,
+  LedgerFrame,
+  LedgerOptions,
+  SlowWatch,
+  SnapshotEntry,
+  WatchBookmark,
+  WatchEvent,
+} from './types.ts';
 
 /** One stream, as the client's connection handles it. */
 export interface Stream {
@@ -166,15 +175,19 @@ export class WatchStream implements Stream {
   }
 }
 
+export type LedgerWishes = Omit<LedgerOptions, 'signal'>;
+
 export class LedgerStream implements Stream {
   readonly kind: wire.RequestKind = wire.REQUEST.ledger;
   readonly queue: AsyncQueue<LedgerFrame>;
+  readonly #wishes: LedgerWishes;
   #next: Revision;
-  readonly #cluster: string;
+  #owesSnapshot: boolean;
 
-  constructor(options: { readonly fromRevision: Revision; readonly cluster: string }, events: QueueEvents) {
-    this.#next = options.fromRevision;
-    this.#cluster = options.cluster;
+  constructor(wishes: LedgerWishes, events: QueueEvents) {
+    this.#wishes = wishes;
+    this.#next = wishes.fromRevision;
+    this.#owesSnapshot = wishes.wantsSnapshot ?? false;
     this.queue = new AsyncQueue(events);
   }
 
@@ -187,7 +200,10 @@ export class LedgerStream implements Stream {
   }
 
   request(writer: ByteWriter, creditBytes: number): void {
-    wire.encodeLedger(writer, { fromRevision: this.#next, cluster: this.#cluster, creditBytes });
+    const { cluster, token, filter } = this.#wishes;
+    const wantsSnapshot = this.#owesSnapshot;
+    const fromRevision = this.#next;
+    wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, token, filter, wantsSnapshot });
   }
 
   part(payload: Uint8Array, frameBytes: number): void {
@@ -197,7 +213,10 @@ export class LedgerStream implements Stream {
   #decode(payload: Uint8Array): LedgerFrame {
     const reader = new ByteReader(payload);
     const kind = reader.u8();
-    if (kind === wire.PART.hello) return { kind: 'hello', cluster: reader.string(), node: reader.string() };
+    if (kind === wire.PART.hello) {
+      const [cluster, node] = [reader.string(), reader.string()];
+      return { kind: 'hello', cluster, node, filter: reader.left === 0 ? undefined : decodeFilter(reader) };
+    }
     if (kind === wire.PART.records) {
       const bytes = reader.raw(reader.left).slice();
       this.#next = plus(lastRevision(bytes), 1);
@@ -218,6 +237,7 @@ export class LedgerStream implements Stream {
     if (kind !== wire.PART.snapshotEnd) throw new StoreError('PROTOCOL_ERROR', `a ledger has no part ${kind}`);
     const revision = toIndex(reader.u64());
     this.#next = plus(revision, 1);
+    this.#owesSnapshot = false;
     return { kind: 'snapshot-end', revision };
   }
 

@@ -2,6 +2,7 @@
  * The SDK's public types: what `connect()` gives, in the order a reader meets it.
  */
 import type { Revision } from '../core/base/position.ts';
+import type { LedgerFilter } from '../core/model/ledger-filter.ts';
 import type { Member } from '../core/raft/membership.ts';
 import type { MembersReply } from '../core/wire/members.ts';
 
@@ -257,6 +258,12 @@ export interface LedgerOptions {
   /** The cluster the LDB belongs to; '' when it is new. LDB_FOREIGN when it is another one. */
   readonly cluster: string;
   readonly signal?: AbortSignal;
+  /** Says who reads, to a cluster whose config names its readers; FORBIDDEN without a valid one. */
+  readonly token?: string | undefined;
+  /** Only this part; `hello` says what of it is given. Default: everything that may be had. */
+  readonly filter?: LedgerFilter | undefined;
+  /** Begins with a snapshot, even where the records are kept. */
+  readonly wantsSnapshot?: boolean;
 }
 
 /**
@@ -267,7 +274,13 @@ export interface LedgerOptions {
  * an unfinished snapshot is void.
  */
 export type LedgerFrame =
-  | { readonly kind: 'hello'; readonly cluster: string; readonly node: string }
+  | {
+      readonly kind: 'hello';
+      readonly cluster: string;
+      readonly node: string;
+      /** What the stream gives; undefined: everything. */
+      readonly filter?: LedgerFilter | undefined;
+    }
   | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotEntry[] }
   | { readonly kind: 'snapshot-end'; readonly revision: Revision }

@@ -3,8 +3,10 @@
  * reported together with the faults inside fields and not one run later.
  */
 import { resolve, sep } from 'node:path';
+import { isStoreError } from '../core/base/errors.ts';
+import { parseFilter } from '../core/model/ledger-filter.ts';
 import { HEARTBEATS_PER_TIMEOUT_MIN, JOINING_MAX, NODES_MAX, RAFT_OPTIONS } from './options.ts';
-import type { ConfigFault } from './types.ts';
+import type { ConfigFault, ReaderConfig } from './types.ts';
 import { isLoopback, parseAddress } from './url.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -17,6 +19,7 @@ export function crossFaults(value: unknown, baseDir: string): ConfigFault[] {
     ...portFaults(nodes),
     ...directoryFaults(nodes, baseDir),
     ...raftFaults(fields(config['raft'])),
+    ...readerFaults(fields(config['readers'])),
   ];
 }
 
@@ -97,6 +100,47 @@ function raftFaults(raft: Fields): ConfigFault[] {
   const message = `must be at least ${HEARTBEATS_PER_TIMEOUT_MIN} heartbeats (${HEARTBEATS_PER_TIMEOUT_MIN} x ${heartbeatMs} ms); this is ${electionTimeoutMs} ms`;
   return [{ path: 'raft.electionTimeoutMs', message }];
 }
+
+/** Each has one token, says what it may have, and nobody may be taken for another. */
+function readerFaults(readers: Fields): ConfigFault[] {
+  const faults: ConfigFault[] = [];
+  const seen = new Map<unknown, string>();
+  for (const [name, written] of Object.entries(readers)) {
+    const path = `readers.${name}`;
+    const reader = fields(written);
+    const { tokenSha256, tokenEnv, all } = reader as Readonly<Record<keyof ReaderConfig, unknown>>;
+    const say = (message: string): void => void faults.push({ path, message });
+    if ((tokenSha256 === undefined) === (tokenEnv === undefined)) {
+      say('a reader has a token: tokenSha256 or tokenEnv, one of them');
+    }
+    const token = tokenEnv ?? (typeof tokenSha256 === 'string' ? tokenSha256.toLowerCase() : undefined);
+    const other = seen.get(token);
+    if (token !== undefined && other !== undefined) say(`has the same token as readers.${other}`);
+    seen.set(token, name);
+    const named = ['families', 'tables', 'prefixes'].some((field) => reader[field] !== undefined);
+    if (all === true && named) say('all: true is everything; leave out families, tables and prefixes');
+    if (all !== true && !named) say('say what it may have: families, tables, prefixes, or all: true');
+    const fault = named ? filterFault(reader) : undefined;
+    if (fault !== undefined) say(fault);
+  }
+  return faults;
+}
+
+/** Of a filter that has the right shape; what has not is told already. */
+function filterFault(reader: Fields): string | undefined {
+  const [families, tables, prefixes] = ['families', 'tables', 'prefixes'].map((field) => reader[field] ?? []);
+  if (!isTexts(families) || !isTexts(tables) || !isTexts(prefixes)) return undefined;
+  try {
+    parseFilter({ families, tables, prefixes });
+    return undefined;
+  } catch (error) {
+    if (!isStoreError(error)) throw error;
+    return error.message;
+  }
+}
+
+const isTexts = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((one) => typeof one === 'string');
 
 function fields(value: unknown): Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};

@@ -3,7 +3,7 @@
  *
  * The schema, the resolved config and the documentation are all made from it, so that they cannot disagree.
  */
-import type { ClusterConfig, LogLevel } from './types.ts';
+import type { ClusterConfig, LogLevel, ReaderConfig } from './types.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -139,6 +139,16 @@ export const NODE_FIELDS: Readonly<Record<'client' | 'peer' | 'http' | 'dataDir'
   join: 'true at a node that is added to a cluster which is there already',
 };
 
+/** What the config says about a reader of the ledger. */
+export const READER_FIELDS: readonly (keyof ReaderConfig)[] = [
+  'tokenSha256',
+  'tokenEnv',
+  'all',
+  'families',
+  'tables',
+  'prefixes',
+];
+
 export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'cluster',
   'nodes',
@@ -153,6 +163,7 @@ export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'historyMs',
   'connectionsMax',
   'inFlightMax',
+  'readers',
   'originsAllowed',
   'logLevel',
 ];

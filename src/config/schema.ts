@@ -10,6 +10,7 @@ import {
   NODE_FIELDS,
   type NumberOption,
   RAFT_OPTIONS,
+  READER_FIELDS,
   TOP_KEYS,
   TUNING_OPTIONS,
 } from './options.ts';
@@ -44,6 +45,22 @@ const node = z.strictObject({
   join: z.boolean().optional(),
 });
 
+const names = z.array(z.string()).optional();
+
+const reader = z.strictObject({
+  tokenSha256: z
+    .string()
+    .refine((value) => /^[0-9a-f]{64}$/i.test(value), {
+      error: 'must be the SHA-256 of a token, 64 hexadecimal digits',
+    })
+    .optional(),
+  tokenEnv: z.string().min(1).optional(),
+  all: z.boolean().optional(),
+  families: names,
+  tables: names,
+  prefixes: names,
+});
+
 const schema = z.strictObject({
   cluster: z
     .string()
@@ -52,6 +69,7 @@ const schema = z.strictObject({
   nodes: z.record(z.string().regex(NODE_ID), node),
   raft: z.strictObject(numbers(RAFT_OPTIONS)).prefault({}),
   ...numbers(TUNING_OPTIONS),
+  readers: z.record(z.string().min(1), reader).default({}),
   originsAllowed: z
     .array(
       z.string().refine(isOrigin, { error: "must be an origin as a browser sends it, like 'https://ops.example'" }),
@@ -105,6 +123,7 @@ function toFaults(issue: z.core.$ZodIssue): ConfigFault[] {
 
 function keysAt(path: readonly string[]): readonly string[] {
   if (path.length === 0) return TOP_KEYS;
+  if (path[0] === 'readers') return READER_FIELDS;
   return path[0] === 'raft' ? RAFT_OPTIONS.map((option) => option.name) : Object.keys(NODE_FIELDS);
 }
 

@@ -26,6 +26,21 @@ export interface RaftConfig {
   readonly heartbeatMs: number;
 }
 
+/** A reader of the ledger, known by its token: what its replicas may hold. */
+export interface ReaderConfig {
+  /** SHA-256 of the token, 64 hexadecimal digits; this or `tokenEnv`. */
+  readonly tokenSha256?: string | undefined;
+  /** The environment variable of the node that holds the token. */
+  readonly tokenEnv?: string | undefined;
+  /** Everything; else what the next three name. */
+  readonly all?: boolean | undefined;
+  readonly families?: readonly string[] | undefined;
+  /** As `family/table`. */
+  readonly tables?: readonly string[] | undefined;
+  /** Keys that begin with one of these. */
+  readonly prefixes?: readonly string[] | undefined;
+}
+
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
 /** What each option means, its default and why: `OPTIONS` in options.ts. */
@@ -51,6 +66,8 @@ export interface ClusterConfig extends TuningConfig {
   readonly cluster: string;
   readonly nodes: Readonly<Record<string, NodeConfig>>;
   readonly raft: RaftConfig;
+  /** Who may follow the ledger, by name; none: everybody may. */
+  readonly readers: Readonly<Record<string, ReaderConfig>>;
 }
 
 /** As written: nodes, and whatever differs from the defaults. */
@@ -58,6 +75,7 @@ export interface ClusterConfigInput extends Partial<TuningConfig> {
   readonly cluster?: string;
   readonly nodes: Readonly<Record<string, NodeConfig>>;
   readonly raft?: Partial<RaftConfig>;
+  readonly readers?: Readonly<Record<string, ReaderConfig>>;
 }
 
 /** One thing wrong with a config. `path` is where: 'nodes.n1.peer'; '' is the file as a whole. */

@@ -10,7 +10,7 @@ import type { FromShipper, ToShipper } from '../actors/shipper.ts';
 import { Supervisor } from '../actors/supervisor.ts';
 import { createPlumbing, type Plumbing } from '../actors/topology.ts';
 import type { NodeStatus } from '../client/types.ts';
-import { type ClusterConfig, guestsOf, memberOf } from '../config/index.ts';
+import { type ClusterConfig, guestsOf, memberOf, readerGrants } from '../config/index.ts';
 import type { Member } from '../core/raft/membership.ts';
 import { type TreeOptions, treeOptions } from '../engine/lsm/tree/options.ts';
 import { KEYSPACE } from '../engine/state/keyspaces.ts';
@@ -109,6 +109,7 @@ export function assembleParts(world: PartsWorld): Parts {
     status: world.status,
     onMembers: world.onMembers,
     inFlightMax: config.inFlightMax,
+    readers: readerGrants(config, process.env),
   });
   port.on('message', (message: FromShipper) => world.guard(() => gateway.ship(message)));
   return { plumbing, state, supervisor, gateway };

@@ -11,6 +11,7 @@ import { type ReflectorEvent, type ReflectorOptions, runReflector } from '../act
 import { connect } from '../client/index.ts';
 import type { ClientEvent } from '../client/types.ts';
 import { StoreError } from '../core/base/errors.ts';
+import { type FilterInput, type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
 import { HttpDoor } from '../net/http-door.ts';
 import { ledgerSource, type SourceOptions } from './source.ts';
 import { reflectorMetrics, type ReflectorStatus, StatusKeeper } from './status.ts';
@@ -25,6 +26,12 @@ export interface StartReflectorOptions {
   readonly endpoints: readonly string[];
   /** The replica's directory; made when it is missing, and its parents. */
   readonly dir: string;
+  /** Who reads, where the cluster's config names its readers. */
+  readonly token?: string;
+  /** The part that is wanted: families, tables (`family/table`), keys by prefix. Default: all that may be had. */
+  readonly filter?: FilterInput;
+  /** A replica that holds another part is filled anew, in place. Default: LDB_FOREIGN. */
+  readonly rebuild?: boolean;
   /** Where /healthz, /readyz and /metrics are served, like `http://127.0.0.1:7440`; default: nowhere. */
   readonly http?: string;
   /** A replica whose log time is older is not ready; default 60 000. */
@@ -73,6 +80,7 @@ class Reflector implements RunningReflector {
   readonly #keeper: StatusKeeper;
   readonly #stop = new AbortController();
   readonly #onEvent: (event: ReflectorNews) => void;
+  readonly #filter: LedgerFilter | undefined;
   #door: HttpDoor | undefined;
   #loop: Promise<void> | undefined;
   #looks: NodeJS.Timeout | undefined;
@@ -84,6 +92,7 @@ class Reflector implements RunningReflector {
 
   constructor(options: StartReflectorOptions) {
     this.#options = options;
+    this.#filter = options.filter && parseFilter(options.filter);
     this.#keeper = new StatusKeeper(options.maxLagMs ?? MAX_LAG_MS, options.nowMs ?? Date.now);
     this.#onEvent = options.onEvent ?? (() => {});
     this.failed = new Promise((resolve) => {
@@ -117,16 +126,19 @@ class Reflector implements RunningReflector {
 
   #loopOptions(): ReflectorOptions {
     const { dir, endpoints, connectDeadlineMs = CONNECT_DEADLINE_MS, retryDelayMs, retryDelayMsMax } = this.#options;
-    const { onConnection } = this.#options;
+    const { onConnection, token, rebuild = false } = this.#options;
     const source = ledgerSource({
       endpoints,
       connect: this.#options.connect ?? connect,
       deadlineMs: connectDeadlineMs,
+      token,
+      filter: this.#filter,
       ...(onConnection === undefined ? {} : { onConnection }),
     });
     return {
       source,
       dir,
+      rebuild,
       signal: this.#stop.signal,
       onEvent: (event) => this.#note(event),
       ...(retryDelayMs === undefined ? {} : { retryDelayMs }),

@@ -6,6 +6,7 @@
  */
 import type { LedgerSource, ReflectorFrame } from '../actors/reflector.ts';
 import type { Client, ClientEvent, ConnectOptions } from '../client/types.ts';
+import type { LedgerFilter } from '../core/model/ledger-filter.ts';
 
 export interface SourceOptions {
   readonly endpoints: readonly string[];
@@ -13,9 +14,14 @@ export interface SourceOptions {
   /** For a connection to stand. */
   readonly deadlineMs: number;
   readonly onConnection?: (event: ClientEvent) => void;
+  /** Who reads, where the cluster wants to know. */
+  readonly token?: string | undefined;
+  /** What is wanted; undefined: all that may be had. */
+  readonly filter?: LedgerFilter | undefined;
 }
 
-export function ledgerSource({ endpoints, connect, deadlineMs, onConnection }: SourceOptions): LedgerSource {
+export function ledgerSource(options: SourceOptions): LedgerSource {
+  const { endpoints, connect, deadlineMs, onConnection, token, filter } = options;
   return async function* (at): AsyncGenerator<ReflectorFrame> {
     const client = await connect(endpoints, {
       deadlineMs,
@@ -25,7 +31,7 @@ export function ledgerSource({ endpoints, connect, deadlineMs, onConnection }: S
       ...(onConnection === undefined ? {} : { onEvent: onConnection }),
     });
     try {
-      yield* client.ledger(at);
+      yield* client.ledger({ ...at, token, filter });
     } finally {
       await client.close().catch(() => {
         // It was going away in any case.

@@ -1,9 +1,11 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type LedgerSource, type ReflectorEvent, runReflector } from '../../src/actors/reflector.ts';
 import type { Client, LedgerFrame, LedgerOptions } from '../../src/client/types.ts';
+import { utf8 } from '../../src/core/base/bytes.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
+import { type LedgerFilter, parseFilter } from '../../src/core/model/ledger-filter.ts';
 import { type LdbReader, openLdb } from '../../src/engine/ldb/index.ts';
-import { LdbWriter } from '../../src/engine/ldb/writer.ts';
+import { LdbWriter, type SnapshotRow } from '../../src/engine/ldb/writer.ts';
 import { dump, put, records, revisionOf, StreamModel, streamRecords, temporaryDir } from '../engine/ldb/ledger.ts';
 
 const HELLO: LedgerFrame = { kind: 'hello', cluster: 'c1', node: 'n1' };
@@ -263,4 +265,76 @@ test('one that is stopped before it begins does nothing', async () => {
   stop.abort();
   await reflect(streams([HELLO]));
   expect(events).toEqual([]);
+});
+
+describe('a part of the data', () => {
+  const flags = parseFilter({ prefixes: ['flags/'] });
+  const billing = parseFilter({ families: ['billing'] });
+  const hello = (filter: LedgerFilter | undefined): LedgerFrame => ({ ...HELLO, filter });
+
+  test('the LDB is of what the first stream gives, and another stream that gives other things is given up', async () => {
+    await reflectUntil(2, streams([hello(flags), of(records(1, [put('flags/a', 'x')], []))]));
+    expect(withLdb((ldb) => ldb.filter)).toEqual(flags);
+    stop = new AbortController();
+    await expect(reflect(streams([hello(billing)]))).rejects.toMatchObject({ code: 'LDB_FOREIGN' });
+    await expect(reflect(streams([HELLO]))).rejects.toMatchObject({ code: 'LDB_FOREIGN' });
+    expect(withLdb((ldb) => ldb.revision)).toBe(2);
+  });
+
+  test('with rebuild it asks for a snapshot, and is what comes; not before that is whole', async () => {
+    await reflectUntil(2, streams([hello(flags), of(records(1, [put('flags/a', 'x')], []))]));
+    stop = new AbortController();
+    events = [];
+    const row = { key: utf8('k'), value: utf8('v'), revision: revisionOf(5), expiryMs: 0 };
+    const source = streams(
+      [hello(billing)],
+      [
+        hello(billing),
+        { kind: 'snapshot-begin', revision: revisionOf(5), timeMs: 50 },
+        { kind: 'snapshot-entries', entries: [row] },
+        new StoreError('UNAVAILABLE', 'cut off in the middle'),
+      ],
+      // Records where a snapshot was asked for are no way to go on.
+      [hello(billing), of(records(3, [put('bad', 'x')]))],
+    );
+    const run = runReflector({
+      source,
+      dir: dir.path,
+      signal: stop.signal,
+      rebuild: true,
+      ...RETRY,
+      onEvent: (event) => {
+        events.push(event);
+        if (event.kind === 'applied') stop.abort();
+      },
+    });
+    // A protocol error ends it, as nothing good can come of such a server; the LDB is what it was.
+    await expect(run).rejects.toMatchObject({ code: 'PROTOCOL_ERROR' });
+    expect(withLdb((ldb) => [ldb.filter, ldb.revision, ldb.get('bad')])).toEqual([flags, 2, undefined]);
+    expect(source.asked.map(({ wantsSnapshot = false }) => wantsSnapshot)).toEqual([false, true, true]);
+    expect(events.find((event) => event.kind === 'retry')).toMatchObject({ delayMs: 0 });
+
+    const again = streams([hello(billing)], [...scriptOf(6, row)]);
+    await runReflector({
+      source: again,
+      dir: dir.path,
+      signal: stop.signal,
+      rebuild: true,
+      ...RETRY,
+      onEvent: (event) => {
+        if (event.kind === 'applied') stop.abort();
+      },
+    });
+    expect(withLdb((ldb) => [ldb.filter, dump(ldb)])).toEqual([billing, { k: '5=v', k2: '7=w' }]);
+  });
+
+  function scriptOf(revision: number, row: SnapshotRow): LedgerFrame[] {
+    return [
+      hello(billing),
+      { kind: 'snapshot-begin', revision: revisionOf(revision), timeMs: 60 },
+      { kind: 'snapshot-entries', entries: [row] },
+      { kind: 'snapshot-end', revision: revisionOf(revision) },
+      of(records(revision + 1, [put('k2', 'w')])),
+    ];
+  }
 });

@@ -44,7 +44,7 @@ export class World {
   ) {
     this.shipper = new Shipper({
       state: {
-        scan: (bounds) => this.memtable.scan(bounds, toIndex(this.applied)),
+        scan: (bounds, revision) => this.memtable.scan(bounds, revision ?? toIndex(this.applied)),
         readLedger: (from) => this.kept?.read(from, MIB),
       },
       ledgerFrom: () => this.ledgerFrom ?? (this.shipper.window.last > 0 ? this.shipper.window.first : 1),

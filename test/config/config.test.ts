@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { configFaults, defineCluster, parseConfig } from '../../src/config/index.ts';
+import { configFaults, defineCluster, parseConfig, readerGrants } from '../../src/config/index.ts';
 import { RAFT_OPTIONS, TOP_KEYS, TUNING_OPTIONS } from '../../src/config/options.ts';
 import { nearest } from '../../src/config/suggest.ts';
 import { isStoreError } from '../../src/core/base/errors.ts';
@@ -30,6 +31,7 @@ describe('a good config', () => {
       nodes: { n1: { ...node(1), dataDir: resolve('/srv/data/n1') } },
       raft: Object.fromEntries(RAFT_OPTIONS.map((option) => [option.name, option.default])),
       ...Object.fromEntries(TUNING_OPTIONS.map((option) => [option.name, option.default])),
+      readers: {},
       originsAllowed: [],
       logLevel: 'info',
     });
@@ -194,4 +196,47 @@ test('a slip is told from another word', () => {
   expect(nearest('heartbeat', ['electionTimeoutMs', 'heartbeatMs'])).toBe('heartbeatMs');
   expect(nearest('nods', TOP_KEYS)).toBe('nodes');
   expect(nearest('replicas', TOP_KEYS)).toBeUndefined();
+});
+
+describe('readers of the ledger', () => {
+  const hash = 'a'.repeat(64);
+  const faultsIn = (readers: unknown): string[] => faultsOf({ nodes: { n1: node(1) }, readers });
+
+  test('say who they are and what they may have', () => {
+    expect(
+      faultsIn({
+        a: { tokenSha256: hash, families: ['billing'] },
+        b: { tokenEnv: 'B', all: true },
+        c: { tokenEnv: 'C', tables: ['billing/plans'], prefixes: [''] },
+      }),
+    ).toEqual([]);
+  });
+
+  test.each([
+    [{ all: true }, 'readers.a: a reader has a token: tokenSha256 or tokenEnv, one of them'],
+    [{ tokenSha256: hash }, 'readers.a: say what it may have: families, tables, prefixes, or all: true'],
+    [{ tokenSha256: hash, all: true, families: ['aaa'] }, 'readers.a: all: true is everything; leave out families'],
+    [{ tokenSha256: hash, tables: ['billing'] }, 'readers.a: a table is named family/table, not "billing"'],
+    [{ tokenSha256: 'x', all: true }, 'readers.a.tokenSha256: must be the SHA-256 of a token'],
+    [{ tokenSha256: hash, all: true, family: 'x' }, "readers.a.family: unknown key; did you mean 'families'?"],
+  ])('%j is told what is wrong', (a, message) => {
+    expect(faultsIn({ a })).toEqual([expect.stringContaining(message)]);
+  });
+
+  test('two with one token are one too many', () => {
+    const reader = { tokenSha256: hash, all: true };
+    expect(faultsIn({ a: reader, b: { ...reader, tokenSha256: hash.toUpperCase() } })).toEqual([
+      'readers.b: has the same token as readers.a',
+    ]);
+  });
+
+  test('a token of the environment is hashed, and must be there and long', () => {
+    const readers = { a: { tokenEnv: 'A', families: ['billing'] }, b: { tokenSha256: hash, all: true } };
+    const [a, b] = readerGrants({ readers }, { A: 'a-long-random-token' });
+    expect(a?.tokenSha256).toBe(createHash('sha256').update('a-long-random-token').digest('hex'));
+    expect(a?.filter?.families).toEqual(['billing']);
+    expect(b).toEqual({ name: 'b', tokenSha256: hash, filter: undefined });
+    expect(() => readerGrants({ readers }, {})).toThrow('A is not set');
+    expect(() => readerGrants({ readers }, { A: 'short' })).toThrow('at least 16 characters');
+  });
 });

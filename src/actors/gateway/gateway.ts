@@ -23,6 +23,7 @@ import { ROLES, type Shared } from '../shared.ts';
 import type { FromShipper, ToShipper } from '../shipper.ts';
 import { Connection, type Door } from './connection.ts';
 import { Members } from './members.ts';
+import { Readers, type ReaderGrant } from './readers.ts';
 import { Reads } from './reads.ts';
 import { Writes } from './writes.ts';
 
@@ -47,6 +48,8 @@ export interface GatewayWorld {
   readonly onMembers: (known: readonly Member[]) => void;
   /** Requests that the node holds at once, over all connections. */
   readonly inFlightMax: number;
+  /** Who may follow the ledger; default: everybody. */
+  readonly readers?: readonly ReaderGrant[];
 }
 
 const DEADLINE_MS_MAX = 10 * 60 * 1000;
@@ -69,6 +72,7 @@ export class Gateway {
     this.#members = new Members({ ...world, replication });
     this.#reads = new Reads({
       ...world,
+      readers: new Readers(world.readers ?? []),
       replication,
       applied: world.shared.reader('applied'),
       tellWaits: (waits) => world.shared.set('readsWait', waits ? 1 : 0),

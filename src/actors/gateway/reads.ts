@@ -18,8 +18,9 @@ import type { StateCursor, StateReader } from '../../engine/state/state-reader.t
 import { TO_REPLICATION } from '../messages.ts';
 import type { Bell } from '../runtime/bell.ts';
 import type { RingWriter } from '../runtime/ring.ts';
-import type { FromShipper, ToShipper } from '../shipper.ts';
+import type { FromShipper, Subscribe, ToShipper } from '../shipper.ts';
 import type { Connection } from './connection.ts';
+import type { Readers } from './readers.ts';
 import { ReadBarrier, type Waiter } from './read-barrier.ts';
 import { Undelivered } from './undelivered.ts';
 
@@ -32,6 +33,8 @@ export interface ReadsWorld {
   readonly replication: Bell;
   readonly toShipper: (message: ToShipper) => void;
   readonly cluster: string;
+  /** Who may read the ledger, and what of it. */
+  readonly readers: Readers;
   readonly origin: number;
   readonly monotonicMs: () => number;
   readonly status: () => object;
@@ -141,7 +144,10 @@ export class Reads {
           const message = `the replica belongs to cluster "${ledger.cluster}"; this is "${cluster}"`;
           throw new StoreError('LDB_FOREIGN', message);
         }
-        this.#subscribe(connection, request, 'ledger', { ...ledger, from: NONE, to: NONE });
+        const filter = this.#world.readers.grant(ledger.token, ledger.filter);
+        const { wantsSnapshot } = ledger;
+        const range = { from: NONE, to: NONE };
+        this.#subscribe(connection, request, 'ledger', { ...ledger, ...range }, { filter, wantsSnapshot });
         break;
       }
       case wire.REQUEST.status:
@@ -348,7 +354,13 @@ export class Reads {
     this.#world.replication.ring();
   }
 
-  #subscribe(connection: Connection, request: number, mode: 'watch' | 'ledger', options: wire.WatchRequest): void {
+  #subscribe(
+    connection: Connection,
+    request: number,
+    mode: 'watch' | 'ledger',
+    options: wire.WatchRequest,
+    more: Pick<Subscribe, 'filter' | 'wantsSnapshot'> = {},
+  ): void {
     if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
     const sub = this.#nextSub++;
     connection.subs.set(request, sub);
@@ -359,7 +371,7 @@ export class Reads {
     const from = options.from.slice();
     const to = options.to.slice();
     const { bookmarks = false, tellSlow = false } = options;
-    const what = { sub, request, mode, fromRevision, from, to, creditBytes, bookmarks, tellSlow };
+    const what = { sub, request, mode, fromRevision, from, to, creditBytes, bookmarks, tellSlow, ...more };
     this.#world.toShipper({ kind: 'subscribe', ...what, reader: this.#undelivered.readerOf(connection) });
   }
 

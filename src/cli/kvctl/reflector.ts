@@ -2,6 +2,7 @@
  * reflector: the one process of a host that keeps its replica up to date, with doors for whoever looks after it.
  */
 import { type Command, Option } from 'commander';
+import type { FilterInput } from '../../reflector/index.ts';
 import { parseEndpoints } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { parseDuration, showMs } from './duration.ts';
@@ -15,6 +16,10 @@ interface Flags {
   readonly ldb?: string;
   readonly http?: string;
   readonly maxLag: number;
+  readonly family?: string[];
+  readonly table?: string[];
+  readonly prefix?: string[];
+  readonly rebuild?: boolean;
 }
 
 export function registerReflector(program: Command, run: Run): void {
@@ -33,14 +38,29 @@ export function registerReflector(program: Command, run: Run): void {
         .argParser(parseDuration)
         .default(MAX_LAG_MS, showMs(MAX_LAG_MS)),
     )
+    .option('--family <name>', 'only this family, and what else is named; may be given again', several)
+    .option('--table <family/table>', 'only this table, and what else is named; may be given again', several)
+    .option('--prefix <text>', 'only keys that begin so, and what else is named; may be given again', several)
+    .option('--rebuild', 'a replica that holds another part is filled anew')
+    .addHelpText('after', '\nA token for clusters whose config names its readers: CTLMESH_TOKEN.')
     .action((flags: Flags) => run((context) => reflect(context, flags)));
+}
+
+const several = (value: string, before: string[] = []): string[] => [...before, value];
+
+function filterOf({ family, table, prefix }: Flags): FilterInput | undefined {
+  if (family === undefined && table === undefined && prefix === undefined) return undefined;
+  return { families: family ?? [], tables: table ?? [], prefixes: prefix ?? [] };
 }
 
 async function reflect(context: Context, flags: Flags): Promise<number> {
   const { ldb, http, maxLag: maxLagMs } = flags;
   if (ldb === undefined) throw new UsageError('say where the replica is: --ldb <dir>, or CTLMESH_LDB');
   const endpoints = flags.from ?? context.endpoints;
-  const { signal } = context.deps;
+  const { signal, env } = context.deps;
+  // Not a flag: the command lines of a host's processes are everybody's to read.
+  const token = env['CTLMESH_TOKEN'];
+  const filter = filterOf(flags);
   const reflector = await context.deps.startReflector({
     endpoints,
     dir: ldb,
@@ -48,7 +68,10 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
     connectDeadlineMs: context.deadlineMs,
     onEvent: onReflectorEvent(context),
     onConnection: noteConnection(context),
+    rebuild: flags.rebuild ?? false,
     ...(http === undefined ? {} : { http }),
+    ...(token === undefined || token === '' ? {} : { token }),
+    ...(filter === undefined ? {} : { filter }),
   });
   context.note(`following ${endpoints.join(',')} into ${ldb}${http === undefined ? '' : `; ${http}`}`);
   const { promise: asked, resolve } = Promise.withResolvers<undefined>();

@@ -19,6 +19,7 @@
  */
 import { type ByteReader, ByteWriter } from '../base/bytes.ts';
 import { ERROR_CODE_LIST, type ErrorCode, StoreError } from '../base/errors.ts';
+import { decodeFilter, encodeFilter, type LedgerFilter } from '../model/ledger-filter.ts';
 
 export const PROTOCOL_VERSION = 1;
 export const MAGIC = 0x4d4c5443;
@@ -347,21 +348,47 @@ export interface LedgerRequest {
   /** '' for a new LDB. */
   readonly cluster: string;
   readonly creditBytes: number;
+  /** Says who reads, to a cluster whose config names its readers. */
+  readonly token?: string | undefined;
+  /** What is wanted; undefined: everything that may be had. */
+  readonly filter?: LedgerFilter | undefined;
+  /** Begin with a snapshot, even where the records are kept. */
+  readonly wantsSnapshot?: boolean | undefined;
 }
 
+const TOKEN = 1;
+const FILTER = 2;
+const SNAPSHOT = 4;
+
 export function encodeLedger(writer: ByteWriter, ledger: LedgerRequest): void {
+  const { token, filter, wantsSnapshot = false } = ledger;
   writer.varint(ledger.fromRevision).string(ledger.cluster).varint(ledger.creditBytes);
+  const said = (token === undefined ? 0 : TOKEN) | (filter === undefined ? 0 : FILTER);
+  const flags = said | (wantsSnapshot ? SNAPSHOT : 0);
+  // Nothing wished for, nothing said: as clients wrote it before there was something to wish for.
+  if (flags === 0) return;
+  writer.u8(flags);
+  if (token !== undefined) writer.string(token);
+  if (filter !== undefined) writer.raw(encodeFilter(filter));
 }
 
 export function decodeLedger(reader: ByteReader): LedgerRequest {
-  return { fromRevision: reader.varint(), cluster: reader.string(), creditBytes: reader.varint() };
+  const ledger = { fromRevision: reader.varint(), cluster: reader.string(), creditBytes: reader.varint() };
+  if (reader.left === 0) return ledger;
+  const flags = reader.u8();
+  return {
+    ...ledger,
+    token: (flags & TOKEN) === 0 ? undefined : reader.string(),
+    filter: (flags & FILTER) === 0 ? undefined : decodeFilter(reader),
+    wantsSnapshot: (flags & SNAPSHOT) !== 0,
+  };
 }
 
 /**
  * Parts of a watch or ledger stream: the first payload byte.
  *   progress          revision u64              everything up to it was sent (a watch's first part, too)
  *   records           records (ledger.ts)       whole revisions, in order; in a watch without what was not asked for
- *   hello             cluster string | node string
+ *   hello             cluster string | node string | filter, if it is not everything (model/ledger-filter.ts)
  *   snapshotBegin     revision u64 | timeMs f64
  *   snapshotEntries   entry*
  *   snapshotEnd       revision u64

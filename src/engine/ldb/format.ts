@@ -3,6 +3,7 @@
  *
  *   kv        key → revision u64 | expiryMs f64 | value        (expiryMs 0: never)
  *   meta      'position' → format u32 | revision u64 | timeMs f64 | cluster blob | crc32c u32
+ *             'filter'   → filter (core/model/ledger-filter.ts) | crc32c u32      what it holds; not there: everything
  *   incoming  as kv: a snapshot on its way in, of no meaning to readers
  *
  * Rows and position change in one LMDB transaction, so the position says exactly what the rows hold. It has a
@@ -14,6 +15,7 @@ import { crc32c } from '../../core/base/crc32c.ts';
 import type { DiskFile } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { type Revision, toIndex } from '../../core/base/position.ts';
+import { decodeFilter, encodeFilter, type LedgerFilter } from '../../core/model/ledger-filter.ts';
 
 export const LDB_FORMAT = 1;
 
@@ -30,6 +32,7 @@ export const KV = 'kv';
 export const META = 'meta';
 export const INCOMING = 'incoming';
 export const POSITION_KEY: Uint8Array = utf8('position');
+export const FILTER_KEY: Uint8Array = utf8('filter');
 
 // ---- Position
 
@@ -68,6 +71,26 @@ export function decodePosition(bytes: Uint8Array, length: number, dir: string): 
     if (cause instanceof StoreError && cause.code === 'LDB_CORRUPT') throw cause;
     throw new StoreError('LDB_CORRUPT', `the position in ${dir} cannot be read`, { cause });
   }
+}
+
+// ---- Filter
+
+export function encodeStoredFilter(filter: LedgerFilter): Uint8Array<ArrayBuffer> {
+  const writer = new ByteWriter(64).raw(encodeFilter(filter));
+  return writer.u32(crc32c(writer.view())).take();
+}
+
+/** Of `bytes`, its first `length`. */
+export function decodeStoredFilter(bytes: Uint8Array, length: number, dir: string): LedgerFilter {
+  const reader = new ByteReader(new Uint8Array(bytes.subarray(0, length)));
+  try {
+    const filter = decodeFilter(reader);
+    const expected = crc32c(bytes, 0, reader.at);
+    if (reader.u32() === expected && reader.left === 0) return filter;
+  } catch (cause) {
+    throw new StoreError('LDB_CORRUPT', `the filter in ${dir} cannot be read`, { cause });
+  }
+  throw new StoreError('LDB_CORRUPT', `the filter in ${dir} has a wrong checksum`);
 }
 
 // ---- Rows

@@ -18,13 +18,16 @@ import { assert } from '../../core/base/assert.ts';
 import { compareBytes, prefixEnd, utf8 } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
+import type { LedgerFilter } from '../../core/model/ledger-filter.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
 import { copyEntry, LdbEntry } from './entry.ts';
 import { type Environment, openToRead, type Table } from './environment.ts';
 import {
   type Key,
   decodePosition,
+  decodeStoredFilter,
   EXPIRY_TOP_AT,
+  FILTER_KEY,
   FIRST_KEY,
   LDB_KEY_BYTES_MAX,
   type LdbPosition,
@@ -146,6 +149,14 @@ export class LdbReader {
     const stored = meta.getBinaryFast(POSITION_KEY);
     if (stored === undefined) throw new StoreError('LDB_MISSING', `the LDB in ${this.dir} is being made`);
     return decodePosition(stored, meta.lastSize, this.dir);
+  }
+
+  /** What of the cluster's data is here; undefined: everything. */
+  get filter(): LedgerFilter | undefined {
+    this.#checkOpen();
+    const { meta } = this.#env;
+    const stored = meta.getBinaryFast(FILTER_KEY);
+    return stored === undefined ? undefined : decodeStoredFilter(stored, meta.lastSize, this.dir);
   }
 
   get cluster(): string {

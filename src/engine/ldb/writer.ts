@@ -25,13 +25,17 @@ import { compareBytes, equalBytes } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { plus, type Revision } from '../../core/base/position.ts';
 import { decodeRecords, type LedgerRecord } from '../../core/model/ledger.ts';
+import { isSameFilter, type LedgerFilter, showFilter } from '../../core/model/ledger-filter.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
 import { type DirLock, lockDir } from '../disk/lock.ts';
 import { type Environment, openToWrite, type Table } from './environment.ts';
 import {
   type Key,
   decodePosition,
+  decodeStoredFilter,
   encodePosition,
+  encodeStoredFilter,
+  FILTER_KEY,
   FIRST_KEY,
   LDB_KEY_BYTES_MAX,
   type LdbPosition,
@@ -85,7 +89,9 @@ export class LdbWriter {
   readonly #lock: DirLock;
   readonly #env: Environment & { readonly incoming: Table };
   #position: LdbPosition;
-  #snapshot: LdbPosition | undefined;
+  /** What it holds; undefined: everything. */
+  #filter: LedgerFilter | undefined;
+  #snapshot: (LdbPosition & { readonly filter: LedgerFilter | undefined }) | undefined;
   #commits = 0;
   #isBusy = false;
   #failure: unknown;
@@ -97,6 +103,8 @@ export class LdbWriter {
     this.#env = env;
     const stored = env.meta.getBinaryFast(POSITION_KEY);
     this.#position = stored === undefined ? NO_POSITION : decodePosition(stored, env.meta.lastSize, dir);
+    const filter = env.meta.getBinaryFast(FILTER_KEY);
+    this.#filter = filter === undefined ? undefined : decodeStoredFilter(filter, env.meta.lastSize, dir);
   }
 
   /** Opens or makes the LDB in `dir`. DIR_LOCKED when it has a writer. On the main thread only. */
@@ -159,8 +167,32 @@ export class LdbWriter {
     });
   }
 
-  /** Begins a snapshot: the state of `cluster` at `revision`. One that was under way is void. */
-  beginSnapshot(position: LdbPosition): Promise<void> {
+  /** What the LDB holds; undefined: everything. */
+  get filter(): LedgerFilter | undefined {
+    return this.#filter;
+  }
+
+  /**
+   * Says what the LDB is to hold. One that holds something is not turned into another one by what comes next: then
+   * LDB_FOREIGN, and only a snapshot with that filter can.
+   */
+  adoptFilter(filter: LedgerFilter | undefined): void {
+    if (isSameFilter(this.#filter, filter)) return;
+    if (this.cluster === '') {
+      this.#filter = filter;
+      return;
+    }
+    const message = `the LDB in ${this.dir} holds ${showFilter(this.#filter)}, and what comes is ${showFilter(filter)}: rebuild it, or choose another directory`;
+    throw new StoreError('LDB_FOREIGN', message, {
+      data: { dir: this.dir, holds: showFilter(this.#filter), offered: showFilter(filter) },
+    });
+  }
+
+  /**
+   * Begins a snapshot: the state of `cluster` at `revision`, or what `filter` leaves of it. One that was under way is
+   * void.
+   */
+  beginSnapshot(position: LdbPosition, filter?: LedgerFilter): Promise<void> {
     return this.#exclusively(async () => {
       this.checkCluster(position.cluster);
       if (position.revision < this.revision) {
@@ -170,7 +202,7 @@ export class LdbWriter {
       }
       this.#snapshot = undefined;
       await this.#dropIncoming();
-      this.#snapshot = position;
+      this.#snapshot = { ...position, filter };
     });
   }
 
@@ -193,8 +225,8 @@ export class LdbWriter {
   /** Makes the LDB equal to the snapshot, position included, in one transaction. */
   finishSnapshot(): Promise<SnapshotApplied> {
     return this.#exclusively(async () => {
-      const position = must(this.#snapshot, 'a snapshot was begun');
-      const result = this.#adopt(position);
+      const { filter, ...position } = must(this.#snapshot, 'a snapshot was begun');
+      const result = this.#adopt(position, filter);
       this.#snapshot = undefined;
       return result;
     });
@@ -251,9 +283,12 @@ export class LdbWriter {
     assert(position.revision >= this.revision, 'the position never goes back');
     const { kv, meta } = this.#env;
     const record = encodePosition(position);
+    // Not with every commit: it changes with the first one only, or with a snapshot.
+    const isFirst = this.cluster === '' && this.#filter !== undefined;
     await this.#batch(() => {
       for (const { key, row } of writes) void (row === undefined ? kv.remove(key) : kv.put(key, row));
       void meta.put(POSITION_KEY, record);
+      if (isFirst && this.#filter !== undefined) void meta.put(FILTER_KEY, encodeStoredFilter(this.#filter));
     });
     this.#position = position;
   }
@@ -279,7 +314,7 @@ export class LdbWriter {
   }
 
   /** Reads both tables as they were before the transaction: it changes them under a cursor of its own. */
-  #adopt(position: LdbPosition): SnapshotApplied {
+  #adopt(position: LdbPosition, filter: LedgerFilter | undefined): SnapshotApplied {
     const { root, kv, meta, incoming } = this.#env;
     const before = root.useReadTransaction();
     try {
@@ -290,6 +325,8 @@ export class LdbWriter {
           const result = makeEqual(kv, current, wanted);
           incoming.clearSync();
           meta.putSync(POSITION_KEY, encodePosition(position));
+          if (filter === undefined) meta.removeSync(FILTER_KEY);
+          else meta.putSync(FILTER_KEY, encodeStoredFilter(filter));
           return result;
         } finally {
           // LMDB does not survive a cursor that outlives its transaction.
@@ -298,6 +335,7 @@ export class LdbWriter {
         }
       });
       this.#position = position;
+      this.#filter = filter;
       return { revision: position.revision, ...counts };
     } catch (error) {
       this.#failure = error;
