@@ -38,7 +38,7 @@ function printProgress(context: Context): OnEvent {
         saidAtMs = Number.NEGATIVE_INFINITY;
         return say(`following after revision ${event.revision}`);
       case 'snapshot':
-        if (event.state === 'begin') return say(`too far behind: taking a snapshot at revision ${event.revision}`);
+        if (event.state === 'begin') return say(`taking a snapshot at revision ${event.revision}`);
         return say(`snapshot taken: revision ${event.revision}, ${event.entries} rows`);
       case 'retry':
         return say(`${event.reason}; trying again in ${showMs(event.delayMs)}`);
