@@ -1,0 +1,100 @@
+/**
+ * Dead letters: messages and answers that reached nobody, by reason. Each is counted; the log is told of the first few
+ * and then of how many more there were, at most once in a while: a flood of them must not become a flood of lines.
+ */
+import type { LogFunction } from '../thread.ts';
+import type { ActorClock } from './clock.ts';
+
+export const DEAD_LETTER_REASONS = [
+  /** The actor had ended, or ended before the message's turn came. */
+  'stopped',
+  /** The mailbox was full. */
+  'full',
+  /** It was the oldest in a full mailbox that lets the oldest go. */
+  'dropped',
+  /** Larger than the whole mailbox may be. */
+  'too-large',
+  /** The actor has no such kind. */
+  'unhandled',
+  /** Whoever asked had given up before its turn came. */
+  'given-up',
+  /** An answer to somebody who had given up, or had ended. */
+  'late-answer',
+  /** It cannot be sent to another thread. */
+  'uncloneable',
+  /** There was no room to put it aside. */
+  'stash-full',
+] as const;
+
+export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number];
+
+export interface DeadLetter {
+  readonly reason: DeadLetterReason;
+  readonly path: string;
+  readonly kind: string;
+}
+
+const LOGGED_AT_FIRST = 10;
+const QUIET_MS = 5 * 60_000;
+
+export class DeadLetters {
+  readonly #log: LogFunction;
+  readonly #clock: ActorClock;
+  readonly #counts: Record<DeadLetterReason, number>;
+  readonly #listeners = new Set<(letter: DeadLetter) => void>();
+  #logged = 0;
+  #unlogged = 0;
+  #quietUntilMs = 0;
+  #isSilent = false;
+
+  constructor(log: LogFunction, clock: ActorClock) {
+    this.#log = log;
+    this.#clock = clock;
+    this.#counts = Object.fromEntries(DEAD_LETTER_REASONS.map((reason) => [reason, 0])) as Record<
+      DeadLetterReason,
+      number
+    >;
+  }
+
+  /** How many there were, by reason. */
+  get counts(): Readonly<Record<DeadLetterReason, number>> {
+    return { ...this.#counts };
+  }
+
+  get total(): number {
+    return Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Tells of each from now on; the result ends it. */
+  subscribe(listener: (letter: DeadLetter) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  add(reason: DeadLetterReason, path: string, kind: string): void {
+    this.#counts[reason]++;
+    if (this.#listeners.size > 0) for (const listener of this.#listeners) listener({ reason, path, kind });
+    if (!this.#isSilent) this.#tell(reason, path, kind);
+  }
+
+  /** No more lines: while everything stops, dead letters are no news. */
+  silence(): void {
+    this.#isSilent = true;
+  }
+
+  #tell(reason: DeadLetterReason, path: string, kind: string): void {
+    if (this.#logged >= LOGGED_AT_FIRST) {
+      const nowMs = this.#clock.nowMs();
+      if (nowMs < this.#quietUntilMs) {
+        this.#unlogged++;
+        return;
+      }
+      this.#log('warn', 'actor.dead-letters', { unlogged: this.#unlogged, ...this.#counts });
+      this.#logged = 0;
+      this.#unlogged = 0;
+    }
+    this.#logged++;
+    if (this.#logged === LOGGED_AT_FIRST) this.#quietUntilMs = this.#clock.nowMs() + QUIET_MS;
+    this.#log('info', 'actor.dead-letter', { reason, path, kind });
+  }
+}

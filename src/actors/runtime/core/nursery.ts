@@ -1,0 +1,254 @@
+/**
+ * Nursery: an actor's children, in the order of their start, and what becomes of them when one ends.
+ *
+ * The rules are OTP's (strategy.ts). A child that failed is started again with those its strategy says, after a pause
+ * that grows; when there were too many restarts in a while, the fault is not the child's, and the parent itself fails:
+ * its own supervisor has the next word. One repair at a time where children depend on each other; a child that failed
+ * meanwhile and was started again by that repair needs none of its own.
+ *
+ * Invariants:
+ *  - a child has one life at a time: the next starts when the last has ended;
+ *  - a child that somebody stopped is not started again;
+ *  - when `stop` has resolved, no child is left and none can come.
+ */
+import { StoreError } from '../../../core/base/errors.ts';
+import { type ActorDefinition, checkName } from './define.ts';
+import type { Protocol } from './protocol.ts';
+import { Ref } from './ref.ts';
+import { groupOf, Intensity, isFailure, isRestarted, RestartBackoff, type SuperviseRules } from './strategy.ts';
+import { type ActorReport, type Incarnation, type Spec, stopped, type World } from './target.ts';
+import type { ActorRef, EndReason, SpawnOptions } from './types.ts';
+
+const START_DEADLINE_MS = 30_000;
+const STOP_DEADLINE_MS = 5_000;
+
+interface Child {
+  readonly spec: Spec;
+  readonly backoff: RestartBackoff;
+  /** The newest life, ended or not. */
+  life: Incarnation;
+  /** This nursery ends it, to start it again or for good. */
+  isHeld: boolean;
+  isGone: boolean;
+  /** Gives its place in the system back. */
+  readonly release: () => void;
+}
+
+export class Nursery {
+  readonly #world: World;
+  readonly #path: string;
+  readonly #rules: SuperviseRules;
+  readonly #escalate: (error: StoreError) => void;
+  readonly #intensity: Intensity;
+  #children: Child[] = [];
+  readonly #pauses = new Set<() => void>();
+  /** Repairs of children that depend on each other, one after another. */
+  #repairs: Promise<void> = Promise.resolve();
+  #spawned = 0;
+  #restarts = 0;
+  #isClosed = false;
+  #stopping: Promise<void> | undefined;
+
+  constructor(world: World, path: string, rules: SuperviseRules, escalate: (error: StoreError) => void) {
+    this.#world = world;
+    this.#path = path;
+    this.#rules = rules;
+    this.#escalate = escalate;
+    this.#intensity = new Intensity(rules);
+  }
+
+  /** Restarts so far. */
+  get restarts(): number {
+    return this.#restarts;
+  }
+
+  async spawn<P extends Protocol, Args>(
+    definition: ActorDefinition<P, Args>,
+    options: SpawnOptions<Args> = {} as SpawnOptions<Args>,
+  ): Promise<ActorRef<P>> {
+    if (this.#isClosed) throw stopped(this.#path);
+    const spec = this.#specOf(definition, options);
+    if (this.#children.some((child) => child.spec.name === spec.name)) {
+      throw new StoreError('BAD_REQUEST', `${spec.path} is taken`);
+    }
+    const release = this.#world.admit(spec.path);
+    let child: Child;
+    try {
+      const life = this.#world.incarnate(spec, 1);
+      const backoff = new RestartBackoff(this.#rules, this.#world.random);
+      child = { spec, backoff, life, isHeld: false, isGone: false, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+    const { life } = child;
+    this.#children.push(child);
+    try {
+      await life.start();
+    } catch (error) {
+      this.#remove(child);
+      throw error;
+    }
+    void this.#watch(child, life);
+    return new Ref<P>(
+      this.#world,
+      () => life,
+      () => child.life,
+    );
+  }
+
+  /** Ends all children, the newest first. */
+  stop(): Promise<void> {
+    this.#close();
+    this.#stopping ??= (async () => {
+      for (const child of this.#children.toReversed()) await child.life.end({ deadlineMs: child.spec.stopDeadlineMs });
+      for (const child of [...this.#children]) this.#remove(child);
+    })();
+    return this.#stopping;
+  }
+
+  /** Ends all children at once. */
+  async kill(): Promise<void> {
+    this.#close();
+    for (const child of this.#children) child.life.kill();
+    await Promise.all(this.#children.map((child) => child.life.ended));
+    for (const child of [...this.#children]) this.#remove(child);
+  }
+
+  report(): Promise<ActorReport[]> {
+    return Promise.all(this.#children.map((child) => child.life.report()));
+  }
+
+  #specOf<P extends Protocol, Args>(definition: ActorDefinition<P, Args>, options: SpawnOptions<Args>): Spec {
+    this.#spawned++;
+    const name = options.name ?? `${definition.name}-${this.#spawned}`;
+    checkName(name);
+    return {
+      definition,
+      name,
+      path: `${this.#path === '/' ? '' : this.#path}/${name}`,
+      args: options.args,
+      thread: options.thread ?? 'same',
+      restart: options.restart ?? 'transient',
+      startDeadlineMs: options.startDeadlineMs ?? START_DEADLINE_MS,
+      stopDeadlineMs: options.stopDeadlineMs ?? STOP_DEADLINE_MS,
+    };
+  }
+
+  async #watch(child: Child, life: Incarnation): Promise<void> {
+    const reason = await life.ended;
+    if (this.#isClosed || child.isHeld || child.isGone || child.life !== life) return;
+    if (isFailure(reason) && !life.isStopAsked) this.#tellFailed(life, reason);
+    if (life.isStopAsked || !isRestarted(child.spec.restart, reason)) this.#remove(child);
+    else this.#repair(child, life, reason);
+  }
+
+  #tellFailed(life: Incarnation, reason: EndReason): void {
+    const message = reason.kind === 'failed' ? reason.error.message : reason.kind;
+    const stack = reason.kind === 'failed' ? reason.error.stack : undefined;
+    this.#world.log('error', 'actor.failed', { path: life.path, incarnation: life.incarnation, message, stack });
+  }
+
+  #repair(child: Child, life: Incarnation, reason: EndReason): void {
+    if (!this.#intensity.take(this.#world.clock.nowMs())) {
+      this.#giveUp(child, reason);
+      return;
+    }
+    if (this.#rules.strategy === 'one-for-one') void this.#restart(child);
+    else {
+      this.#repairs = this.#repairAfter(this.#repairs, child, life);
+    }
+  }
+
+  async #repairAfter(earlier: Promise<void>, child: Child, life: Incarnation): Promise<void> {
+    await earlier;
+    // A repair before this one may have started it again.
+    if (child.life === life && !child.isGone) await this.#restart(child);
+  }
+
+  async #restart(failed: Child): Promise<void> {
+    const group = [...groupOf(this.#rules.strategy, this.#children, failed)];
+    for (const child of group) child.isHeld = true;
+    for (const child of group.toReversed()) {
+      if (child !== failed) await child.life.end({ deadlineMs: child.spec.stopDeadlineMs });
+    }
+    await this.#pause(failed.backoff.next(this.#world.clock.nowMs()));
+    for (const child of group) {
+      if (this.#isClosed) return;
+      const isUnwanted = child.life.isStopAsked || (child !== failed && child.spec.restart === 'temporary');
+      if (isUnwanted) this.#remove(child);
+      if (child.isGone) continue;
+      if (!(await this.#again(child))) return;
+    }
+  }
+
+  /** Starts a child's next life, as often as it takes and may be; false when it may not any more. */
+  async #again(child: Child): Promise<boolean> {
+    for (;;) {
+      const life = this.#world.incarnate(child.spec, child.life.incarnation + 1);
+      child.life = life;
+      this.#restarts++;
+      try {
+        await life.start();
+        child.isHeld = false;
+        this.#world.log('info', 'actor.restarted', { path: life.path, incarnation: life.incarnation });
+        void this.#watch(child, life);
+        return true;
+      } catch (error) {
+        if (this.#isClosed) return false;
+        if (life.isStopAsked) {
+          this.#remove(child);
+          return true;
+        }
+        const reason: EndReason = { kind: 'failed', error: error instanceof Error ? error : new Error(String(error)) };
+        this.#tellFailed(life, reason);
+        if (!this.#intensity.take(this.#world.clock.nowMs())) {
+          this.#giveUp(child, reason);
+          return false;
+        }
+        await this.#pause(child.backoff.next(this.#world.clock.nowMs()));
+        if (this.#isClosed) return false;
+      }
+    }
+  }
+
+  #giveUp(child: Child, reason: EndReason): void {
+    const { restartsMax, withinMs } = this.#rules;
+    const cause = reason.kind === 'failed' ? reason.error : undefined;
+    this.#escalate(
+      new StoreError(
+        'ACTOR_STOPPED',
+        `${child.spec.path} failed; more than ${restartsMax} restarts in ${withinMs} ms`,
+        {
+          cause,
+          data: { path: child.spec.path },
+        },
+      ),
+    );
+  }
+
+  #pause(pauseMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        cancel();
+        this.#pauses.delete(end);
+        resolve();
+      };
+      const cancel = this.#world.clock.after(pauseMs, end);
+      this.#pauses.add(end);
+      if (this.#isClosed) end();
+    });
+  }
+
+  #remove(child: Child): void {
+    if (child.isGone) return;
+    child.isGone = true;
+    this.#children = this.#children.filter((other) => other !== child);
+    child.release();
+  }
+
+  #close(): void {
+    this.#isClosed = true;
+    for (const end of [...this.#pauses]) end();
+  }
+}

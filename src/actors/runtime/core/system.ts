@@ -1,0 +1,197 @@
+/**
+ * System: a tree of actors in this thread (and, given a way to incarnate them there, in others), from its root's first
+ * child to its end.
+ *
+ * The root has no code of its own. When its children fail more often than its rules allow, the system stops and says so
+ * by `failed`: whoever made it decides what that means for the process.
+ */
+import type { Random } from '../../../core/base/env.ts';
+import { StoreError } from '../../../core/base/errors.ts';
+import type { LogFunction } from '../thread.ts';
+import { Cell } from './cell.ts';
+import { type ActorClock, realClock } from './clock.ts';
+import { DeadLetters } from './dead-letters.ts';
+import type { ActorDefinition, SpawnArguments } from './define.ts';
+import { Nursery } from './nursery.ts';
+import type { Protocol } from './protocol.ts';
+import { Ref } from './ref.ts';
+import { RunQueue, type RunQueueOptions } from './run-queue.ts';
+import { superviseRules } from './strategy.ts';
+import type { ActorReport, Incarnation, Spec, Target, World } from './target.ts';
+import type { ActorRef, AnyRef, DeathNotice, SuperviseOptions, WatchdogOptions } from './types.ts';
+import { Watchdog } from './watchdog.ts';
+
+export interface SystemOptions {
+  /** Default: nowhere. */
+  readonly log?: LogFunction;
+  /** How the root looks after its children. */
+  readonly supervise?: SuperviseOptions;
+  /** Actors at once: 10 000. One more is OVERLOADED. */
+  readonly actorsMax?: number;
+  /** What looks for handlers that do not return. */
+  readonly watchdog?: WatchdogOptions;
+}
+
+/** What a system is built on; tests and threads have their own. */
+export interface SystemGround {
+  readonly clock?: ActorClock;
+  readonly random?: Random;
+  readonly queue?: RunQueueOptions;
+  readonly thread?: number;
+  readonly threadName?: string;
+  readonly beacon?: Int32Array | undefined;
+  /** Makes incarnations in other threads. */
+  readonly elsewhere?: Elsewhere;
+}
+
+export interface Elsewhere {
+  incarnate(spec: Spec, incarnation: number, world: World): Incarnation;
+  /** Ends the threads; all actors in them have ended. */
+  close(): Promise<void>;
+}
+
+const ACTORS_MAX = 10_000;
+const DEPTH_MAX = 32;
+const STOP_DEADLINE_MS = 20_000;
+
+export class ActorSystem {
+  readonly deadLetters: DeadLetters;
+  /** Resolves with the reason when it had to stop by itself: more restarts than the root's rules allow. */
+  readonly failed: Promise<StoreError>;
+  /** For the runtime. */
+  readonly world: World;
+  readonly #root: Nursery;
+  readonly #watchdog: Watchdog;
+  readonly #elsewhere: Elsewhere | undefined;
+  readonly #actorsMax: number;
+  readonly #log: LogFunction;
+  readonly #targets = new Map<number, Target>();
+  #actors = 0;
+  #ids = 0;
+  #stopping: Promise<void> | undefined;
+  #tellFailed: (error: StoreError) => void = () => {};
+
+  constructor(options: SystemOptions = {}, ground: SystemGround = {}) {
+    const { log = () => {}, actorsMax = ACTORS_MAX } = options;
+    const { clock = realClock, random = Math.random, thread = 0, threadName = 'main', beacon } = ground;
+    this.#log = log;
+    this.#actorsMax = actorsMax;
+    this.#elsewhere = ground.elsewhere;
+    this.deadLetters = new DeadLetters(log, clock);
+    const queue = new RunQueue(ground.queue);
+    this.failed = new Promise((resolve) => {
+      this.#tellFailed = resolve;
+    });
+    this.world = {
+      thread,
+      threadName,
+      clock,
+      random,
+      log,
+      deadLetters: this.deadLetters,
+      beacon,
+      wake: (actor) => queue.wake(actor),
+      nextId: () => ++this.#ids,
+      incarnate: (spec, incarnation) => this.#incarnate(spec, incarnation),
+      admit: (path) => this.#admit(path),
+      join: (target) => this.#targets.set(target.address.id, target),
+      leave: (target) => this.#targets.delete(target.address.id),
+    };
+    this.#root = new Nursery(this.world, '/', superviseRules(options.supervise), (error) => this.fail(error));
+    this.#watchdog = new Watchdog(clock, log, options.watchdog, {
+      cells: () => [...this.#targets.values()].filter((target) => target instanceof Cell),
+      escalate: (error) => this.fail(error),
+    });
+  }
+
+  /**
+   * Starts an actor below the root. Resolves when its `start` has ended; rejects with what that threw, BAD_REQUEST (the
+   * name is taken or no name; a thread was wanted for a definition without `module`), OVERLOADED (too many actors),
+   * ACTOR_STOPPED (the system is stopping).
+   */
+  spawn<P extends Protocol, Args>(
+    definition: ActorDefinition<P, Args>,
+    ...[options]: SpawnArguments<Args>
+  ): Promise<ActorRef<P>> {
+    return this.#root.spawn(definition, options);
+  }
+
+  /** Calls once when that actor has ended, at once if it has. The result ends the watch. */
+  watch(ref: AnyRef, listener: (notice: DeathNotice) => void): () => void {
+    if (!(ref instanceof Ref)) throw new StoreError('BAD_REQUEST', 'only a ref can be watched');
+    return ref.target.watch(listener);
+  }
+
+  /** All actors as they are now, as a tree. */
+  inspect(): Promise<readonly ActorReport[]> {
+    return this.#root.report();
+  }
+
+  /** How many actors there are. */
+  get actors(): number {
+    return this.#actors;
+  }
+
+  /**
+   * Stops all actors, the newest first: each handles what is in its mailbox and releases what it has. What has not
+   * ended by the deadline (20 s) is killed. May be called twice.
+   */
+  stop({ deadlineMs = STOP_DEADLINE_MS }: { readonly deadlineMs?: number } = {}): Promise<void> {
+    this.#stopping ??= this.#stop(deadlineMs);
+    return this.#stopping;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  /** For the runtime: it cannot go on. */
+  fail(error: StoreError): void {
+    this.#log('error', 'actors.failed', { code: error.code, message: error.message });
+    this.#tellFailed(error);
+    void this.stop();
+  }
+
+  /** For the runtime: an actor of this thread, by its address. */
+  find(id: number): Target | undefined {
+    return this.#targets.get(id);
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    this.deadLetters.silence();
+    let cancel = (): void => {};
+    const forced = new Promise<void>((resolve) => {
+      cancel = this.world.clock.after(deadlineMs, () => {
+        this.#log('warn', 'actors.stop.forced', { deadlineMs });
+        resolve(this.#root.kill());
+      });
+    });
+    await Promise.race([this.#root.stop(), forced]);
+    cancel();
+    this.#watchdog.stop();
+    await this.#elsewhere?.close();
+  }
+
+  #incarnate(spec: Spec, incarnation: number): Incarnation {
+    if (spec.thread === 'same') return new Cell(this.world, spec, incarnation, this.world.nextId());
+    if (this.#elsewhere !== undefined) return this.#elsewhere.incarnate(spec, incarnation, this.world);
+    throw new StoreError('BAD_REQUEST', `${spec.path}: only actors of the main thread start others in threads`);
+  }
+
+  #admit(path: string): () => void {
+    if (this.#actors >= this.#actorsMax) {
+      throw new StoreError('OVERLOADED', `${path}: there are ${this.#actors} actors`, {
+        data: { limit: this.#actorsMax },
+      });
+    }
+    if (path.split('/').length - 1 > DEPTH_MAX) {
+      throw new StoreError('OVERLOADED', `${path}: a tree is at most ${DEPTH_MAX} deep`, {
+        data: { limit: DEPTH_MAX },
+      });
+    }
+    this.#actors++;
+    return () => {
+      this.#actors--;
+    };
+  }
+}
