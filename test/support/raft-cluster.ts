@@ -54,6 +54,8 @@ export interface ClusterOptions {
 export class RaftNode {
   readonly id: string;
   readonly disk: RaftDisk;
+  /** Of its directory, once it has lost one. */
+  dir: string | undefined;
   raft: Raft | undefined;
   life = 0;
   /** What this life has applied. */
@@ -135,6 +137,7 @@ export class RaftCluster {
     node.raft = new Raft({
       ...this.#limits,
       id: node.id,
+      dir: node.dir,
       membership,
       membershipIndex,
       laterMemberships: node.disk.laterMemberships(),
@@ -165,10 +168,11 @@ export class RaftCluster {
     return this.raft(id);
   }
 
-  /** Ends a life and loses the disk: what no voter may do, and operators do. */
-  wipe(id: string): void {
+  /** Ends a life and loses the disk: what no voter may do, and operators do. `dir`: it says so, by another directory. */
+  wipe(id: string, dir?: string): void {
     this.crash(this.node(id));
     this.node(id).disk.wipe();
+    this.node(id).dir = dir;
     this.checker.wiped(id);
   }
 

@@ -58,6 +58,11 @@ export class Configuration {
     return this.#stack.some(({ membership: { voters, outgoing } }) => voters.includes(id) || outgoing.includes(id));
   }
 
+  /** Is it spoken of by a directory that it lost, and not by `dir`? Undefined: it never lost one. */
+  hasForgotten(id: NodeId, dir: string | undefined): boolean {
+    return dir !== undefined && !this.current.members.some((member) => member.id === id && member.dir === dir);
+  }
+
   /** Nobody else has to be asked. */
   isAlone(id: NodeId): boolean {
     const { voters, outgoing } = this.current;

@@ -277,10 +277,19 @@ export class Leadership {
   #appendMembership(membership: Membership): Index {
     const { configuration, log, term } = this.#options;
     const entry = { index: plus(log.last, 1), term, data: encodeMembership(membership) };
+    this.#forgetLost(membership);
     log.append([entry]);
     configuration.appended([entry]);
     this.#membersChanged(entry.index);
     return entry.index;
+  }
+
+  /** Who comes with another directory than it had holds nothing of what the old one acknowledged. */
+  #forgetLost({ members }: Membership): void {
+    for (const { id, dir } of this.#options.configuration.current.members) {
+      const next = members.find((member) => member.id === id)?.dir;
+      if (dir !== undefined && next !== dir) this.#progress.delete(id);
+    }
   }
 
   /**

@@ -6,9 +6,13 @@
  * share nobody, whatever the step: one voter more, one less, one for another. Learners get the log and count for nothing;
  * they come and go with one entry.
  *
- *   entry = 0x80 | version u8 (1) | members | voters | outgoing | learners
+ * A voter whose directory is damaged *returns* with an empty one, under its name: it gives up its vote (a joint step),
+ * is a learner with the new directory (one entry), and votes again once it has caught up (a joint step). Each of these
+ * is a membership like any other, so whoever leads meanwhile can go on from it.
+ *
+ *   entry = 0x80 | version u8 (1, or 2 when somebody returns) | members | voters | outgoing | learners | returning (2)
  *   members = count varint, (id string, mesh string, client string, http string, dir string)*
- *   voters, outgoing, learners = count varint, (place in members varint)*
+ *   voters, outgoing, learners, returning = count varint, (place in members varint)*
  *
  * The first byte is none of a command's (core/model/commands.ts): Raft knows its own entries by it.
  */
@@ -35,12 +39,21 @@ export interface Membership {
   /** The voters before, while a change of voters is under way; else nobody. */
   readonly outgoing: readonly NodeId[];
   readonly learners: readonly NodeId[];
+  /** Of the learners, those that voted until their directory was lost, and will again; left out: nobody. */
+  readonly returning?: readonly NodeId[];
   /** Everybody named above, once. */
   readonly members: readonly Member[];
 }
 
+/** How the identity begins of a directory that an operator restored: it is another one, and on purpose. */
+export const RESTORED_DIR = 'restored-';
+/** The same of one that a node began, empty, because its own was damaged. It counts only where the members name it. */
+export const REPAIRED_DIR = 'repaired-';
+
 const CONFIG_ENTRY = 0x80;
 const VERSION = 1;
+/** With the list of those that return: what older nodes cannot read is written only where it says something. */
+const VERSION_RETURNING = 2;
 /** More than that is a mistake: every entry goes to everybody. */
 export const MEMBERS_MAX = 64;
 
@@ -59,13 +72,14 @@ export function votersOnly(voters: readonly NodeId[]): Membership {
 export const isJoint = (membership: Membership): boolean => membership.outgoing.length > 0;
 
 export function encodeMembership(membership: Membership): Uint8Array {
-  const { members } = membership;
-  const writer = new ByteWriter(256).u8(CONFIG_ENTRY).u8(VERSION).varint(members.length);
+  const { members, voters, outgoing, learners, returning = [] } = membership;
+  const version = returning.length > 0 ? VERSION_RETURNING : VERSION;
+  const writer = new ByteWriter(256).u8(CONFIG_ENTRY).u8(version).varint(members.length);
   for (const { id, mesh, client, http, dir = '' } of members) {
     writer.string(id).string(mesh).string(client).string(http).string(dir);
   }
   const place = new Map(members.map(({ id }, i) => [id, i]));
-  for (const ids of [membership.voters, membership.outgoing, membership.learners]) {
+  for (const ids of [voters, outgoing, learners, ...(version === VERSION ? [] : [returning])]) {
     writer.varint(ids.length);
     for (const id of ids) {
       const at = place.get(id);
@@ -81,7 +95,9 @@ export function decodeMembership(data: Uint8Array): Membership {
   const reader = new ByteReader(data);
   if (reader.u8() !== CONFIG_ENTRY) throw new StoreError('PROTOCOL_ERROR', 'this is no entry of members');
   const version = reader.u8();
-  if (version !== VERSION) throw new StoreError('PROTOCOL_ERROR', `members of version ${version}; ${VERSION} is known`);
+  if (version !== VERSION && version !== VERSION_RETURNING) {
+    throw new StoreError('PROTOCOL_ERROR', `members of version ${version}; ${VERSION_RETURNING} is known`);
+  }
   const count = reader.varint();
   if (count > MEMBERS_MAX) throw new StoreError('PROTOCOL_ERROR', `${count} members; ${MEMBERS_MAX} at most`);
   const members: Member[] = [];
@@ -101,8 +117,9 @@ export function decodeMembership(data: Uint8Array): Membership {
     });
   };
   const membership = { voters: ids(), outgoing: ids(), learners: ids(), members };
+  const returning = version === VERSION ? [] : ids();
   reader.end();
-  return membership;
+  return returning.length === 0 ? membership : { ...membership, returning };
 }
 
 // ── changes ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,7 +150,7 @@ export function withVoter(now: Membership, id: NodeId): Membership {
 }
 
 export function withoutMember(now: Membership, id: NodeId): Membership {
-  if (now.learners.includes(id)) return settled({ ...now, learners: now.learners.filter((learner) => learner !== id) });
+  if (now.learners.includes(id)) return settled(ofLearners(now, (learner) => learner !== id));
   if (!now.voters.includes(id)) throw refused(`${id} is not a member`);
   const voters = now.voters.filter((voter) => voter !== id);
   if (voters.length === 0) throw refused(`${id} is the last voter; nobody would be left to decide anything`);
@@ -147,9 +164,22 @@ export function withReplacement(now: Membership, old: NodeId, by: NodeId): Membe
   return joint(now, [...now.voters.filter((voter) => voter !== old), by]);
 }
 
+/** A voter whose directory is lost gives up its vote, and returns. Its old directory is the one named until it is replaced. */
+export function withoutVote(now: Membership, id: NodeId): Membership {
+  const { learners, returning = [], ...rest } = withoutMember(now, id);
+  return { ...rest, learners: [...learners, id], returning: [...returning, id] };
+}
+
 function joint(now: Membership, voters: readonly NodeId[]): Membership {
   if (isJoint(now)) throw refused('a change of members is under way');
-  return { ...now, voters, outgoing: now.voters, learners: now.learners.filter((id) => !voters.includes(id)) };
+  return ofLearners({ ...now, voters, outgoing: now.voters }, (id) => !voters.includes(id));
+}
+
+/** With those of the learners that `isLeft`; nobody returns who is not among them. */
+function ofLearners({ returning = [], ...now }: Membership, isLeft: (id: NodeId) => boolean): Membership {
+  const learners = now.learners.filter(isLeft);
+  const left = returning.filter((id) => learners.includes(id));
+  return { ...now, learners, ...(left.length === 0 ? {} : { returning: left }) };
 }
 
 /** What a joint membership ends in: the old voters that are not among the new ones are gone. */

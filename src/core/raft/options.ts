@@ -10,6 +10,11 @@ import type { HardState, NodeId } from './types.ts';
 
 export interface RaftOptions {
   readonly id: NodeId;
+  /**
+   * Given by a node that began this directory in the place of a lost one: what it promised under its name it has
+   * forgotten, so it votes and stands only where the members name this directory. Left out, its name is enough.
+   */
+  readonly dir?: string | undefined;
   /** Who belongs to the cluster, as of `appliedIndex`. This node need not be among them: it waits to be added. */
   readonly membership: Membership;
   /** The entry that says so; left out, none does: it is what the cluster began with. */

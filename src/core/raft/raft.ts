@@ -91,6 +91,11 @@ export class Raft {
     return this.role === 'leader';
   }
 
+  /** The vote under its name is that of a directory that it lost: what was promised with it is not known here. */
+  get #hasForgotten(): boolean {
+    return this.configuration.hasForgotten(this.id, this.#options.dir);
+  }
+
   /** The leader knows its commit index only after an entry of its own term is committed. */
   get hasCommittedInTerm(): boolean {
     return this.log.term(this.log.committed) === this.term;
@@ -137,7 +142,7 @@ export class Raft {
   campaign(): void {
     if (this.role === 'leader') return;
     this.#resetTimer();
-    if (!this.configuration.mayStand(this.id)) return;
+    if (!this.configuration.mayStand(this.id) || this.#hasForgotten) return;
     this.leader = NOBODY;
     if (this.configuration.isAlone(this.id)) {
       this.#becomeCandidate();
@@ -280,7 +285,7 @@ export class Raft {
         break;
       case 'timeoutNow':
         if (this.role === 'follower' && this.leader === message.from && this.configuration.isVoter(this.id)) {
-          this.#becomeCandidate(true);
+          if (!this.#hasForgotten) this.#becomeCandidate(true);
         }
         break;
       default:
@@ -327,19 +332,14 @@ export class Raft {
   }
 
   #stepVoteRequest(message: VoteRequest): void {
-    const isUpToDate = this.log.isUpToDate(message.lastIndex, message.lastTerm);
+    const isUpToDate = !this.#hasForgotten && this.log.isUpToDate(message.lastIndex, message.lastTerm);
+    const { last: lastIndex } = this.log;
+    const reply = { from: this.id, to: message.from, lastIndex };
     if (message.kind === 'preVote') {
       const granted = message.term > this.term && isUpToDate;
       // A yes carries the asked-for term, so that it is not stale at the asker; a no carries ours, to teach it.
       const term = granted ? message.term : this.term;
-      this.#send.push({
-        kind: 'preVoteReply',
-        from: this.id,
-        to: message.from,
-        term,
-        granted,
-        lastIndex: this.log.last,
-      });
+      this.#send.push({ ...reply, kind: 'preVoteReply', term, granted });
       return;
     }
     const mayVote = this.#vote === message.from || (this.#vote === NOBODY && this.leader === NOBODY);
@@ -348,8 +348,7 @@ export class Raft {
       this.#vote = message.from;
       this.#electionElapsed = 0;
     }
-    const { last: lastIndex } = this.log;
-    this.#promises.push({ kind: 'voteReply', from: this.id, to: message.from, term: this.term, granted, lastIndex });
+    this.#promises.push({ ...reply, kind: 'voteReply', term: this.term, granted });
   }
 
   /**
