@@ -17,6 +17,7 @@ import { resultCode } from '../core/model/machine.ts';
 import {
   type Member,
   type Membership,
+  RESTORED_DIR,
   withDirs,
   withLearner,
   withoutMember,
@@ -28,6 +29,7 @@ import type { NodeId } from '../core/raft/types.ts';
 import { decodeMemberRequest, type MemberRequest, type MembersReply } from '../core/wire/members.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
 import { TO_GATEWAY } from './messages.ts';
+import { BEHIND_MAX, Returns } from './returns.ts';
 import type { LogFunction } from './runtime/thread.ts';
 
 export interface MembersWorld {
@@ -39,7 +41,7 @@ export interface MembersWorld {
   readonly clock: Clock;
   /** `index`: of the entry that names them. */
   readonly setPeers: (
-    peers: readonly { readonly id: NodeId; readonly mesh: string; readonly dir: string }[],
+    peers: readonly { readonly id: NodeId; readonly mesh: string; readonly dir: string; readonly votes: boolean }[],
     index: number,
   ) => void;
   readonly post: (to: NodeId, message: MeshMessage) => void;
@@ -63,8 +65,6 @@ interface Change extends Asker {
 
 const REQUESTS_MAX = 64;
 const REQUEST_MS = 60_000;
-/** A learner may vote once it lacks no more than this: a change must not wait for it. */
-const BEHIND_MAX = 1_000;
 /** How long founders that have not come are waited for before those that have are remembered. */
 const DIRS_WAIT_MS = 5_000;
 
@@ -80,9 +80,11 @@ export class Members {
   /** Data directories by node, as they said in their hellos. */
   readonly #seenDirs = new Map<NodeId, string>();
   #dirsSinceMs: number | undefined;
+  readonly #returns: Returns;
 
   constructor(world: MembersWorld) {
     this.#world = world;
+    this.#returns = new Returns({ ...world, connectedDir: (id) => this.#seenDirs.get(id) });
     this.#known = [...world.founders];
     if (world.dir !== '') this.#seenDirs.set(world.raft.id, world.dir);
   }
@@ -97,6 +99,7 @@ export class Members {
     const { raft } = this.#world;
     if (raft.configuration.version !== this.#version) this.#publish();
     if (this.#changes.length > 0) this.#answerDone();
+    this.#returns.look();
   }
 
   /** A peer was let in, with this data directory: if it is not known, or was restored, the members are told. */
@@ -117,7 +120,7 @@ export class Members {
     const { raft } = this.#world;
     const { configuration, log } = raft;
     const { members } = configuration.current;
-    const unknown = members.filter(({ id, dir }) => this.#seenDirs.has(id) && this.#seenDirs.get(id) !== dir);
+    const unknown = members.filter(({ id, dir }) => isNews(dir, this.#seenDirs.get(id)));
     const isTime = raft.isLeader && raft.hasCommittedInTerm && !raft.isTransferring && members.length > 1;
     if (!isTime || unknown.length === 0 || configuration.isJoint || configuration.index > log.committed) {
       this.#dirsSinceMs = undefined;
@@ -134,6 +137,7 @@ export class Members {
   /** Ends what has waited too long. */
   tick(): void {
     this.#recordDirs(this.#world.clock.monotonicMs());
+    this.#returns.tick();
     if (this.#handed.size === 0 && this.#changes.length === 0) return;
     const nowMs = this.#world.clock.monotonicMs();
     for (const [id, { token, untilMs }] of this.#handed) {
@@ -188,6 +192,7 @@ export class Members {
     try {
       const request = decodeMemberRequest(bytes);
       if (request.op === 'list') return this.#reply(asker);
+      if (request.op === 'readmit') return this.#returns.ask(request, (error) => this.#reply(asker, error));
       if (this.#changes.length >= REQUESTS_MAX) throw tooMany();
       const index = request.op === 'transfer' ? this.#handOver(request.to) : this.#change(request);
       this.#changes.push({ ...asker, term: raft.term, index, untilMs: clock.monotonicMs() + REQUEST_MS });
@@ -208,7 +213,7 @@ export class Members {
     return toIndex(0);
   }
 
-  #change(request: Exclude<MemberRequest, { op: 'list' | 'transfer' }>): Index {
+  #change(request: Exclude<MemberRequest, { op: 'list' | 'transfer' | 'readmit' }>): Index {
     const { raft, log } = this.#world;
     const index = raft.changeMembers((now) => this.#next(now, request));
     if (index === undefined) throw noLeader();
@@ -216,7 +221,7 @@ export class Members {
     return index;
   }
 
-  #next(now: Membership, request: Exclude<MemberRequest, { op: 'list' | 'transfer' }>): Membership {
+  #next(now: Membership, request: Exclude<MemberRequest, { op: 'list' | 'transfer' | 'readmit' }>): Membership {
     if (request.op === 'add') return withLearner(now, request.member);
     if (request.op === 'remove') return withoutMember(now, request.id);
     const isPromotion = request.op === 'promote';
@@ -275,7 +280,7 @@ export class Members {
     const isMember = (id: NodeId): boolean => id === raft.id || current.members.some((member) => member.id === id);
     for (const id of this.#seenDirs.keys()) if (!isMember(id)) this.#seenDirs.delete(id);
     setPeers(
-      current.members.map(({ id, mesh, dir = '' }) => ({ id, mesh, dir })),
+      current.members.map(({ id, mesh, dir = '' }) => ({ id, mesh, dir, votes: raft.configuration.isVoter(id) })),
       index,
     );
     tell(jsonFrame(new ByteWriter(512).u8(TO_GATEWAY.members), { known: this.#known }));
@@ -314,6 +319,10 @@ export class Members {
 function jsonFrame(writer: ByteWriter, value: unknown): ByteWriter {
   return writer.raw(utf8(JSON.stringify(value)));
 }
+
+/** A directory that is not known yet, or one that an operator has restored in the place of another. */
+const isNews = (known: string | undefined, seen: string | undefined): boolean =>
+  seen !== undefined && seen !== known && (known === undefined || seen.startsWith(RESTORED_DIR));
 
 const failure = (code: ErrorCode, message: string): StoreError => new StoreError(code, message);
 const noLeader = (): StoreError => failure('UNAVAILABLE', 'nobody leads at the moment');

@@ -12,7 +12,10 @@ export interface Transport {
   send(to: NodeId, channel: Channel, bytes: Uint8Array): boolean;
   isOpen(to: NodeId, channel: Channel): boolean;
   /** Who belongs to the cluster from now on; this node may be among them. */
-  setPeers(peers: readonly { readonly id: NodeId; readonly mesh: string; readonly dir: string }[], index: number): void;
+  setPeers(
+    peers: readonly { readonly id: NodeId; readonly mesh: string; readonly dir: string; readonly votes: boolean }[],
+    index: number,
+  ): void;
 }
 
 export interface OutboxWorld {

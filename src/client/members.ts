@@ -68,6 +68,16 @@ export class ClientMembers implements api.Members {
     );
   }
 
+  readmit(
+    id: string,
+    { dir, replaces }: { readonly dir: string; readonly replaces: string },
+    options: api.CallOptions = {},
+  ): Promise<api.MembersView> {
+    return this.#change({ op: 'readmit', id, dir, replaces }, options, ({ members }) =>
+      members.some((member) => member.id === id && member.dir === dir) ? 'yes' : 'no',
+    );
+  }
+
   async transferLeader(to?: string, options: api.CallOptions = {}): Promise<api.MembersView> {
     const left = this.#countdown(options);
     // Without a name, a second try would hand over a second time.

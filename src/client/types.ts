@@ -202,6 +202,15 @@ export interface Members {
   remove(id: string, options?: CallOptions): Promise<MembersView>;
   /** Gives the vote of `old`, who leaves, to the learner `by`: one change, so that as many vote as before. */
   replace(old: string, by: string, options?: CallOptions): Promise<MembersView>;
+  /**
+   * Lets a member go on with the empty directory `dir` (its IDENTITY) because the one that it `replaces` is damaged: it
+   * gives up its vote, is fed as a learner, and votes again by itself once it has caught up. Nodes ask for it themselves.
+   */
+  readmit(
+    id: string,
+    directory: { readonly dir: string; readonly replaces: string },
+    options?: CallOptions,
+  ): Promise<MembersView>;
   /** The leader hands over, to `to` or to the voter that has most of the log. */
   transferLeader(to?: string, options?: CallOptions): Promise<MembersView>;
 }

@@ -156,6 +156,38 @@ test('a peer with another data directory than is known of it is not let in; one 
   await until('n3 is let in', () => n1.dirs.includes('n3: restored-7'));
 });
 
+test('a directory that was replaced is heard no more, and the one in its place only once it is named', async () => {
+  const peers = await peersOf('n1', 'n3');
+  const n1 = await open('n1', peers, { dirs: { n3: 'old' } });
+  const name = (dir: string, votes: boolean): void =>
+    n1.mesh.setPeers(
+      asPeers(peers).map((peer) => ({ ...peer, votes, dir: peer.id === 'n3' ? dir : '' })),
+      1,
+    );
+  const dialled = async (dir: string): Promise<Awaited<ReturnType<typeof dial>>> => {
+    const one = await dial(peers['n1'] ?? '');
+    one.socket.send(hello({ from: 'n3', dir }));
+    return one;
+  };
+  const old = await dialled('old');
+  await until('the old one is let in', () => n1.dirs.includes('n3: old'));
+  expect(await (await dialled('repaired-1')).closed).toMatchObject({
+    reason: expect.stringContaining('another data directory'),
+  });
+  name('repaired-1', false);
+  expect(await old.closed).toMatchObject({ reason: expect.stringContaining('another data directory') });
+  await dialled('repaired-1');
+  await until('the new one is let in', () => n1.dirs.includes('n3: repaired-1'));
+  // Where nobody knows whose the vote is, it is not a new directory's.
+  name('', true);
+  expect(await (await dialled('repaired-2')).closed).toMatchObject({
+    reason: expect.stringContaining('another data directory'),
+  });
+  name('', false);
+  await dialled('repaired-2');
+  await until('a learner has no vote that could be lost', () => n1.dirs.includes('n3: repaired-2'));
+});
+
 test('messages arrive, whole and in the order of their channel, from whoever sent them', async () => {
   const peers = await peersOf('n1', 'n2');
   const [n1, n2] = [await open('n1', peers), await open('n2', peers)];

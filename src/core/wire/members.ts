@@ -8,12 +8,14 @@
  *   remove id
  *   replace id, with           a learner votes in the place of a voter, who leaves
  *   transfer to?               the leader hands over, to `to` or to whom it chooses
+ *   readmit id, dir, replaces  a member whose directory `replaces` is damaged goes on with the empty one `dir`; it votes
+ *                              again, if it did, once it has caught up
  *
  * The reply comes when the change is committed.
  */
 import { utf8 } from '../base/bytes.ts';
 import { StoreError } from '../base/errors.ts';
-import type { Member } from '../raft/membership.ts';
+import { type Member, REPAIRED_DIR } from '../raft/membership.ts';
 import type { NodeId } from '../raft/types.ts';
 
 export type MemberRequest =
@@ -22,7 +24,8 @@ export type MemberRequest =
   | { readonly op: 'promote'; readonly id: NodeId }
   | { readonly op: 'remove'; readonly id: NodeId }
   | { readonly op: 'replace'; readonly id: NodeId; readonly with: NodeId }
-  | { readonly op: 'transfer'; readonly to?: NodeId };
+  | { readonly op: 'transfer'; readonly to?: NodeId }
+  | { readonly op: 'readmit'; readonly id: NodeId; readonly dir: string; readonly replaces: string };
 
 /** How far the leader knows a member to be. */
 export interface MemberProgress {
@@ -41,6 +44,8 @@ export interface MembersReply {
   /** The voters before, while a change is under way; else nobody. */
   readonly outgoing: readonly NodeId[];
   readonly learners: readonly NodeId[];
+  /** Of the learners, those that vote again once they have caught up: their directories were damaged. */
+  readonly returning?: readonly NodeId[];
   readonly members: readonly Member[];
   readonly leader: NodeId;
   readonly term: number;
@@ -48,6 +53,7 @@ export interface MembersReply {
 }
 
 const NODE_ID = /^[a-z0-9-]{1,32}$/;
+const DIR_ID = /^[a-z0-9-]{1,64}$/;
 /** A name or address longer than that is none. */
 const ADDRESS_MAX = 255;
 
@@ -76,6 +82,8 @@ export function checkMemberRequest(value: unknown): MemberRequest {
       return { op: 'replace', id: checkId(request['id']), with: checkId(request['with']) };
     case 'transfer':
       return request['to'] === undefined ? { op: 'transfer' } : { op: 'transfer', to: checkId(request['to']) };
+    case 'readmit':
+      return { op: 'readmit', id: checkId(request['id']), ...checkDirs(request['dir'], request['replaces']) };
     default:
       throw new StoreError('BAD_REQUEST', `unknown request about members: ${String(request['op'])}`);
   }
@@ -105,6 +113,13 @@ function checkMember(value: unknown): Member {
 function checkId(id: unknown): NodeId {
   if (typeof id === 'string' && NODE_ID.test(id)) return id;
   throw new StoreError('BAD_REQUEST', `a node's id has 1 to 32 characters from a-z, 0-9 and '-'; this is ${show(id)}`);
+}
+
+/** Only a node that repairs itself begins such a directory: no other one can be put in a member's place. */
+function checkDirs(dir: unknown, replaces: unknown): { readonly dir: string; readonly replaces: string } {
+  const isDir = (value: unknown): value is string => typeof value === 'string' && DIR_ID.test(value);
+  if (isDir(dir) && isDir(replaces) && dir !== replaces && dir.startsWith(REPAIRED_DIR)) return { dir, replaces };
+  throw new StoreError('BAD_REQUEST', `no directory for a member that returns: ${show(dir)} for ${show(replaces)}`);
 }
 
 function checkHostPort(name: string, value: unknown): string {

@@ -18,12 +18,11 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { utf8 } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
+import { RESTORED_DIR } from '../../core/raft/membership.ts';
 import { nodeDisk } from './node-disk.ts';
 
 /** 1: before the state in the tables had a version of its own and a hash. */
 const FORMAT = 2;
-
-const RESTORED = 'restored-';
 
 /** Who a directory belongs to. */
 export interface Owner {
@@ -46,7 +45,7 @@ export function claimDir(
 ): Identity {
   const path = resolve(dir);
   const found = readIdentity(path);
-  if (found === undefined) return createIdentity(path, owner, `${isRestored ? RESTORED : ''}${randomUUID()}`);
+  if (found === undefined) return createIdentity(path, owner, `${isRestored ? RESTORED_DIR : ''}${randomUUID()}`);
   if (found.cluster === owner.cluster && found.node === owner.node) {
     // The maker may have died between its rename and its sync.
     nodeDisk.syncDir(path);

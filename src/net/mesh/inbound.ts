@@ -32,6 +32,8 @@ export class Inbound {
   readonly #world: InboundWorld;
   readonly #socket: WebSocket;
   #from: string | undefined;
+  /** The sender's data directory, by its hello. */
+  dir = '';
   #isRefused = false;
   #heardMs: number = performance.now();
 
@@ -74,6 +76,7 @@ export class Inbound {
       if (!isBinary) throw new StoreError('PROTOCOL_ERROR', 'mesh messages are binary');
       if (this.#from === undefined) {
         const hello = decodeMeshHello(data);
+        this.dir = hello.dir;
         this.#world.greet(hello, this);
         this.#from = hello.from;
       } else this.#world.onMessages(this.#from, decodeWhole(checked(data), this.#from, this.#world.node));

@@ -18,6 +18,7 @@ import { WebSocketServer } from 'ws';
 import type { Transport } from '../../actors/mesh-outbox.ts';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
 import { StoreError } from '../../core/base/errors.ts';
+import { REPAIRED_DIR, RESTORED_DIR } from '../../core/raft/membership.ts';
 import type { Channel, MeshHello, MeshMessage } from '../../core/wire/mesh.ts';
 import { Inbound, type InboundWorld } from './inbound.ts';
 import { Link } from './link.ts';
@@ -28,6 +29,8 @@ export interface MeshPeer {
   readonly mesh: string;
   /** Identity of its data directory; left out or "": not known yet. */
   readonly dir?: string;
+  /** What it says decides something. */
+  readonly votes?: boolean;
 }
 
 export interface MeshOptions {
@@ -56,8 +59,6 @@ const SOCKETS_PER_PEER = 8;
 /** Reasons of refusals remembered, so that who knocks every second is told of once. */
 const REFUSALS_MAX = 100;
 /** As many as a cluster may have members. */
-/** A directory that an operator has restored is another one, and on purpose. */
-const RESTORED_DIR = 'restored-';
 const GUESTS_MAX = 64;
 const ADDRESS = /^[^\s/@?#]{1,255}:\d{1,5}$/;
 const CHANNELS: readonly Channel[] = ['control', 'bulk'];
@@ -76,6 +77,7 @@ export class Mesh implements Transport {
   #membersIndex = 0;
   /** Identities of the peers' data directories, of those that are known. */
   #dirs: ReadonlyMap<string, string> = new Map();
+  #voters: ReadonlySet<string> = new Set();
   readonly #invited: ReadonlyMap<string, string>;
   /** Who is here because it knows a newer entry of members: which one. */
   readonly #ahead = new Map<string, number>();
@@ -126,8 +128,15 @@ export class Mesh implements Transport {
     this.#peers = new Map(peers.filter(({ id }) => id !== node).map(({ id, mesh }) => [id, mesh]));
     this.#membersIndex = index;
     this.#dirs = new Map(peers.flatMap(({ id, dir }) => (dir ? [[id, dir] as const] : [])));
+    this.#voters = new Set(peers.filter(({ votes }) => votes === true).map(({ id }) => id));
     for (const id of [...this.#linked.keys(), ...this.#inbound.keys()]) {
       if (!this.#peers.has(id) && !this.#isGuest(id)) this.#letGo(id);
+    }
+    // What came from a directory that was replaced meanwhile is not heard: the new one has promised nothing of it.
+    for (const [id, sockets] of this.#inbound) {
+      for (const inbound of sockets) {
+        if (!this.#isKnownBy(id, inbound.dir)) inbound.refuse(otherDirectory(id));
+      }
     }
     this.#link();
   }
@@ -207,12 +216,8 @@ export class Mesh implements Transport {
     if (!isPeer && guest === undefined) {
       throw new StoreError('PROTOCOL_ERROR', `from "${from}", which is no peer of this node`);
     }
-    const dir = this.#dirs.get(from);
-    if (dir !== undefined && hello.dir !== dir && !hello.dir.startsWith(RESTORED_DIR)) {
-      // Whoever it is, it has not what "from" promised, and may not vote as it.
-      const advice = `remove the member ${from}, and add it again`;
-      throw new StoreError('PROTOCOL_ERROR', `from "${from}" with another data directory than it had: ${advice}`);
-    }
+    // Whoever it is, it has not what "from" promised, and may not vote as it.
+    if (!this.#isKnownBy(from, hello.dir)) throw new StoreError('PROTOCOL_ERROR', otherDirectory(from));
     const sockets = this.#inbound.get(from) ?? new Set();
     if (sockets.size >= SOCKETS_PER_PEER) throw new StoreError('PROTOCOL_ERROR', `too many sockets from "${from}"`);
     this.#inbound.set(from, sockets.add(inbound));
@@ -224,6 +229,13 @@ export class Mesh implements Transport {
     // It is there: what waits to try it again need not wait.
     const linked = this.#linked.get(from);
     for (const channel of CHANNELS) linked?.links[channel].hurry();
+  }
+
+  /** May `id` speak from this directory? One that took the place of a damaged one has no vote before it is named. */
+  #isKnownBy(id: string, dir: string): boolean {
+    const known = this.#dirs.get(id);
+    if (known === undefined) return !dir.startsWith(REPAIRED_DIR) || !this.#voters.has(id);
+    return dir === known || dir.startsWith(RESTORED_DIR);
   }
 
   /** Where to answer somebody who is no peer and may be let in; undefined for anybody else. */
@@ -266,3 +278,6 @@ export class Mesh implements Transport {
     this.#options.log(isKnown ? 'debug' : 'warn', 'mesh.refused', { peer, code, message });
   }
 }
+
+const otherDirectory = (id: string): string =>
+  `from "${id}" with another data directory than it had: remove the member ${id}, and add it again`;
