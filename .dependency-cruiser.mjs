@@ -71,6 +71,8 @@ const engineParts = {
   tools: ['disk', 'wal', 'lsm', 'state', 'snapshot'],
   // A snapshot is a tree's files, and a log that begins behind it.
   snapshot: ['disk', 'wal', 'lsm'],
+  // Damaged files are kept under another name; lsm knows how a file gets one.
+  repair: ['disk', 'lsm'],
 };
 
 /** Each outside thing has one home. */

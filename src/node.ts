@@ -6,7 +6,6 @@
  * and down in reverse. Each step says why it stands where it does. `docs/ARCHITECTURE.md` follows a put through
  * what is put together here.
  */
-import { randomBytes } from 'node:crypto';
 import { type Logger, pino } from 'pino';
 import type { Registry } from 'prom-client';
 import type { LogFunction } from './actors/runtime/thread.ts';
@@ -18,10 +17,7 @@ import { isStoreError, StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
 import { nodeDisk } from './engine/disk/node-disk.ts';
-import { refuseDiverged } from './engine/disk/diverged.ts';
-import { claimDir } from './engine/disk/identity.ts';
-import { type DirLock, lockDir } from './engine/disk/lock.ts';
-import { finishInstall } from './engine/snapshot/install.ts';
+import { markDamaged } from './engine/disk/damaged.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
 import { dialGateway } from './node/embedded.ts';
@@ -29,6 +25,9 @@ import { Life } from './node/life.ts';
 import { LocalReads } from './node/local-reads.ts';
 import { assembleParts, type Parts } from './node/parts.ts';
 import { readinessOf } from './node/readiness.ts';
+import { mayRepair } from './node/repair.ts';
+import { RepairWatch } from './node/repair-watch.ts';
+import { install, type Opened, startIn } from './node/start.ts';
 import { leaderOf, statusOf } from './node/status.ts';
 
 export interface StartOptions {
@@ -54,7 +53,8 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
 
 /**
  * Starts node `id` of `config`. Rejects with DIR_LOCKED, DIR_FOREIGN, DIVERGED, WAL_CORRUPT, CONFIG_INVALID, or the
- * system's error for an address that is taken; nothing is left running then.
+ * system's error for an address that is taken; nothing is left running then. Files that are damaged are given up, where
+ * the config's `repair` allows it and the other nodes let this one in again with an empty directory.
  */
 export async function startNode(
   config: ClusterConfig | ClusterConfigInput,
@@ -70,31 +70,8 @@ export async function startNode(
     );
   }
   const logger = options.logger ?? pino({ level: resolved.logLevel, base: { node: id } });
-  // The lock first: nothing may look at the directory, let alone write to it, while somebody else does.
-  const lock = await lockDir(own.dataDir);
-  try {
-    const { dirId } = claimDir(own.dataDir, { cluster: resolved.cluster, node: id });
-    refuseDiverged(nodeDisk, own.dataDir);
-    install(own.dataDir, logger);
-    return await Node.start(resolved, { id, dirId }, lock, logger);
-  } catch (error) {
-    await lock.release();
-    throw error;
-  }
-}
-
-/** Finishes what a node had decided before it stopped: to go on from a snapshot. */
-function install(dataDir: string, logger: Logger): void {
-  const installed = finishInstall(nodeDisk, dataDir, () => randomBytes(4).readUInt32LE(0));
-  if (installed === undefined) return;
-  const { index, term } = installed;
-  logger.info({ index, term }, 'snapshot.installed');
-}
-
-/** The node's name, and the identity of its data directory. */
-interface Own {
-  readonly id: string;
-  readonly dirId: string;
+  const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
+  return startIn({ config: resolved, id, dataDir: own.dataDir, log }, (opened) => Node.start(opened, logger));
 }
 
 /** Longest wait of a stop for somebody else to lead. */
@@ -102,13 +79,12 @@ const HAND_OVER_MS = 500;
 
 class Node implements RunningNode {
   readonly id: string;
-  readonly #dirId: string;
+  readonly #opened: Opened;
   readonly #config: ClusterConfig;
   /** This node in the config. */
   readonly #own: ClusterConfig['nodes'][string];
   /** Everybody who ever was a member: what a leader's number means (actors/shared.ts). */
   #known: readonly Member[] = [];
-  readonly #lock: DirLock;
   readonly #logger: Logger;
   readonly #startedMs = performance.now();
   #life: Life;
@@ -121,6 +97,7 @@ class Node implements RunningNode {
   readonly #reads: LocalReads;
   readonly #client: StoreClient;
   #httpDoor: HttpDoor | undefined;
+  #repairWatch: RepairWatch | undefined;
   #stopping: Promise<void> | undefined;
   /** Clients can connect. */
   #isOpen = false;
@@ -128,12 +105,12 @@ class Node implements RunningNode {
   readonly failed: Promise<Error>;
   #tellFailed: (error: Error) => void = () => {};
 
-  private constructor(config: ClusterConfig, { id, dirId }: Own, lock: DirLock, logger: Logger) {
+  private constructor(opened: Opened, logger: Logger) {
+    const { id, config } = opened;
     this.id = id;
-    this.#dirId = dirId;
+    this.#opened = opened;
     this.#config = config;
     this.#own = config.nodes[id] as ClusterConfig['nodes'][string];
-    this.#lock = lock;
     this.#logger = logger;
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
@@ -159,7 +136,7 @@ class Node implements RunningNode {
     const parts = assembleParts({
       config: this.#config,
       id: this.id,
-      dirId: this.#dirId,
+      dirId: this.#opened.dirId,
       founders: this.#known,
       log: this.#log,
       leader: () => leaderOf(this.#parts.plumbing.shared, this.#known),
@@ -178,8 +155,8 @@ class Node implements RunningNode {
 
   readonly #log: LogFunction = (level, event, fields = {}) => this.#logger[level](fields, event);
 
-  static async start(config: ClusterConfig, own: Own, lock: DirLock, logger: Logger): Promise<Node> {
-    const node = new Node(config, own, lock, logger);
+  static async start(opened: Opened, logger: Logger): Promise<Node> {
+    const node = new Node(opened, logger);
     try {
       await node.#start();
       return node;
@@ -201,6 +178,10 @@ class Node implements RunningNode {
       log: this.#log,
     });
     await this.#begin();
+    if (this.#opened.isRepaired) {
+      const state = (): string | undefined => this.status().repair;
+      this.#repairWatch = new RepairWatch({ state, nowMs: () => performance.now(), log: this.#log });
+    }
   }
 
   async #begin(): Promise<void> {
@@ -225,9 +206,10 @@ class Node implements RunningNode {
     await this.#handOver();
     // Newest first: no client may wait on something that is already gone.
     await this.#client.close();
+    this.#repairWatch?.stop();
     await this.#life.end();
     await this.#httpDoor?.close();
-    await this.#lock.release();
+    await this.#opened.lock.release();
     this.#logger.info('node.stopped');
   }
 
@@ -260,7 +242,7 @@ class Node implements RunningNode {
   async #restart(): Promise<void> {
     this.#isBetween = true;
     await this.#life.end();
-    install(this.#own.dataDir, this.#logger);
+    install(this.#own.dataDir, this.#log);
     this.#life = this.#newLife();
     this.#metrics = this.#newMetrics();
     this.#isBetween = false;
@@ -281,7 +263,19 @@ class Node implements RunningNode {
     if (this.#failure !== undefined || this.#stopping !== undefined) return;
     this.#failure = error;
     this.#logger.fatal({ err: error }, error.message);
+    this.#noteDamage(error);
     void this.#stopAfter(error);
+  }
+
+  /** The next start is to know it before anything is served. */
+  #noteDamage(error: Error): void {
+    if (!mayRepair(this.#opened, error)) return;
+    try {
+      markDamaged(nodeDisk, this.#own.dataDir, error, new Date());
+    } catch (cause) {
+      // It is met again, when what is damaged is read again.
+      this.#logger.error({ err: cause }, 'repair.not-noted');
+    }
   }
 
   async #stopAfter(error: Error): Promise<void> {
@@ -324,6 +318,7 @@ class Node implements RunningNode {
       known: this.#known,
       memtableBytesMax: this.#config.memtableBytes,
       uptimeMs: performance.now() - this.#startedMs,
+      isRepaired: this.#opened.isRepaired,
     });
   }
 
@@ -331,7 +326,9 @@ class Node implements RunningNode {
     const { plumbing, gateway } = this.#parts;
     const { shared, tree } = plumbing;
     const lagMs = (): number | null => this.status().lagMs;
-    return createMetrics({ shared, tree, gateway, version: VERSION, node: this.id, lagMs });
+    const { repairs } = this.#opened;
+    const isInRepair = (): boolean => this.status().repair !== undefined;
+    return createMetrics({ shared, tree, gateway, version: VERSION, node: this.id, lagMs, repairs, isInRepair });
   }
 
   #health(): Readiness {

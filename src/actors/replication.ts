@@ -419,8 +419,8 @@ export class Replication {
 
   /** As others see it: whoever has no vote is a learner to them. */
   #role(): (typeof ROLES)[number] {
-    const { role, configuration, id } = this.#raft;
-    if (role === 'follower') return configuration.isVoter(id) ? 'follower' : 'learner';
+    const { role, configuration, id, hasForgotten } = this.#raft;
+    if (role === 'follower') return configuration.isVoter(id) && !hasForgotten ? 'follower' : 'learner';
     return role === 'leader' ? 'leader' : 'candidate';
   }
 

@@ -69,6 +69,9 @@ const MARKS = [
   'walTruncateTo',
   /** 1: a snapshot is to take the place of this node's state, and everything starts again. */
   'installs',
+  /** A snapshot on its way in: how long it is, and how much of it has come. 0: there is none. */
+  'snapshotBytes',
+  'snapshotReceived',
   // gateway
   /** 1 while reads wait for something to be applied. */
   'readsWait',

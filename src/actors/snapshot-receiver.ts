@@ -25,6 +25,8 @@ export interface ReceiverWorld {
   readonly toFiles: (message: ToFiles, transfer: readonly ArrayBuffer[]) => void;
   /** The node is to start again, with the snapshot. */
   readonly onInstalled: () => void;
+  /** So much has come, of so much; 0 of 0: it was given up. */
+  readonly onProgress?: (received: number, bytes: number) => void;
   readonly log?: LogFunction | undefined;
 }
 
@@ -79,6 +81,7 @@ export class SnapshotReceiver {
     }
     log?.('info', 'snapshot.receiving', { from, index, bytes: snapshotBytes(meta) });
     this.#current = { meta, from, expected: undefined, askedFor: undefined };
+    this.#world.onProgress?.(0, snapshotBytes(meta));
     toFiles({ kind: 'receive', meta }, []);
   }
 
@@ -95,6 +98,7 @@ export class SnapshotReceiver {
       return;
     }
     current.expected += chunk.bytes.length;
+    this.#world.onProgress?.(current.expected, snapshotBytes(current.meta));
     // The batch's memory is lent. (Not `slice`: of a Buffer that is a view.)
     const bytes = new Uint8Array(chunk.bytes);
     this.#world.toFiles({ kind: 'write', term, number, offset, bytes }, [bytes.buffer]);
@@ -156,11 +160,13 @@ export class SnapshotReceiver {
     const { term, number, index } = current.meta;
     this.#world.log?.('error', 'snapshot.not-received', { index, message });
     this.#current = undefined;
+    this.#world.onProgress?.(0, 0);
     this.#world.post(current.from, { kind: 'snapshotRefused', term, number, isLater: true });
   }
 
   #forget(): void {
     this.#current = undefined;
+    this.#world.onProgress?.(0, 0);
     this.#world.toFiles({ kind: 'forget' }, []);
   }
 }

@@ -37,6 +37,10 @@ export class Snapshots {
     this.#receiver = new SnapshotReceiver({
       ...{ raft, clock, post, toFiles, log },
       onInstalled: () => shared.set('installs', 1),
+      onProgress: (received, bytes) => {
+        shared.set('snapshotBytes', bytes);
+        shared.set('snapshotReceived', received);
+      },
     });
   }
 

@@ -183,6 +183,8 @@ export interface NodeStatus {
   readonly flushed: number;
   readonly version: string;
   readonly uptimeMs: number;
+  /** What it does, and how far it is, while it gets its state anew because its files were damaged: 'applies the log: 43 %'. */
+  readonly repair?: string;
 }
 
 /** Who belongs to the cluster, as its leader has it, and how far each is. */

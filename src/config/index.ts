@@ -11,5 +11,6 @@ export type {
   LogLevel,
   NodeConfig,
   RaftConfig,
+  RepairMode,
   TuningConfig,
 } from './types.ts';

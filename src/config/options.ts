@@ -3,7 +3,7 @@
  *
  * The schema, the resolved config and the documentation are all made from it, so that they cannot disagree.
  */
-import type { ClusterConfig, LogLevel, ReaderConfig } from './types.ts';
+import type { ClusterConfig, LogLevel, ReaderConfig, RepairMode } from './types.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -123,6 +123,8 @@ export const TUNING_OPTIONS: readonly NumberOption[] = [
 export const CLUSTER_NAME_DEFAULT = 'ctlmesh';
 export const LOG_LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 export const LOG_LEVEL_DEFAULT: LogLevel = 'info';
+export const REPAIR_MODES: readonly RepairMode[] = ['peers', 'never'];
+export const REPAIR_DEFAULT: RepairMode = 'peers';
 /** A quorum of seven is four: more nodes only make writes slower. */
 export const NODES_MAX = 7;
 /** Nodes that join: as many again, so that each can be replaced. */
@@ -165,5 +167,6 @@ export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'inFlightMax',
   'readers',
   'originsAllowed',
+  'repair',
   'logLevel',
 ];

@@ -11,11 +11,13 @@ import {
   type NumberOption,
   RAFT_OPTIONS,
   READER_FIELDS,
+  REPAIR_DEFAULT,
+  REPAIR_MODES,
   TOP_KEYS,
   TUNING_OPTIONS,
 } from './options.ts';
 import { nearest } from './suggest.ts';
-import type { ConfigFault, LogLevel, NodeConfig } from './types.ts';
+import type { ConfigFault, LogLevel, NodeConfig, RepairMode } from './types.ts';
 import { addressFault } from './url.ts';
 
 const NODE_ID = /^[a-z0-9-]{1,32}$/;
@@ -75,6 +77,7 @@ const schema = z.strictObject({
       z.string().refine(isOrigin, { error: "must be an origin as a browser sends it, like 'https://ops.example'" }),
     )
     .default([]),
+  repair: z.enum(REPAIR_MODES as [RepairMode, ...RepairMode[]]).default(REPAIR_DEFAULT),
   logLevel: z.enum(LOG_LEVELS as [LogLevel, ...LogLevel[]]).default(LOG_LEVEL_DEFAULT),
 });
 

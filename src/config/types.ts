@@ -43,6 +43,9 @@ export interface ReaderConfig {
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
+/** What a start does about damaged files: has the other nodes give it their state, or refuses. */
+export type RepairMode = 'peers' | 'never';
+
 /** What each option means, its default and why: `OPTIONS` in options.ts. */
 export interface TuningConfig {
   readonly memtableBytes: number;
@@ -57,6 +60,11 @@ export interface TuningConfig {
   readonly inFlightMax: number;
   /** Web pages that may connect, by their origin ('https://ops.example'); default none. SDKs send no origin. */
   readonly originsAllowed: readonly string[];
+  /**
+   * 'peers' (default): a node whose files are damaged keeps them aside, begins with an empty directory, and is let in again
+   * by the others; it votes once it has everything. 'never': it refuses to start, and waits for a person.
+   */
+  readonly repair: RepairMode;
   readonly logLevel: LogLevel;
 }
 

@@ -88,6 +88,9 @@ export interface MetricsWorld {
   readonly version: string;
   readonly node: string;
   readonly lagMs: () => number | null;
+  /** How often this node has given up damaged files, and whether it still gets its state from the others. */
+  readonly repairs: number;
+  readonly isInRepair: () => boolean;
 }
 
 export function createMetrics(world: MetricsWorld): Registry {
@@ -114,6 +117,8 @@ export function createMetrics(world: MetricsWorld): Registry {
     'Age of the newest log time that this node has applied.',
     () => (world.lagMs() ?? 0) / 1000,
   );
+  gauge('repairs_total', 'Times that this node gave up damaged files.', () => world.repairs);
+  gauge('repair_state', '1 while it gets its state from the others after that.', () => (world.isInRepair() ? 1 : 0));
   gauge('client_connections', 'Client connections.', () => gateway.connections);
   gauge('client_requests_in_flight', 'Requests being worked on.', () => gateway.inFlight);
   gauge('client_requests_total', 'Requests of clients.', () => gateway.counts.requests);

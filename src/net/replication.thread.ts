@@ -18,7 +18,7 @@ import type { FromFiles } from '../actors/snapshot-files.ts';
 import { must } from '../core/base/assert.ts';
 import { ByteReader } from '../core/base/bytes.ts';
 import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
-import { decodeMembership, initialMembership, type Member } from '../core/raft/membership.ts';
+import { decodeMembership, initialMembership, type Member, REPAIRED_DIR } from '../core/raft/membership.ts';
 import { Raft } from '../core/raft/raft.ts';
 import { markDiverged } from '../engine/disk/diverged.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
@@ -90,6 +90,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const reader = new WalReader(nodeDisk, args.dir, recovered, (index: Index) => raft.log.term(index));
   const raft: Raft = new Raft({
     id: args.node,
+    dir: args.dirId.startsWith(REPAIRED_DIR) ? args.dirId : undefined,
     membership:
       args.membership === undefined ? initialMembership(args.members) : decodeMembership(args.membership.entry),
     membershipIndex: toIndex(args.membership?.index ?? 0),

@@ -5,10 +5,11 @@
 import type { NodeStatus } from '../client/types.ts';
 import type { Member } from '../core/raft/membership.ts';
 import type { Readiness } from '../net/http-door.ts';
+import { FED_LAG_MS } from './repair-watch.ts';
 
 export interface ReadinessFacts {
   readonly isHealthy: boolean;
-  readonly status: Pick<NodeStatus, 'role' | 'leader' | 'committed' | 'applied' | 'lagMs'>;
+  readonly status: Pick<NodeStatus, 'role' | 'leader' | 'committed' | 'applied' | 'lagMs' | 'repair'>;
   /** This node, at the addresses of its config. */
   readonly own: Member;
   /** Clients can connect. */
@@ -18,8 +19,6 @@ export interface ReadinessFacts {
 
 /** Committed entries not yet applied above which a node is not ready to serve. */
 const BACKLOG_MAX = 10_000;
-/** A learner whose state is older than that is still being fed; the leader's clock moves log time each second. */
-const LEARNER_LAG_MS_MAX = 5_000;
 const NO_STATE = 'it has no state yet';
 
 export function readinessOf(facts: ReadinessFacts): Readiness {
@@ -51,7 +50,8 @@ export function readinessOf(facts: ReadinessFacts): Readiness {
 
 /** Why a node without a vote is not ready; undefined for one that has caught up with the leader, and for voters. */
 function whyLearning({ status, own }: ReadinessFacts): string | undefined {
-  const { role, leader, lagMs } = status;
+  const { role, leader, lagMs, repair } = status;
+  if (repair !== undefined) return `in repair, ${repair}`;
   if (role !== 'learner') return undefined;
   if (leader === null) {
     const http = own.http === '' ? '' : ` --http ${own.http}`;
@@ -59,5 +59,5 @@ function whyLearning({ status, own }: ReadinessFacts): string | undefined {
     return `no leader speaks to it: it waits to be added (${add}), or was removed`;
   }
   if (lagMs === null) return NO_STATE;
-  return lagMs > LEARNER_LAG_MS_MAX ? `catching up: its state is ${lagMs} ms old` : undefined;
+  return lagMs > FED_LAG_MS ? `catching up: its state is ${lagMs} ms old` : undefined;
 }

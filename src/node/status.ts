@@ -5,6 +5,7 @@ import { ROLES, type Shared } from '../actors/shared.ts';
 import type { NodeStatus } from '../client/types.ts';
 import { VERSION } from '../core/base/version.ts';
 import type { Member } from '../core/raft/membership.ts';
+import { repairState } from './repair-watch.ts';
 
 export interface StatusFacts {
   readonly node: string;
@@ -14,13 +15,15 @@ export interface StatusFacts {
   readonly known: readonly Member[];
   readonly memtableBytesMax: number;
   readonly uptimeMs: number;
+  /** Its directory took the place of a damaged one. */
+  readonly isRepaired: boolean;
 }
 
 export function statusOf(facts: StatusFacts): NodeStatus {
   const { node, cluster, shared, memtableBytesMax, uptimeMs } = facts;
   const leader = leaderOf(shared, facts.known);
   const timeMs = shared.get('timeMs');
-  return {
+  const status: NodeStatus = {
     node,
     cluster,
     role: ROLES[shared.get('role')] ?? 'follower',
@@ -39,6 +42,9 @@ export function statusOf(facts: StatusFacts): NodeStatus {
     version: VERSION,
     uptimeMs: Math.round(uptimeMs),
   };
+  const snapshot = { bytes: shared.get('snapshotBytes'), received: shared.get('snapshotReceived') };
+  const repair = repairState({ isRepaired: facts.isRepaired, status, snapshot });
+  return repair === undefined ? status : { ...status, repair };
 }
 
 /** Who leads, as far as this node knows; empty strings when it knows of nobody. */

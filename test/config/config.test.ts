@@ -33,6 +33,7 @@ describe('a good config', () => {
       ...Object.fromEntries(TUNING_OPTIONS.map((option) => [option.name, option.default])),
       readers: {},
       originsAllowed: [],
+      repair: 'peers',
       logLevel: 'info',
     });
     expect(Object.keys(config).sort()).toEqual([...TOP_KEYS].sort());

@@ -55,7 +55,7 @@ async function metric(at: TestCluster, id: string, name: string): Promise<number
 test('a node whose state is wrong is found, ends, and does not start again; the others go on', {
   timeout: 4 * WITHIN_MS,
 }, async () => {
-  const at = await TestCluster.prepare();
+  const at = await TestCluster.prepare({ config: { repair: 'never' } });
   cluster = at;
   for (const id of at.ids) at.spawn(id);
   await at.leader(WITHIN_MS);

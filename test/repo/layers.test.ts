@@ -46,6 +46,7 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['engine-lsm', 'engine/lsm/a.ts', `import { x } from '../ldb/x.ts';`],
   ['engine-ldb', 'engine/ldb/a.ts', `import { x } from '../wal/x.ts';`],
   ['engine-disk', 'engine/disk/a.ts', `import { x } from '../wal/x.ts';`],
+  ['engine-repair', 'engine/repair/a.ts', "import { x } from '../wal/x.ts';"],
   ['engine-snapshot', 'engine/snapshot/a.ts', `import { x } from '../ldb/x.ts';`],
   ['home-of-node:fs', 'engine/wal/a.ts', `import { readFileSync } from 'node:fs';`],
   ['home-of-node:fs', 'net/a.ts', `import { readFile } from 'node:fs/promises';`],

@@ -1,5 +1,6 @@
 /** An error at start or in service → one readable line, and whether another start could go better. */
 import { isStoreError } from '../../core/base/errors.ts';
+import type { RepairMode } from '../../config/index.ts';
 import type { Fault } from './messages.ts';
 
 /** A restart cannot mend these: the config, the directory or the machine has to change first. */
@@ -23,6 +24,15 @@ interface SystemError extends Error {
   readonly address?: unknown;
   readonly port?: unknown;
   readonly path?: unknown;
+}
+
+/** Files that are damaged; a node that met it while it ran is repaired by its next start, where the config allows it. */
+const REPAIRED: ReadonlySet<string> = new Set(['DIVERGED', 'WAL_CORRUPT', 'TABLE_CORRUPT']);
+
+/** What ended a node that ran. */
+export function toFaultInService(error: unknown, repair: RepairMode): Fault {
+  const fault = toFault(error);
+  return repair === 'peers' && REPAIRED.has(fault.code) ? { ...fault, restartMayHelp: true } : fault;
 }
 
 export function toFault(error: unknown): Fault {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { NodeStatus } from '../../client/types.ts';
 import type { ClusterConfig } from '../../config/index.ts';
-import { toFault } from './fault.ts';
+import { toFault, toFaultInService } from './fault.ts';
 import type { Fault, FromNode, ToNode } from './messages.ts';
 import { watchServing } from './serving.ts';
 import { onStopSignals } from './signals.ts';
@@ -54,7 +54,9 @@ export async function runNode(options: RunNodeOptions): Promise<Outcome> {
     );
     const failure = await Promise.race([stop, node.failed]);
     unwatch();
-    if (failure !== undefined) return await failed(options, failure);
+    if (failure !== undefined) {
+      return await failed(options, failure, (error) => toFaultInService(error, options.config.repair));
+    }
     const late = await Promise.race([node.stop().then(() => false), sleep(STOP_MS, true, { ref: false })]);
     if (!late) return { exitCode: 0, fault: undefined };
     return await failed(options, new Error(`the node did not stop within ${STOP_MS / 1000} s`));
@@ -63,8 +65,12 @@ export async function runNode(options: RunNodeOptions): Promise<Outcome> {
   }
 }
 
-async function failed(options: RunNodeOptions, error: unknown): Promise<Outcome> {
-  const fault = toFault(error);
+async function failed(
+  options: RunNodeOptions,
+  error: unknown,
+  faultOf: (error: unknown) => Fault = toFault,
+): Promise<Outcome> {
+  const fault = faultOf(error);
   if (fault.code === 'INTERNAL') options.logger.error({ err: error }, 'the node failed');
   await tell(options, { kind: 'fault', fault });
   return { exitCode: 1, fault };

@@ -149,8 +149,9 @@ function table(view: MembersView): string {
 }
 
 /** While a change is under way: who votes before and after it, who only after, who only before. */
-function roleOf({ leader, voters, outgoing, learners }: MembersView, id: string): string {
+function roleOf({ leader, voters, outgoing, learners, returning = [] }: MembersView, id: string): string {
   const role = id === leader ? 'leader' : 'voter';
+  if (returning.includes(id)) return 'learner, will vote';
   if (learners.includes(id)) return 'learner';
   if (!voters.includes(id)) return `${role}, leaving`;
   return outgoing.length > 0 && !outgoing.includes(id) ? `${role}, coming` : role;

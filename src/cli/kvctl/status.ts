@@ -87,7 +87,8 @@ function table(answers: readonly Answer[]): string {
       rows.push(['?', `unreachable (${answer.code})`, '', '', '', '', '', answer.endpoint]);
       continue;
     }
-    const { node, role, term, committed, applied, lagMs, keys } = answer.status;
+    const { node, term, committed, applied, lagMs, keys, repair } = answer.status;
+    const role = repair === undefined ? answer.status.role : `in repair, ${repair}`;
     rows.push([node, role, term, committed, applied, lagMs === null ? '-' : showMs(lagMs), keys, answer.endpoint]);
   }
   return rows.toString();

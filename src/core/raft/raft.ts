@@ -92,7 +92,7 @@ export class Raft {
   }
 
   /** The vote under its name is that of a directory that it lost: what was promised with it is not known here. */
-  get #hasForgotten(): boolean {
+  get hasForgotten(): boolean {
     return this.configuration.hasForgotten(this.id, this.#options.dir);
   }
 
@@ -142,7 +142,7 @@ export class Raft {
   campaign(): void {
     if (this.role === 'leader') return;
     this.#resetTimer();
-    if (!this.configuration.mayStand(this.id) || this.#hasForgotten) return;
+    if (!this.configuration.mayStand(this.id) || this.hasForgotten) return;
     this.leader = NOBODY;
     if (this.configuration.isAlone(this.id)) {
       this.#becomeCandidate();
@@ -285,7 +285,7 @@ export class Raft {
         break;
       case 'timeoutNow':
         if (this.role === 'follower' && this.leader === message.from && this.configuration.isVoter(this.id)) {
-          if (!this.#hasForgotten) this.#becomeCandidate(true);
+          if (!this.hasForgotten) this.#becomeCandidate(true);
         }
         break;
       default:
@@ -332,7 +332,7 @@ export class Raft {
   }
 
   #stepVoteRequest(message: VoteRequest): void {
-    const isUpToDate = !this.#hasForgotten && this.log.isUpToDate(message.lastIndex, message.lastTerm);
+    const isUpToDate = !this.hasForgotten && this.log.isUpToDate(message.lastIndex, message.lastTerm);
     const { last: lastIndex } = this.log;
     const reply = { from: this.id, to: message.from, lastIndex };
     if (message.kind === 'preVote') {

@@ -8,7 +8,8 @@
  *   IDENTITY   { "format": 2, "cluster": "prod", "node": "n1", "dirId": "…uuid…", "createdAt": "…ISO 8601…" }
  *
  * `dirId` tells a directory from its replacement under the same node name: a wiped disk has lost its votes, and the other
- * nodes do not let it in. One that a backup was restored into begins with "restored-": that was done on purpose.
+ * nodes do not let it in. One that a backup was restored into begins with "restored-": that was done on purpose. One that a
+ * node began because its own was damaged begins with "repaired-" (src/node/repair.ts).
  *
  * It appears whole or not at all: written and synced as IDENTITY.tmp, renamed, the directory synced. Call it
  * with the directory locked; two first starts would otherwise both write it.
@@ -37,15 +38,20 @@ export interface Identity extends Owner {
   readonly createdAt: string;
 }
 
-/** Reads the directory's identity, or writes it if there is none; throws DIR_FOREIGN unless it is `owner`'s. */
+/**
+ * Reads the directory's identity, or writes it if there is none (with this `dirId`, or a new one); throws DIR_FOREIGN
+ * unless it is `owner`'s.
+ */
 export function claimDir(
   dir: string,
   owner: Owner,
-  { isRestored = false }: { readonly isRestored?: boolean } = {},
+  { isRestored = false, dirId }: { readonly isRestored?: boolean; readonly dirId?: string } = {},
 ): Identity {
   const path = resolve(dir);
   const found = readIdentity(path);
-  if (found === undefined) return createIdentity(path, owner, `${isRestored ? RESTORED_DIR : ''}${randomUUID()}`);
+  if (found === undefined) {
+    return createIdentity(path, owner, dirId ?? `${isRestored ? RESTORED_DIR : ''}${randomUUID()}`);
+  }
   if (found.cluster === owner.cluster && found.node === owner.node) {
     // The maker may have died between its rename and its sync.
     nodeDisk.syncDir(path);
