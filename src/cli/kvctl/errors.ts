@@ -37,7 +37,9 @@ const BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   DIR_FOREIGN: 'it holds somebody else’s data: look before you move anything',
   DIVERGED: 'its state is wrong: remove the node, and add one with an empty directory and a new id',
   TABLE_CORRUPT: 'kvctl scrub names all damage; kvctl repair says what can be done',
-  WAL_CORRUPT: 'kvctl inspect wal shows the place; a node is then replaced from its peers: see kvctl restore --help',
+  WAL_CORRUPT: 'kvctl inspect wal shows the place; a node is then repaired from its peers: see docs/operations.md',
+  DIR_ROLLED_BACK:
+    'its files are older than what the others have seen of them: it is repaired from its peers at its next start',
   INTERNAL: 'this is a bug of ctlmesh or an accident of the node: see its log',
 };
 

@@ -54,6 +54,7 @@ export const ERROR_CODE_LIST = [
   'RATE_LIMITED',
   'TABLE_FULL',
   'DISABLED',
+  'DIR_ROLLED_BACK',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -96,6 +97,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   DISK_FAILED: { retry: 'elsewhere', http: 503 },
   TABLE_CORRUPT: { retry: 'elsewhere', http: 500 },
   DIVERGED: { retry: 'elsewhere', http: 500 },
+  DIR_ROLLED_BACK: { retry: 'elsewhere', http: 500 },
   READ_ONLY: { retry: 'never', http: 409 },
   // Local replicas.
   LDB_MISSING: { retry: 'later', http: 404 },
