@@ -15,6 +15,7 @@ import { failover } from './failover.ts';
 import { getSync } from './get-sync.ts';
 import { ldbGet } from './ldb-get.ts';
 import { ldbLag } from './ldb-lag.ts';
+import { ldbRow } from './ldb-row.ts';
 import { linGet } from './lin-get.ts';
 import { quorumPut } from './quorum-put.ts';
 import { Cleanup, cleanUpAtExit } from './support/cleanup.ts';
@@ -31,6 +32,7 @@ const SCENARIOS: readonly Scenario[] = [
   getSync,
   ldbGet,
   ldbLag,
+  ldbRow,
   fill,
   overwrite,
   readRandom,

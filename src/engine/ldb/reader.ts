@@ -18,7 +18,11 @@ import { assert } from '../../core/base/assert.ts';
 import { compareBytes, prefixEnd, utf8 } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
-import type { LedgerFilter } from '../../core/model/ledger-filter.ts';
+import type { KeyOf, KeyPrefixOf, RowOf, Table as TableDefinition } from '../../core/model/control/define.ts';
+import type { Row } from '../../core/model/control/row.ts';
+import { decodeSchema, TABLES_PREFIX, type TableSchema } from '../../core/model/control/schema.ts';
+import type { GivenValue } from '../../core/model/control/value.ts';
+import type { LedgerFilter, TableName } from '../../core/model/ledger-filter.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
 import { copyEntry, LdbEntry } from './entry.ts';
 import { type Environment, openToRead, type Table } from './environment.ts';
@@ -35,6 +39,8 @@ import {
   ROW_HEADER_BYTES,
   rowExpiryMs,
 } from './format.ts';
+import { readRow } from './row-decoder.ts';
+import { fullKey, keyPrefix, Tables } from './tables.ts';
 
 export interface OpenLdbOptions {
   /** The clock that `lagMs` and `maxStalenessMs` compare with log time; default Date.now. */
@@ -83,6 +89,7 @@ export class LdbReader {
   readonly #nowMs: () => number;
   readonly #rangeHoldMs: number;
   readonly #ranges = new Set<RangeCursor>();
+  readonly #tables: Tables;
   #isOpen = true;
 
   constructor(dir: string, options: OpenLdbOptions) {
@@ -91,6 +98,7 @@ export class LdbReader {
     this.#rangeHoldMs = options.rangeHoldMs ?? RANGE_HOLD_MS;
     this.#env = openToRead(dir, options.besideWriter ?? false);
     this.#kv = this.#env.kv;
+    this.#tables = new Tables(this.#kv, options.besideWriter ?? false);
     try {
       assert(this.position.revision >= 0, 'the position can be read');
       // The caller's first read has a state of its own, not the one of this check.
@@ -140,6 +148,52 @@ export class LdbReader {
     this.#checkOpen();
     const bounds = boundsOf(options);
     return { [Symbol.iterator]: () => this.#rows(bounds) };
+  }
+
+  /**
+   * The row of a table with this primary key: all key fields, in the order of the key. Names are not case-sensitive; a
+   * text stands for the bytes of a bytestring, and digits for an integer. Undefined: there is none. NOT_FOUND: this
+   * replica has no such table. BAD_REQUEST: too few or too many key fields, or of another type.
+   */
+  getRowByKey<T extends TableDefinition>(table: T, key: KeyOf<T>): RowOf<T> | undefined;
+  getRowByKey(family: string, table: string, key: readonly GivenValue[]): Row | undefined;
+  getRowByKey(first: string | TableDefinition, second?: unknown, third?: unknown): unknown {
+    this.#checkOpen();
+    const { family, table, key } = namesOf(first, second, third);
+    const view = this.#tables.of(family, table);
+    const row = this.#kv.getBinaryFast(fullKey(view, key));
+    return row === undefined ? undefined : readRow(view.names, row, ROW_HEADER_BYTES, this.#kv.lastSize);
+  }
+
+  /**
+   * The rows whose leading key fields have these values, in the order of the primary key; no values: all of the table.
+   * It is streamed, of one state, and holds it, all as `range`. Errors as of `getRowByKey`, but for too few.
+   */
+  getRowsByKeyPrefix<T extends TableDefinition>(table: T, key?: KeyPrefixOf<T>): Iterable<RowOf<T>>;
+  getRowsByKeyPrefix(family: string, table: string, key?: readonly GivenValue[]): Iterable<Row>;
+  getRowsByKeyPrefix(first: string | TableDefinition, second?: unknown, third?: unknown): unknown {
+    this.#checkOpen();
+    const { family, table, key } = namesOf(first, second, third);
+    // What is wrong with the question is said now, and not at the first row.
+    keyPrefix(this.#tables.of(family, table), key);
+    return { [Symbol.iterator]: () => this.#rowsOf(family, table, key) };
+  }
+
+  *#rowsOf(family: string, table: string, key: readonly GivenValue[]): Generator<Row, void, undefined> {
+    const view = this.#tables.of(family, table);
+    for (const { value } of this.#rows(boundsOf({ prefix: keyPrefix(view, key) }))) {
+      yield readRow(view.names, Buffer.from(value.buffer, value.byteOffset, value.length), 0, value.length);
+    }
+  }
+
+  /** The tables that are here, by family and name. */
+  tables(): TableSchema[] {
+    return Array.from(this.range({ prefix: TABLES_PREFIX }), ({ key, value }) => decodeSchema(key, value));
+  }
+
+  /** True once the replica was filled. */
+  ping(): boolean {
+    return this.revision > 0;
   }
 
   /** Cluster, revision and log time, of one state. */
@@ -194,6 +248,7 @@ export class LdbReader {
   refresh(): void {
     this.#checkOpen();
     this.#env.root.resetReadTxn();
+    this.#tables.moved();
   }
 
   /** May be called twice. Ranges under way end with CLOSED. */
@@ -270,6 +325,21 @@ export class LdbReader {
     const message = `a range stood still for more than ${this.#rangeHoldMs} ms and its state is gone; begin it again`;
     return new StoreError('TOO_STALE', message, { data: { rangeRevision: revision, revision: this.revision } });
   }
+}
+
+interface Wanted extends TableName {
+  readonly key: readonly GivenValue[];
+}
+
+/** As the overloads say; the values of the key are checked one by one when they are encoded. */
+function namesOf(first: string | TableDefinition, second: unknown, third: unknown): Wanted {
+  const isDefined = typeof first !== 'string';
+  const table = isDefined ? first.table : second;
+  const key = isDefined ? second : third;
+  if (typeof table !== 'string' || !(key === undefined || Array.isArray(key))) {
+    throw new StoreError('BAD_REQUEST', 'a row is named by family, table and a list of key values');
+  }
+  return { family: isDefined ? first.family : first, table, key: (key ?? []) as readonly GivenValue[] };
 }
 
 interface Held {

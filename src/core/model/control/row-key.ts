@@ -18,7 +18,7 @@ import { LIMITS } from '../limits.ts';
 import { type FieldType, ROWS_PREFIX_BYTES, rowsPrefix, type TableSchema } from './schema.ts';
 import { checkText, encodeInteger, type GivenValue, TAG, type TaggedValue, type Value } from './value.ts';
 
-const COLUMN: Readonly<Record<'null' | 'integer' | 'text' | 'bytes', number>> = {
+export const COLUMN: Readonly<Record<'null' | 'integer' | 'text' | 'bytes', number>> = {
   null: 1,
   integer: 2,
   text: 3,
