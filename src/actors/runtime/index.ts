@@ -19,6 +19,7 @@
  * @module
  */
 import { ActorSystem, type SystemOptions } from './core/system.ts';
+import { Threads } from './threads/threads.ts';
 
 export { type ErrorCode, isStoreError, StoreError } from '../../core/base/errors.ts';
 export type { DeadLetter, DeadLetterReason, DeadLetters } from './core/dead-letters.ts';
@@ -71,5 +72,5 @@ export type {
 
 /** Makes a system of actors; it runs until `stop()`. */
 export function createSystem(options: SystemOptions = {}): ActorSystem {
-  return new ActorSystem(options);
+  return new ActorSystem(options, { elsewhere: new Threads(options) });
 }

@@ -22,7 +22,7 @@ export interface ActorInThread<Started> {
   /** The actor's loop: rejects when a turn throws, which ends the thread. */
   readonly ended: Promise<void>;
   stop(): Promise<void>;
-  inspect(): Record<string, unknown>;
+  inspect(): Record<string, unknown> | Promise<Record<string, unknown>>;
 }
 
 export interface ThreadContext {
@@ -69,6 +69,8 @@ export interface ThreadOptions {
   readonly log: LogFunction;
   /** Called before and after each control call: a parked thread must be woken for it. */
   readonly control: { begin(): void; end(): void };
+  /** It holds native handles: it is never terminated, and its stop fails with DEADLINE_EXCEEDED if it does not end. */
+  readonly native?: boolean;
   /** How long the start may take: a minute, for a long log to be read. */
   readonly startDeadlineMs?: number;
 }
@@ -147,8 +149,36 @@ export class Thread<Started> {
       this.#options.log('warn', 'actor.stop.forced', { actor: this.name, reason: String(error) });
     }
     this.#control[releaseProxy]();
+    if (this.#options.native === true) {
+      // Without its control port nothing keeps it: it ends by itself, its handles closed. A terminate() that meets a
+      // native handle hangs, or aborts the process.
+      this.#port.close();
+      await this.#endsWithin(deadlineMs);
+      return;
+    }
+    await this.terminate();
+  }
+
+  /** Ends the thread by force: no `finally` runs. Not for one with native handles. */
+  async terminate(): Promise<void> {
     await this.#worker.terminate();
     await this.ended;
+  }
+
+  /** A thread with native handles that does not end is beyond help: only the process can end it. */
+  async #endsWithin(deadlineMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new StoreError('DEADLINE_EXCEEDED', `${this.name} did not end in ${deadlineMs} ms`)),
+        deadlineMs,
+      );
+    });
+    try {
+      await Promise.race([this.ended, late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** One control call: settles when it is answered, the thread ends, or the deadline passes. */
@@ -196,7 +226,7 @@ function systemFacts(error: unknown): Record<string, unknown> | undefined {
   return undefined;
 }
 
-function fromPlain(failure: PlainFailure, actor: string): StoreError {
+export function fromPlain(failure: PlainFailure, actor: string): StoreError {
   const message = failure.code === undefined ? `${actor}: ${failure.message}` : failure.message;
   const { system } = failure;
   const cause = system === undefined ? failure.stack : Object.assign(new Error(String(system['message'])), system);

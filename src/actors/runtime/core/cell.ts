@@ -17,14 +17,14 @@ import { CellContext } from './cell-context.ts';
 import { type AnyHandler, STASHED } from './define.ts';
 import type { DeadLetterReason } from './dead-letters.ts';
 import { Envelope } from './envelope.ts';
-import { Mailbox, mailboxLimits, type Offered } from './mailbox.ts';
+import { Mailbox, type MailboxLimits, mailboxLimits, type Offered } from './mailbox.ts';
 import { Nursery } from './nursery.ts';
 import type { AnyMessage } from './protocol.ts';
 import type { Runnable } from './run-queue.ts';
 import { superviseRules } from './strategy.ts';
 import { isAbort, Streams } from './streams.ts';
 import { type Table, tableOf } from './table.ts';
-import { type ActorReport, type Address, type Incarnation, type Spec, stopped, type World } from './target.ts';
+import { type ActorReport, type Incarnation, shortOf, type Spec, stopped, type World } from './target.ts';
 import { ActorTimers } from './timers.ts';
 import type { DeathNotice, EndReason, StopOptions } from './types.ts';
 
@@ -33,7 +33,8 @@ type Phase = 'starting' | 'running' | 'draining' | 'ending' | 'ended';
 export class Cell implements Incarnation, Runnable {
   readonly path: string;
   readonly incarnation: number;
-  readonly address: Address;
+  readonly id: number;
+  readonly limits: MailboxLimits;
   readonly table: Table;
   readonly ended: Promise<EndReason>;
   readonly spec: Spec;
@@ -74,11 +75,12 @@ export class Cell implements Incarnation, Runnable {
     this.spec = spec;
     this.path = spec.path;
     this.incarnation = incarnation;
-    this.address = { thread: world.thread, id };
+    this.id = id;
+    this.limits = mailboxLimits(spec.definition.mailbox);
     this.table = tableOf(spec.definition.protocol);
     this.handlers = spec.definition.parts.handlers['on'] ?? {};
     this.#beacon = world.beacon;
-    this.mailbox = new Mailbox(spec.path, mailboxLimits(spec.definition.mailbox), this.#discarded);
+    this.mailbox = new Mailbox(spec.path, this.limits, this.#discarded);
     this.timers = new ActorTimers({
       clock: world.clock,
       tick: (message, onTaken) => this.#tick(message, onTaken),
@@ -382,7 +384,7 @@ export class Cell implements Incarnation, Runnable {
   #mark(beacon: Int32Array, kind: string): void {
     beacon[1] = this.table.byKind[kind]?.number ?? -1;
     beacon[2] = ((beacon[2] ?? 0) + 1) | 0;
-    beacon[0] = this.address.id;
+    beacon[0] = shortOf(this.id);
   }
 
   // ── the message in hand ──

@@ -20,6 +20,10 @@ export interface Answer {
 
 /** Who takes a stream's items. */
 export interface Sink {
+  /** Items under way at once. */
+  readonly window: number;
+  /** Set where the maker is in another thread: called with each item that is taken. */
+  onItemTaken: (() => void) | undefined;
   readonly isSettled: boolean;
   /** Resolves when an item is wanted, or nobody wants any more. */
   wanted(): Promise<void>;
@@ -55,6 +59,8 @@ export class Envelope {
   readonly message: AnyMessage;
   readonly bytes: number;
   readonly waiting: Waiting;
+  /** It left its mailbox before, and was put back. */
+  wasTaken = false;
 
   constructor(message: AnyMessage, bytes: number, waiting: Waiting = NOBODY) {
     this.message = message;

@@ -24,6 +24,8 @@ export interface FlowOptions {
 
 export class Flow<T> implements Sink, AsyncIterableIterator<T> {
   onGiveUp: ((reason: StoreError) => void) | undefined;
+  onItemTaken: (() => void) | undefined;
+  readonly window: number;
   readonly #options: FlowOptions;
   readonly #items = new Queue<T>();
   #isOpen = false;
@@ -34,6 +36,7 @@ export class Flow<T> implements Sink, AsyncIterableIterator<T> {
 
   constructor(options: FlowOptions) {
     this.#options = options;
+    this.window = options.window;
     const { signal } = options;
     if (signal?.aborted === true) this.#onAbort();
     else signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -47,7 +50,7 @@ export class Flow<T> implements Sink, AsyncIterableIterator<T> {
   }
 
   async wanted(): Promise<void> {
-    while (!this.#isSettled && this.#items.length >= this.#options.window) {
+    while (!this.#isSettled && this.#items.length >= this.window) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -63,6 +66,7 @@ export class Flow<T> implements Sink, AsyncIterableIterator<T> {
     else {
       this.#taker = undefined;
       taker.resolve({ done: false, value: item });
+      this.onItemTaken?.();
     }
   }
 
@@ -96,6 +100,7 @@ export class Flow<T> implements Sink, AsyncIterableIterator<T> {
     if (this.#items.length > 0) {
       const value = this.#items.shift() as T;
       this.#wake?.();
+      this.onItemTaken?.();
       return Promise.resolve({ done: false, value });
     }
     const error = this.#error;

@@ -104,7 +104,10 @@ export class Mailbox {
     if (envelope === undefined) return undefined;
     this.#bytes -= envelope.bytes;
     if (this.#line.length > 0) this.#admit();
-    envelope.waiting.onTaken?.(envelope.bytes);
+    if (!envelope.wasTaken) {
+      envelope.wasTaken = true;
+      envelope.waiting.onTaken?.(envelope.bytes);
+    }
     return envelope;
   }
 
@@ -116,7 +119,7 @@ export class Mailbox {
   clear(reason: DeadLetterReason): void {
     for (const queue of [this.#notices, this.#queue, this.#line]) {
       for (let envelope = queue.shift(); envelope !== undefined; envelope = queue.shift()) {
-        if (queue === this.#queue) envelope.waiting.onTaken?.(envelope.bytes);
+        if (queue === this.#queue && !envelope.wasTaken) envelope.waiting.onTaken?.(envelope.bytes);
         if (queue !== this.#notices) this.#onDiscard(envelope, reason);
       }
     }

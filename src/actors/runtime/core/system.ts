@@ -17,7 +17,7 @@ import type { Protocol } from './protocol.ts';
 import { Ref } from './ref.ts';
 import { RunQueue, type RunQueueOptions } from './run-queue.ts';
 import { superviseRules } from './strategy.ts';
-import type { ActorReport, Incarnation, Spec, Target, World } from './target.ts';
+import { type ActorReport, type Incarnation, type Spec, type Target, THREADS_MAX, type World } from './target.ts';
 import type { ActorRef, AnyRef, DeathNotice, SuperviseOptions, WatchdogOptions } from './types.ts';
 import { Watchdog } from './watchdog.ts';
 
@@ -40,12 +40,16 @@ export interface SystemGround {
   readonly thread?: number;
   readonly threadName?: string;
   readonly beacon?: Int32Array | undefined;
+  /** This thread's ids begin behind this one. */
+  readonly idBase?: number;
   /** Makes incarnations in other threads. */
   readonly elsewhere?: Elsewhere;
 }
 
 export interface Elsewhere {
-  incarnate(spec: Spec, incarnation: number, world: World): Incarnation;
+  /** Before anything else: the system it is for. */
+  begin(system: ActorSystem): void;
+  incarnate(spec: Spec, incarnation: number): Incarnation;
   /** Ends the threads; all actors in them have ended. */
   close(): Promise<void>;
 }
@@ -67,7 +71,9 @@ export class ActorSystem {
   readonly #log: LogFunction;
   readonly #targets = new Map<number, Target>();
   #actors = 0;
-  #ids = 0;
+  #ids: number;
+  /** Cells whose supervisor is in another thread. */
+  readonly #adopted = new Set<Cell>();
   #stopping: Promise<void> | undefined;
   #tellFailed: (error: StoreError) => void = () => {};
 
@@ -75,6 +81,7 @@ export class ActorSystem {
     const { log = () => {}, actorsMax = ACTORS_MAX } = options;
     const { clock = realClock, random = Math.random, thread = 0, threadName = 'main', beacon } = ground;
     this.#log = log;
+    this.#ids = ground.idBase ?? 0;
     this.#actorsMax = actorsMax;
     this.#elsewhere = ground.elsewhere;
     this.deadLetters = new DeadLetters(log, clock);
@@ -91,17 +98,18 @@ export class ActorSystem {
       deadLetters: this.deadLetters,
       beacon,
       wake: (actor) => queue.wake(actor),
-      nextId: () => ++this.#ids,
+      nextId: () => ++this.#ids * THREADS_MAX + thread,
       incarnate: (spec, incarnation) => this.#incarnate(spec, incarnation),
       admit: (path) => this.#admit(path),
-      join: (target) => this.#targets.set(target.address.id, target),
-      leave: (target) => this.#targets.delete(target.address.id),
+      join: (target) => this.#targets.set(target.id, target),
+      leave: (target) => this.#targets.delete(target.id),
     };
     this.#root = new Nursery(this.world, '/', superviseRules(options.supervise), (error) => this.fail(error));
     this.#watchdog = new Watchdog(clock, log, options.watchdog, {
       cells: () => [...this.#targets.values()].filter((target) => target instanceof Cell),
       escalate: (error) => this.fail(error),
     });
+    this.#elsewhere?.begin(this);
   }
 
   /**
@@ -123,8 +131,9 @@ export class ActorSystem {
   }
 
   /** All actors as they are now, as a tree. */
-  inspect(): Promise<readonly ActorReport[]> {
-    return this.#root.report();
+  async inspect(): Promise<readonly ActorReport[]> {
+    const adopted = await Promise.all([...this.#adopted].map((cell) => cell.report()));
+    return [...(await this.#root.report()), ...adopted];
   }
 
   /** How many actors there are. */
@@ -157,6 +166,15 @@ export class ActorSystem {
     return this.#targets.get(id);
   }
 
+  /** For the runtime: an incarnation for a supervisor in another thread, which starts it. */
+  adopt(spec: Spec, incarnation: number, id: number): Cell {
+    if (this.#stopping !== undefined) throw new StoreError('ACTOR_STOPPED', `${spec.path}: the thread is stopping`);
+    const cell = new Cell(this.world, spec, incarnation, id);
+    this.#adopted.add(cell);
+    void cell.ended.then(() => this.#adopted.delete(cell));
+    return cell;
+  }
+
   async #stop(deadlineMs: number): Promise<void> {
     this.deadLetters.silence();
     let cancel = (): void => {};
@@ -166,7 +184,8 @@ export class ActorSystem {
         resolve(this.#root.kill());
       });
     });
-    await Promise.race([this.#root.stop(), forced]);
+    const adopted = [...this.#adopted].map((cell) => cell.end({ deadlineMs }));
+    await Promise.race([Promise.all([this.#root.stop(), ...adopted]), forced]);
     cancel();
     this.#watchdog.stop();
     await this.#elsewhere?.close();
@@ -174,7 +193,7 @@ export class ActorSystem {
 
   #incarnate(spec: Spec, incarnation: number): Incarnation {
     if (spec.thread === 'same') return new Cell(this.world, spec, incarnation, this.world.nextId());
-    if (this.#elsewhere !== undefined) return this.#elsewhere.incarnate(spec, incarnation, this.world);
+    if (this.#elsewhere !== undefined) return this.#elsewhere.incarnate(spec, incarnation);
     throw new StoreError('BAD_REQUEST', `${spec.path}: only actors of the main thread start others in threads`);
   }
 

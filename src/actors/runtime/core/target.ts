@@ -10,23 +10,25 @@ import type { ActorClock } from './clock.ts';
 import type { DeadLetterReason, DeadLetters } from './dead-letters.ts';
 import type { AnyDefinition } from './define.ts';
 import type { Envelope } from './envelope.ts';
-import type { Offered } from './mailbox.ts';
+import type { MailboxLimits, Offered } from './mailbox.ts';
 import type { Runnable } from './run-queue.ts';
 import type { Table } from './table.ts';
 import type { DeathNotice, EndReason, Restart, StopOptions, ThreadChoice } from './types.ts';
 
-/** Who it is, for all threads of a system; never given twice. */
-export interface Address {
-  /** 0: the thread that made the system. */
-  readonly thread: number;
-  readonly id: number;
-}
+/** Ids say which thread's they are, whoever holds them. */
+export const THREADS_MAX = 65_536;
+export const threadOf = (id: number): number => id % THREADS_MAX;
+/** What is left of an id where there is room for 32 bits: it names one of a thread's actors. */
+export const shortOf = (id: number): number => Math.floor(id / THREADS_MAX) | 0;
 
 export interface Target {
   readonly path: string;
   readonly incarnation: number;
-  readonly address: Address;
+  /** For all threads of a system; never given twice. */
+  readonly id: number;
   readonly table: Table;
+  /** Of its mailbox. */
+  readonly limits: MailboxLimits;
   offer(envelope: Envelope, mayWait: boolean): Offered | 'ended';
   /** Calls once when it has ended, at once if it has. The result ends the watch. */
   watch(listener: (notice: DeathNotice) => void): () => void;
@@ -80,6 +82,7 @@ export interface ActorReport {
 
 /** What all parts of a system in one thread share. */
 export interface World {
+  /** 0: the thread that made the system. */
   readonly thread: number;
   /** 'main', or the thread's name. */
   readonly threadName: string;
