@@ -2,7 +2,7 @@
  * Watchdog: names handlers that do not return. It looks now and then, so that messages pay nothing for it.
  *
  * A handler that waits for something that never comes is found here. One that never gives its thread back cannot be
- * found by that thread; for actors in other threads the main thread looks (threads/thread-watch.ts).
+ * found by that thread; for actors in other threads the main thread looks (threads/threads.ts).
  */
 import { StoreError } from '../../../core/base/errors.ts';
 import type { LogFunction } from '../thread.ts';

@@ -85,12 +85,15 @@ export class Threads implements Elsewhere {
       onHopeless: (error) => system.fail(error),
     });
     this.#byNumber.set(number, thread);
-    void thread.ended.then(() => {
-      this.#byNumber.delete(number);
-      this.#looks.delete(thread);
-      if (this.#byName.get(name) === thread) this.#byName.delete(name);
-    });
+    void this.#forget(thread, number);
     return thread;
+  }
+
+  async #forget(thread: ActorThread, number: number): Promise<void> {
+    await thread.ended;
+    this.#byNumber.delete(number);
+    this.#looks.delete(thread);
+    if (this.#byName.get(thread.name) === thread) this.#byName.delete(thread.name);
   }
 
   #lookLater(): void {
