@@ -238,5 +238,6 @@ test('closing under load leaves no thread, port or timer behind', async () => {
   );
   expect(new Set(codes)).toEqual(new Set(['ACTOR_STOPPED']));
   expect(actors.actors).toBe(0);
-  expect(handles().length).toBeLessThanOrEqual(before);
+  // The runner's own come and go; what was left behind would stay.
+  await until(() => handles().length <= before);
 });
