@@ -165,6 +165,12 @@ export class SimClient {
     this.#isStopped = true;
   }
 
+  /** After a stop it makes calls again. */
+  goOn(): void {
+    this.#isStopped = false;
+    this.#think();
+  }
+
   get isIdle(): boolean {
     return this.#underWay === undefined;
   }

@@ -195,10 +195,7 @@ export class SimWorld {
     this.#operator?.stop();
     this.#trace.note(this.#queue.nowMs, 'heal', minority.map(({ name }) => name).join());
     this.#nemesis.heal(minority);
-    // What the operator asked for last may wait in a node that stood still, and is done once it goes on.
-    const restedMs = this.#queue.nowMs + OPERATOR_REST_MS;
-    const isRested = (): boolean => this.#queue.nowMs >= restedMs && this.#isSettled;
-    if (this.#operator !== undefined) await this.#until('the members are settled', isRested);
+    if (this.#operator !== undefined) await this.#operatorRests();
     const quorum = this.#nodes.filter((node) => this.#isMember(node) && !minority.includes(node));
     for (const user of [...this.#clients, ...this.#subscribers]) {
       user.among = quorum;
@@ -214,6 +211,16 @@ export class SimWorld {
     this.#trace.note(this.#queue.nowMs, 'heal', 'all');
     this.#nemesis.heal();
     await this.#sameEverywhere(this.#nodes.filter((node) => this.#isMember(node)));
+  }
+
+  /** What the operator asked for last may wait in a node that stood still, and is done once it goes on. */
+  async #operatorRests(): Promise<void> {
+    const restedMs = this.#queue.nowMs + OPERATOR_REST_MS;
+    const isRested = (): boolean => this.#queue.nowMs >= restedMs && this.#isSettled;
+    // Seconds in which clients call as fast as they can would cost more than all the rest of a run, and find nothing.
+    for (const client of this.#clients) client.stop();
+    await this.#until('the members are settled', isRested);
+    for (const client of this.#clients) client.goOn();
   }
 
   #isMember({ name }: SimNode): boolean {
