@@ -51,6 +51,7 @@ import {
 } from './options.ts';
 import type { Rings } from './rings.ts';
 import type { SimDisk } from './sim-disk.ts';
+import { TappedWriter } from './tapped-writer.ts';
 
 export interface LifeWorld {
   readonly name: string;
@@ -86,22 +87,6 @@ const MIB = 1024 * 1024;
 const RING_LOOK_BYTES = MIB;
 const DATA_DIR = '/node';
 export const WAL_DIR: string = `${DATA_DIR}/wal`;
-
-/** A ring that is looked into. */
-class TappedWriter extends RingWriter {
-  readonly #tap: (frame: Uint8Array) => boolean;
-
-  /** `tap` says whether the frame is to be written at all. */
-  constructor(buffer: SharedArrayBuffer, tap: (frame: Uint8Array) => boolean) {
-    super(buffer);
-    this.#tap = tap;
-  }
-
-  override write(frame: Uint8Array): boolean {
-    if (this.freeBytes < 2 * frame.length + 16) return super.write(frame);
-    return this.#tap(frame) ? super.write(frame) : true;
-  }
-}
 
 export class Life {
   readonly shared: Shared = new Shared();

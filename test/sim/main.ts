@@ -31,6 +31,7 @@ const { values } = parseArgs({
     nodes: { type: 'string' },
     trace: { type: 'boolean', default: false },
     calm: { type: 'boolean', default: false },
+    'old-disks': { type: 'boolean', default: false },
     /** Milliseconds that a client rests between two calls. */
     think: { type: 'string' },
     plant: { type: 'string' },
@@ -58,6 +59,7 @@ function optionsOf(seed: number): SimOptions {
     nodes: nodes === '3' ? 3 : 5,
     switches,
     isCalm: values.calm,
+    hasOldDisks: values['old-disks'],
     ...(values.think === undefined ? {} : { thinkMs: numberOf('think', values.think) }),
     ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
   };
@@ -65,11 +67,11 @@ function optionsOf(seed: number): SimOptions {
 
 function report({ failure, ...rest }: Outcome, tookMs: number): void {
   const { seed, hash, virtualMs, steps, committed, elections, faults, acked, reads, unknown, flushes } = rest;
-  const { records, snapshots, compacted, installs, memberChanges } = rest;
+  const { records, snapshots, compacted, installs, memberChanges, lostDisks } = rest;
   process.stdout.write(
     `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s in ${(tookMs / 1000).toFixed(2)} s, ${steps} steps, ` +
       `${committed} committed, ${elections} elections, ${faults} faults, ${acked} acked, ${reads} reads, ` +
-      `${unknown} unknown, ${records} fed, ${snapshots} snapshots, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members\n` +
+      `${unknown} unknown, ${records} fed, ${snapshots} snapshots, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members, ${lostDisks} lost disks\n` +
       `trace hash: ${hash}\n`,
   );
   if (failure === undefined) return;
@@ -82,7 +84,8 @@ function report({ failure, ...rest }: Outcome, tookMs: number): void {
 
 function planted(): string {
   const { plant, mutant } = values;
-  return `${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
+  const oldDisks = values['old-disks'] ? ' --old-disks' : '';
+  return `${oldDisks}${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
 }
 
 function commitOf(): string {
@@ -112,6 +115,7 @@ async function share(first: number, count: number, jobs: number): Promise<boolea
   if (values.plant !== undefined) passed.push('--plant', values.plant);
   if (values.mutant !== undefined) passed.push('--mutant', values.mutant);
   if (values.calm) passed.push('--calm');
+  if (values['old-disks']) passed.push('--old-disks');
   if (values.think !== undefined) passed.push('--think', values.think);
   if (values['until-failed']) passed.push('--until-failed');
   const codes = await Promise.all(

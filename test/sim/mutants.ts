@@ -214,7 +214,7 @@ const MODEL: readonly Mutant[] = [
   ),
   one(
     'expiry-counts-elections',
-    1,
+    2,
     "keys age by what two leaders' clocks differ in",
     MACHINE,
     'else this.#time.beginClock();',
@@ -238,7 +238,7 @@ const MODEL: readonly Mutant[] = [
   ),
   one(
     'answers-not-flushed',
-    1,
+    5,
     'sessions are flushed without the answers that they keep',
     SESSIONS,
     'writer.varint(session.results.size);\n      for (const [seq, { code, revision, extra }] of session.results) {',
@@ -272,10 +272,10 @@ const MODEL: readonly Mutant[] = [
 
 /** What disks hold. */
 const DISKS: readonly Mutant[] = [
-  one('skip-fsync', 1, 'the log is not synced', 'src/engine/wal/syncer.ts', 'this.#world.fdatasync();', ''),
+  one('skip-fsync', 2, 'the log is not synced', 'src/engine/wal/syncer.ts', 'this.#world.fdatasync();', ''),
   one(
     'seal-without-sync',
-    1,
+    3,
     'a segment of the log is left without a sync',
     'src/engine/wal/committer.ts',
     'if (alone === undefined) file.fdatasync();\n    else alone(() => file.fdatasync());',
@@ -299,7 +299,7 @@ const DISKS: readonly Mutant[] = [
   ),
   one(
     'manifest-not-synced',
-    1,
+    2,
     'a flush is told before its edit of the manifest is on disk',
     'src/engine/lsm/manifest/manifest.ts',
     'this.#sync(() => open.file.fdatasync());',
@@ -307,7 +307,7 @@ const DISKS: readonly Mutant[] = [
   ),
   one(
     'table-not-synced',
-    1,
+    2,
     'the manifest names a table that is not on disk',
     'src/engine/lsm/sstable/builder.ts',
     "this.#do('sync', () => this.#file.fdatasync());",

@@ -9,6 +9,7 @@ import type { SimClient } from './client.ts';
 import type { SimNetwork } from './network.ts';
 import type { SimNode } from './node.ts';
 import type { EventQueue } from './queue.ts';
+import type { Seats } from './seats.ts';
 import type { SimSubscriber } from './subscriber.ts';
 import type { Trace } from './trace.ts';
 
@@ -20,6 +21,9 @@ export interface NemesisWorld {
   readonly nodes: readonly SimNode[];
   readonly clients: readonly SimClient[];
   readonly subscribers: readonly SimSubscriber[];
+  readonly seats: Seats;
+  /** Disks may become what they were. */
+  readonly hasOldDisks: boolean;
 }
 
 /** Room that a full disk has left. */
@@ -35,7 +39,10 @@ export class Nemesis {
   #isOn = false;
   /** Nodes that nobody starts again: their hosts are away. */
   readonly #away = new Set<SimNode>();
+  /** The one whose disk is, or is to be, an old one. */
+  #restored: SimNode | undefined;
   faults = 0;
+  lostDisks = 0;
 
   constructor(world: NemesisWorld) {
     this.#world = world;
@@ -60,6 +67,8 @@ export class Nemesis {
       [weight(0, 1, 2), () => this.#diskSlow()],
       [weight(0, 1, 3), () => this.#clientCut()],
       [weight(0, 0, 0.5, 2), () => this.#rot()],
+      [weight(0, 0, 0.5, 2), () => this.#wipe()],
+      [world.hasOldDisks ? 2 : 0, () => this.#oldDisk()],
     ];
     for (const node of world.nodes) node.onStopped = () => this.#startLater(node);
   }
@@ -83,7 +92,7 @@ export class Nemesis {
     network.latencyMs = 0.3;
     for (const node of nodes) {
       node.slowness = 1;
-      node.platter.capacityBytes = Number.POSITIVE_INFINITY;
+      node.storage.platter.capacityBytes = Number.POSITIVE_INFINITY;
       node.resume();
       if (!this.#away.has(node)) this.#startLater(node);
     }
@@ -275,15 +284,17 @@ export class Nemesis {
     const { chance } = this.#world;
     const node = this.#someone();
     this.#note('disk fails', node);
-    node.armDiskFault(chance.of(['fdatasync', 'fdatasync', 'write', 'syncDir']), chance.below(10));
+    if (node.life !== undefined)
+      node.storage.arm(chance.of(['fdatasync', 'fdatasync', 'write', 'syncDir']), chance.below(10));
   }
 
   #diskFull(): void {
     const node = this.#someone();
     this.#note('disk full', node);
-    node.platter.capacityBytes = node.platter.usedBytes + this.#world.chance.below(FULL_ROOM_BYTES);
+    const { platter } = node.storage;
+    platter.capacityBytes = platter.usedBytes + this.#world.chance.below(FULL_ROOM_BYTES);
     this.#afterwards(4_000, () => {
-      node.platter.capacityBytes = Number.POSITIVE_INFINITY;
+      node.storage.platter.capacityBytes = Number.POSITIVE_INFINITY;
     });
   }
 
@@ -292,8 +303,35 @@ export class Nemesis {
     const node = this.#someone();
     this.#note('rot', node);
     node.kill(false);
-    node.rot.begin();
+    node.storage.rot.begin();
     this.#startLater(node);
+  }
+
+  /** A disk is lost, where a majority has its own and would know that this is another one. */
+  #wipe(): void {
+    const { seats, nodes, chance } = this.#world;
+    const node = this.#someone();
+    if (seats.isMember(node) && !(seats.isKnown(node) && seats.canSpare(new Set([node])))) return;
+    this.#note('wipe', node);
+    this.lostDisks++;
+    // With their founders' config many of them would found another cluster: two of those make one of three (docs/membership.md).
+    const isOneOfMany = nodes.some((other) => other !== node && other.foundsAgain);
+    node.wipe(isOneOfMany || !seats.isMember(node) || chance.is(0.5));
+  }
+
+  /** A disk becomes what it was a while ago: a backup, or a copy of a machine, is put back among the living. */
+  #oldDisk(): void {
+    const { seats } = this.#world;
+    if (this.#restored !== undefined) return;
+    const node = this.#someone();
+    this.#restored = node;
+    this.#note('copy', node);
+    node.storage.copy();
+    this.#afterwards(2_000, () => {
+      if (!seats.canSpare(new Set([node]))) return;
+      this.#note('old disk', node);
+      node.restoreCopy();
+    });
   }
 
   #diskSlow(): void {

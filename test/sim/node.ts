@@ -1,23 +1,22 @@
 /**
- * SimNode: a node over all its lives: its platter, its clock, and whichever life it has now. It gives the actors their
+ * SimNode: a node over all its lives: its storage, its clock, and whichever life it has now. It gives the actors their
  * turns: one whose bell has rung becomes runnable, and runs after a while that chance decides, so all interleavings of
  * turns come up. In a pause nothing of it runs; what should have happened meanwhile happens when it ends.
  */
 import type { Connection } from '../../src/actors/gateway/connection.ts';
 import { type ActorName, ACTORS } from '../../src/actors/shared.ts';
-import { InvariantViolation, must } from '../../src/core/base/assert.ts';
+import { must } from '../../src/core/base/assert.ts';
 import type { Clock } from '../../src/core/base/env.ts';
-import { isStoreError } from '../../src/core/base/errors.ts';
 import type { MeshMessage } from '../../src/core/wire/mesh.ts';
-import { type Keep, MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
-import { Life, WAL_DIR } from './life.ts';
+import type { Keep } from '../../src/engine/disk/memory-disk.ts';
+import { Life } from './life.ts';
 import type { Host } from './network.ts';
 import { HEARTBEAT_MS, TICKS_PER_HEARTBEAT } from './options.ts';
 import type { NodeWorld, SimDoor } from './node-world.ts';
-import type { Planned } from './queue.ts';
 import type { Rings } from './rings.ts';
-import { Rot } from './rot.ts';
 import { SimDisk } from './sim-disk.ts';
+import { BELL_OF, type Standing } from './standing.ts';
+import { Storage } from './storage.ts';
 
 const TICK_MS = HEARTBEAT_MS / TICKS_PER_HEARTBEAT;
 const SWEEP_EVERY_MS = 25;
@@ -28,32 +27,13 @@ const WAKE_MS = 0.05;
 const SYNC_MS = 0.5;
 const EPOCH_MS = 1_000_000_000_000;
 
-const BELL_OF: Readonly<Record<ActorName, number>> = Object.fromEntries(ACTORS.map((name, i) => [name, i])) as Record<
-  ActorName,
-  number
->;
-
-/** How an actor of this life stands. */
-interface Standing {
-  readonly name: ActorName;
-  seen: number;
-  planned: Planned | undefined;
-  /** It sleeps till its plan, or till its bell rings. */
-  sleeps: boolean;
-  /** In the turn in hand it asked to look away for so long. */
-  pauseMs: number;
-  /** Its thread gets no core until then. */
-  stalledUntilMs: number;
-}
-
 export class SimNode implements Host {
   readonly name: string;
-  readonly platter: MemoryDisk;
-  /** Identity of its data directory. */
-  readonly dir: string;
+  readonly storage: Storage;
   readonly clock: { offsetMs: number; rate: number } = { offsetMs: 0, rate: 1 };
   readonly #world: NodeWorld;
   readonly #rings: Rings;
+  #joins: boolean;
   #lives = 0;
   #current: Life | undefined;
   #disk: SimDisk | undefined;
@@ -63,10 +43,6 @@ export class SimNode implements Host {
   #asleep: (() => void)[] = [];
   #flushPlanned = false;
   #commitPlanned = false;
-  /** A fault of its disk was armed: this life may end of it, or a later one. */
-  #isDiskFaulty = false;
-  /** What changes on its platter by itself, while it is down. */
-  readonly rot: Rot;
   readonly #doors = new Set<SimDoor>();
   /** Multiplies how long a sync takes. */
   slowness = 1;
@@ -79,9 +55,8 @@ export class SimNode implements Host {
     this.name = name;
     this.#rings = rings;
     this.#world = world;
-    this.dir = `dir-${name}-${world.chance.below(1e9)}`;
-    this.platter = new MemoryDisk({ random: world.chance.random });
-    this.rot = new Rot(this.platter, WAL_DIR, world.chance);
+    this.storage = new Storage(name, world.chance);
+    this.#joins = !world.founders.some(({ id }) => id === name);
   }
 
   // ── lives ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -90,8 +65,18 @@ export class SimNode implements Host {
     return this.#current === undefined ? undefined : this.#lives;
   }
 
+  get dir(): string {
+    return this.storage.dir;
+  }
+
+  /** Its config says `join`: it is not among the founders, as far as it knows. */
   get joins(): boolean {
-    return !this.#world.founders.some(({ id }) => id === this.name);
+    return this.#joins;
+  }
+
+  /** A founder by its config, with a directory that has forgotten what came after. */
+  get foundsAgain(): boolean {
+    return this.storage.isNew && !this.#joins;
   }
 
   get current(): Life | undefined {
@@ -113,7 +98,7 @@ export class SimNode implements Host {
     const life = ++this.#lives;
     trace.note(queue.nowMs, 'start', this.name, life);
     for (const ring of Object.values(this.#rings)) new Int32Array(ring, 0, 4).fill(0);
-    const disk = new SimDisk(this.platter, () => this.powerCut(chance.of<Keep>(['random', 'random', 'none'])));
+    const disk = new SimDisk(this.storage.platter, () => this.powerCut(chance.of<Keep>(['random', 'random', 'none'])));
     this.#disk = disk;
     this.#isPaused = false;
     this.#asleep = [];
@@ -132,7 +117,7 @@ export class SimNode implements Host {
       const current = new Life({
         name: this.name,
         dir: this.dir,
-        founders,
+        founders: founders.filter(({ id }) => id !== this.name || !this.#joins),
         disk,
         rings: this.#rings,
         clock: this.#clock,
@@ -169,7 +154,7 @@ export class SimNode implements Host {
       if (!isOver()) this.#failed(error);
       return;
     }
-    this.rot.started();
+    this.storage.rot.started();
     this.#begin(life, must(this.#current, 'it has just begun'));
   }
 
@@ -211,15 +196,30 @@ export class SimNode implements Host {
     this.kill(true);
     const { queue, trace } = this.#world;
     trace.note(queue.nowMs, `cut ${keep}`, this.name, this.#lives);
-    this.platter.crash({ keep });
+    this.storage.platter.crash({ keep });
     this.onStopped();
   }
 
-  /** Its disk will fail one of the next syncs, or writes. */
-  armDiskFault(op: 'fdatasync' | 'write' | 'syncDir', skip: number): void {
-    if (this.#current === undefined) return;
-    this.#isDiskFaulty = true;
-    this.platter.failNext({ op, code: 'EIO', skip });
+  /** Its disk is lost, and an empty one is put in its place. `joins`: somebody saw to its config. */
+  wipe(joins: boolean): void {
+    this.kill(true);
+    this.storage.wipe();
+    this.#joins ||= joins;
+    const { queue, trace, oracle } = this.#world;
+    trace.note(queue.nowMs, 'wipe', this.name, this.#lives);
+    oracle.forgot(this.name);
+    this.onStopped();
+  }
+
+  /** Its disk becomes what it was when it was copied. */
+  restoreCopy(): void {
+    this.kill(true);
+    const { queue, trace, oracle } = this.#world;
+    if (this.storage.restore()) {
+      trace.note(queue.nowMs, 'old disk', this.name, this.#lives);
+      oracle.forgot(this.name);
+    }
+    this.onStopped();
   }
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -426,7 +426,7 @@ export class SimNode implements Host {
 
   /** Something that nobody caught, which a fault of this node's disk explains: it stops. */
   stopsBy(error: unknown): boolean {
-    if (!this.#isDiskFaulty || !isSystem(error) || this.#current === undefined) return false;
+    if (this.#current === undefined || !this.storage.explainsUncaught(error)) return false;
     this.#failed(error);
     return true;
   }
@@ -437,18 +437,11 @@ export class SimNode implements Host {
     const failure = error instanceof Error ? error : new Error(String(error));
     trace.note(queue.nowMs, 'stopped', this.name, this.#lives);
     trace.say(queue.nowMs, this.name, () => failure.stack ?? failure.message);
-    const isOfDisk = isStoreError(failure, 'DISK_FAILED') || isStoreError(failure, 'STORE_FULL') || isSystem(failure);
-    const isExplained = (this.#isDiskFaulty && isOfDisk) || this.rot.explains(failure);
-    if (failure instanceof InvariantViolation || !isExplained) {
+    if (!this.storage.explains(failure)) {
       failure.message = `node ${this.name}: ${failure.message}`;
       fail(failure);
     }
     this.kill(false);
     this.onStopped();
   }
-}
-
-function isSystem(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === 'EIO' || code === 'ENOSPC';
 }

@@ -1,12 +1,13 @@
 /**
  * SimOperator: whoever changes the members while all else goes wrong: adds spare nodes as learners, promotes them, puts
  * them in the place of others, removes some, has leaders hand over; by frames through whichever node he tries. What he is
- * told is done, is committed.
+ * told is done, is committed. Where he changes nothing of his own will he still puts right what was lost: the seat of a
+ * node whose disk is gone is removed, and the node, with its new directory, is added and promoted.
  *
- * A node that was removed does not come back: under an old name only a new directory could, and that is another node.
+ * A node that was removed does not come back with the directory that it had: under an old name only a new one may.
  */
 import type { Connection } from '../../src/actors/gateway/connection.ts';
-import { assert } from '../../src/core/base/assert.ts';
+import { assert, must } from '../../src/core/base/assert.ts';
 import { ByteReader, ByteWriter } from '../../src/core/base/bytes.ts';
 import type { Member } from '../../src/core/raft/membership.ts';
 import * as wire from '../../src/core/wire/client.ts';
@@ -16,6 +17,7 @@ import type { SimNode } from './node.ts';
 import type { SimDoor } from './node-world.ts';
 import type { Oracle } from './oracle.ts';
 import type { EventQueue } from './queue.ts';
+import type { Seats } from './seats.ts';
 import type { Trace } from './trace.ts';
 
 export interface OperatorWorld {
@@ -25,10 +27,14 @@ export interface OperatorWorld {
   readonly oracle: Oracle;
   readonly nodes: readonly SimNode[];
   readonly members: readonly Member[];
+  readonly seats: Seats;
+  /** Not only what has to be. */
+  readonly changesMembers: boolean;
 }
 
 const LATENCY_MS = 0.3;
 const PATIENCE_MS = 5_000;
+const REST_MS = 6_000;
 /** Fewer voters than this are not left. */
 const VOTERS_MIN = 3;
 
@@ -80,8 +86,9 @@ class Errand implements SimDoor {
 export class SimOperator {
   readonly #world: OperatorWorld;
   readonly #everyMs: number;
-  /** Who is, or was, a member. */
+  /** Directories of those who are, or were, members. */
   readonly #used = new Set<string>();
+  #askedMs: number | undefined;
   #isStopped = false;
   done = 0;
 
@@ -94,7 +101,8 @@ export class SimOperator {
     const { queue, chance } = this.#world;
     queue.after(chance.delay(this.#everyMs), () => {
       if (this.#isStopped) return;
-      this.#ask(this.#next());
+      const request = this.#next();
+      if (request !== undefined) this.#ask(request);
       this.begin();
     });
   }
@@ -103,11 +111,28 @@ export class SimOperator {
     this.#isStopped = true;
   }
 
-  #next(): MemberRequest {
-    const { chance, oracle, members } = this.#world;
+  /** By then what he asked for last is done or given up, wherever it waits; undefined: he has asked for nothing. */
+  get restedMs(): number | undefined {
+    return this.#askedMs === undefined ? undefined : this.#askedMs + REST_MS;
+  }
+
+  #next(): MemberRequest | undefined {
+    const { chance, oracle, nodes, seats, changesMembers } = this.#world;
     const { voters, learners } = oracle.reference.members;
-    for (const { id } of oracle.reference.members.members) this.#used.add(id);
-    const fresh = members.find(({ id }) => !this.#used.has(id));
+    for (const { id, dir } of oracle.reference.members.members) {
+      const node = must(
+        nodes.find(({ name }) => name === id),
+        'a member is a node',
+      );
+      this.#used.add(dir ?? node.dir);
+    }
+    const [lost] = seats.lost;
+    const fresh = this.#fresh();
+    if (lost !== undefined && chance.is(0.5)) return { op: 'remove', id: lost.name };
+    if (!changesMembers) {
+      if (fresh !== undefined) return { op: 'add', member: fresh };
+      return learners.length > 0 ? { op: 'promote', id: chance.of(learners) } : undefined;
+    }
     const kind = chance.of(['add', 'promote', 'replace', 'remove', 'transfer', 'transferTo', 'list'] as const);
     if (kind === 'add' && fresh !== undefined) return { op: 'add', member: fresh };
     if (kind === 'promote' && learners.length > 0) return { op: 'promote', id: chance.of(learners) };
@@ -120,11 +145,20 @@ export class SimOperator {
     return { op: kind === 'transfer' ? 'transfer' : 'list' };
   }
 
+  /** Who could be added. */
+  #fresh(): Member | undefined {
+    const { members, nodes } = this.#world;
+    const seated = this.#world.oracle.reference.members.members;
+    const node = nodes.find(({ name, dir }) => !this.#used.has(dir) && seated.every(({ id }) => id !== name));
+    return members.find(({ id }) => id === node?.name);
+  }
+
   #ask(request: MemberRequest): void {
     const { queue, chance, nodes, trace } = this.#world;
     const node = chance.of(nodes);
     const { life } = node;
     if (life === undefined) return;
+    this.#askedMs = queue.nowMs;
     trace.note(queue.nowMs, `members ${request.op}`, node.name);
     const errand = new Errand(this.#world, node, life, (frame) => this.#hear(request, frame));
     errand.say(wire.encodeHello({ versionMin: 1, versionMax: wire.PROTOCOL_VERSION, client: 'operator' }));

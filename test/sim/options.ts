@@ -37,6 +37,8 @@ export interface SimOptions {
   readonly switches: Switches;
   /** Faults off: an undisturbed cluster, for its speed. */
   readonly isCalm: boolean;
+  /** Disks may be put back as they were: what that may cost is in docs/simulator.md. */
+  readonly hasOldDisks: boolean;
   /** How long a client rests between two calls; left out, the seed says. */
   readonly thinkMs?: number;
   readonly print?: (line: string) => void;

@@ -27,7 +27,20 @@ interface Promised {
   /** By term: whom it voted for. */
   readonly votes: Map<number, string>;
   /** The newest index that it acked, and in which term. */
-  acked: { term: number; index: number };
+  acked: Acked;
+}
+
+interface Acked {
+  readonly term: number;
+  readonly index: number;
+}
+
+const NOTHING_ACKED: Acked = { term: 0, index: 0 };
+
+/** An entry that says who the members are, in some log. */
+interface Electorate {
+  readonly index: Index;
+  readonly members: Membership;
 }
 
 /** What is known of a life. */
@@ -38,6 +51,8 @@ interface Seen {
   handed: number;
   recorded: number;
   readonly marks: number[];
+  /** Of the members that it went by when it was last looked at. */
+  membersVersion: number;
   /** As it led when it was last looked at. */
   led?: { readonly term: number; readonly committed: Index; readonly members: Membership };
 }
@@ -57,7 +72,11 @@ export class Oracle {
   readonly reference: Reference;
   readonly #leaders = new Map<number, string>();
   readonly #promised = new Map<string, Promised>();
+  /** The newest that a node acked, with whatever disk. */
+  readonly #acks = new Map<string, Acked>();
   readonly #seen = new Map<string, Seen>();
+  /** By what any log has said of members; the oldest go when a later entry is committed. */
+  #electorates: Electorate[] = [];
 
   constructor(founders: Membership) {
     this.reference = new Reference(founders);
@@ -70,7 +89,19 @@ export class Oracle {
     return this.#leaders.size;
   }
 
+  /** Every set of members that is in force somewhere, or may come to be. */
+  get electorates(): readonly Membership[] {
+    const { index, members } = this.reference.newestMembers;
+    this.#electorates = this.#electorates.filter((electorate) => electorate.index > index);
+    return [members, ...this.#electorates.map((electorate) => electorate.members)];
+  }
+
   // ── lives ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Its disk is another one, or an older one: it is not held to what it promised. What it acked, it acked. */
+  forgot(name: string): void {
+    this.#promised.delete(name);
+  }
 
   recovered(name: string, recovered: Recovered): void {
     const promised = this.#promised.get(name);
@@ -89,12 +120,19 @@ export class Oracle {
     assert(flushed <= this.reference.last, `${name} has flushed ${flushed}, which is not committed`);
     const { configuration } = node.raft;
     // Behind what is flushed its log may know of later members, which need not be committed.
-    if (configuration.index === 0) {
+    if (configuration.index === 0 && flushed > 0) {
       const members = this.reference.membersAt(flushed);
       const isSame = equalBytes(encodeMembership(configuration.current), encodeMembership(members));
       assert(isSame, `${name} begins at ${flushed} with the members of then`);
     }
-    this.#seen.set(name, { life, node, handed: flushed + 1, recorded: flushed + 1, marks: RISING.map(() => 0) });
+    this.#seen.set(name, {
+      life,
+      node,
+      handed: flushed + 1,
+      recorded: flushed + 1,
+      marks: RISING.map(() => 0),
+      membersVersion: -1,
+    });
   }
 
   ended(name: string): void {
@@ -112,9 +150,8 @@ export class Oracle {
       else if (message.kind === 'appendReply' && !message.rejected) {
         const promised = this.#promisesOf(from);
         if (message.term > promised.term) promised.term = message.term;
-        const { acked } = promised;
-        if (message.term > acked.term) promised.acked = { term: message.term, index: message.index };
-        else if (message.term === acked.term && message.index > acked.index) acked.index = message.index;
+        promised.acked = later(promised.acked, message);
+        this.#acks.set(from, later(this.#acks.get(from) ?? NOTHING_ACKED, message));
       }
     }
   }
@@ -163,6 +200,11 @@ export class Oracle {
     const seen = this.#seen.get(name);
     if (seen === undefined) return;
     const { raft, shared } = seen.node;
+    const { configuration } = raft;
+    if (configuration.version !== seen.membersVersion) {
+      seen.membersVersion = configuration.version;
+      this.#electorates.push({ index: configuration.index, members: configuration.current });
+    }
     if (raft.role === 'leader') {
       this.#leads(name, seen, raft);
       this.#commits(name, seen, raft);
@@ -183,7 +225,7 @@ export class Oracle {
   #promisesOf(name: string): Promised {
     let promised = this.#promised.get(name);
     if (promised === undefined) {
-      promised = { term: 0, votes: new Map(), acked: { term: 0, index: 0 } };
+      promised = { term: 0, votes: new Map(), acked: NOTHING_ACKED };
       this.#promised.set(name, promised);
     }
     return promised;
@@ -231,7 +273,7 @@ export class Oracle {
     assert(log.term(committed) === term, `${name} commits ${committed}, which is not of its term ${term}`);
     const has = (id: string): boolean => {
       if (id === name) return log.stable >= committed;
-      const { acked } = this.#promisesOf(id);
+      const acked = this.#acks.get(id) ?? NOTHING_ACKED;
       // What it acked before it went on to a later term is not known any more.
       return acked.term > term || (acked.term === term && acked.index >= committed);
     };
@@ -268,3 +310,6 @@ export class Oracle {
     }
   }
 }
+
+const later = (before: Acked, { term, index }: Acked): Acked =>
+  term > before.term || (term === before.term && index > before.index) ? { term, index } : before;

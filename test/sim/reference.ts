@@ -81,6 +81,10 @@ export class Reference {
     return this.membersAt(this.last);
   }
 
+  get newestMembers(): { readonly index: number; readonly members: Membership } {
+    return must(this.#members.at(-1), 'somebody founded the cluster');
+  }
+
   membersAt(index: number): Membership {
     return must(
       this.#members.findLast((said) => said.index <= index),

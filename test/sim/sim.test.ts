@@ -10,7 +10,15 @@ import { type Outcome, SimWorld } from './world.ts';
 const STEPS = 8_000;
 
 function run(seed: number, options: Partial<SimOptions> = {}): Promise<Outcome> {
-  return new SimWorld({ seed, steps: STEPS, nodes: 3, switches: NO_SWITCHES, isCalm: false, ...options }).run();
+  return new SimWorld({
+    seed,
+    steps: STEPS,
+    nodes: 3,
+    switches: NO_SWITCHES,
+    isCalm: false,
+    hasOldDisks: false,
+    ...options,
+  }).run();
 }
 
 describe('a cluster in one thread, from one seed', () => {

@@ -23,6 +23,7 @@ import { Oracle } from './oracle.ts';
 import { EventQueue } from './queue.ts';
 import { textOf } from './reference.ts';
 import { giveRings, type Rings, takeRings } from './rings.ts';
+import { Seats } from './seats.ts';
 import { SimSubscriber } from './subscriber.ts';
 import { Trace } from './trace.ts';
 
@@ -44,6 +45,7 @@ export interface Outcome {
   readonly flushes: number;
   readonly installs: number;
   readonly memberChanges: number;
+  readonly lostDisks: number;
 }
 
 const CLIENTS = 4;
@@ -54,8 +56,6 @@ const READERS_AT = 7;
 const HISTORY_EVENTS_MAX = 4_000;
 /** Nodes that are no members yet, where members change. */
 const SPARES = 2;
-/** A request of the operator is done or given up by then. */
-const OPERATOR_REST_MS = 6_000;
 /** The cores are asked about themselves every so many events: it is dear. */
 const INSIDE_EVERY = 500;
 /** Whether a part of a run is done is looked at every so many events. */
@@ -67,8 +67,8 @@ export class SimWorld {
   readonly #queue = new EventQueue();
   readonly #trace: Trace;
   readonly #oracle: Oracle;
-  /** Changes the members in some runs. */
-  readonly #operator: SimOperator | undefined;
+  readonly #seats: Seats;
+  readonly #operator: SimOperator;
   readonly #network: SimNetwork;
   readonly #nodes: readonly SimNode[];
   readonly #clients: readonly SimClient[];
@@ -143,15 +143,18 @@ export class SimWorld {
           readsOnly: hasReaders && i >= CLIENTS / 2,
         }),
     );
+    const seats = new Seats(oracle, nodes);
+    this.#seats = seats;
     const world = { queue, chance, trace, oracle, nodes };
-    this.#operator = changesMembers ? new SimOperator({ ...world, members }) : undefined;
+    this.#operator = new SimOperator({ ...world, members, seats, changesMembers });
     this.#subscribers = [
       new SimSubscriber('w1', 'watch', world),
       new SimSubscriber('w2', 'watch', world),
       new SimSubscriber('r1', 'ledger', world),
     ];
-    const { clients, subscribers } = { clients: this.#clients, subscribers: this.#subscribers };
-    this.#nemesis = new Nemesis({ queue, chance, trace, network: this.#network, nodes, clients, subscribers });
+    const { hasOldDisks } = options;
+    const users = { clients: this.#clients, subscribers: this.#subscribers };
+    this.#nemesis = new Nemesis({ queue, chance, trace, network: this.#network, nodes, seats, hasOldDisks, ...users });
   }
 
   async run(): Promise<Outcome> {
@@ -183,20 +186,20 @@ export class SimWorld {
     for (const node of this.#nodes) node.start();
     for (const client of this.#clients) client.begin();
     for (const subscriber of this.#subscribers) subscriber.begin();
-    if (!this.#options.isCalm) this.#nemesis.begin();
-    this.#operator?.begin();
+    if (!this.#options.isCalm) {
+      this.#nemesis.begin();
+      this.#operator.begin();
+    }
     await this.#until('', () => this.#steps >= this.#options.steps, Number.POSITIVE_INFINITY);
   }
 
   async #healed(): Promise<void> {
-    const chance = this.#chance;
-    const half = Math.floor(this.#nodes.length / 2);
-    const minority = this.#operator === undefined ? chance.shuffle(this.#nodes).slice(0, chance.below(half + 1)) : [];
-    this.#operator?.stop();
-    this.#trace.note(this.#queue.nowMs, 'heal', minority.map(({ name }) => name).join());
-    this.#nemesis.heal(minority);
-    if (this.#operator !== undefined) await this.#operatorRests();
-    const quorum = this.#nodes.filter((node) => this.#isMember(node) && !minority.includes(node));
+    this.#operator.stop();
+    const away = this.#drawAway();
+    this.#trace.note(this.#queue.nowMs, 'heal', away.map(({ name }) => name).join());
+    this.#nemesis.heal(away);
+    await this.#operatorRests();
+    const quorum = this.#nodes.filter((node) => this.#seats.isMember(node) && !away.includes(node));
     for (const user of [...this.#clients, ...this.#subscribers]) {
       user.among = quorum;
       user.cut();
@@ -210,12 +213,13 @@ export class SimWorld {
     await this.#sameEverywhere(quorum);
     this.#trace.note(this.#queue.nowMs, 'heal', 'all');
     this.#nemesis.heal();
-    await this.#sameEverywhere(this.#nodes.filter((node) => this.#isMember(node)));
+    await this.#sameEverywhere(this.#nodes.filter((node) => this.#seats.isMember(node)));
   }
 
   /** What the operator asked for last may wait in a node that stood still, and is done once it goes on. */
   async #operatorRests(): Promise<void> {
-    const restedMs = this.#queue.nowMs + OPERATOR_REST_MS;
+    const { restedMs } = this.#operator;
+    if (restedMs === undefined) return;
     const isRested = (): boolean => this.#queue.nowMs >= restedMs && this.#isSettled;
     // Seconds in which clients call as fast as they can would cost more than all the rest of a run, and find nothing.
     for (const client of this.#clients) client.stop();
@@ -223,8 +227,14 @@ export class SimWorld {
     for (const client of this.#clients) client.goOn();
   }
 
-  #isMember({ name }: SimNode): boolean {
-    return this.#oracle.reference.members.members.some(({ id }) => id === name);
+  /** Who stays away: some, so that a majority is left by whatever any log says of members. */
+  #drawAway(): readonly SimNode[] {
+    const chance = this.#chance;
+    const away = new Set<SimNode>();
+    for (const node of chance.shuffle(this.#nodes)) {
+      if (chance.is(0.5) && this.#seats.canSpare(new Set([...away, node]))) away.add(node);
+    }
+    return [...away];
   }
 
   /** Somebody leads, knows what is committed, and has no change under way that is not. */
@@ -232,7 +242,7 @@ export class SimWorld {
     return this.#nodes.some((node) => {
       const raft = node.current?.raft;
       if (raft?.isLeader !== true || !raft.hasCommittedInTerm || raft.log.committed !== raft.log.last) return false;
-      return this.#isMember(node) && this.#oracle.reference.members.outgoing.length === 0;
+      return this.#seats.isMember(node) && this.#oracle.reference.members.outgoing.length === 0;
     });
   }
 
@@ -344,7 +354,8 @@ export class SimWorld {
       records: sum(this.#subscribers.map(({ records }) => records)),
       snapshots: sum(this.#subscribers.map(({ snapshots }) => snapshots)),
       compacted: sum(this.#subscribers.map(({ compacted }) => compacted)),
-      memberChanges: this.#operator?.done ?? 0,
+      memberChanges: this.#operator.done,
+      lostDisks: this.#nemesis.lostDisks,
       installs: sum(this.#nodes.map(({ installs }) => installs)),
       flushes: sum(this.#nodes.map((node) => node.current?.shared.get('flushes') ?? 0)),
     };

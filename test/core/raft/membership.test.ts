@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { isStoreError } from '../../../src/core/base/errors.ts';
+import { toIndex, toTerm } from '../../../src/core/base/position.ts';
 import {
   decodeMembership,
   encodeMembership,
@@ -119,6 +120,18 @@ describe('a cluster whose members change', () => {
     cluster.isolate('n4');
     cluster.tick(cluster.node('n4'), 100);
     expect(cluster.raft('n4').role).toBe('follower');
+  });
+
+  test('who waits to be added does not help to found another cluster', () => {
+    // n1 was set up from nothing, and goes by the founders of long ago, of whom n3 was one; n3 waits to be added again.
+    const cluster = new RaftCluster({ size: 3, voters: 2 });
+    const { raft } = cluster.node('n3');
+    const ask = { from: 'n1', to: 'n3', lastIndex: toIndex(0), lastTerm: toTerm(0), isTransfer: false };
+    raft?.step({ ...ask, kind: 'preVote', term: toTerm(1) });
+    raft?.step({ ...ask, kind: 'vote', term: toTerm(1) });
+    const ready = raft?.ready(1000);
+    const said = [...(ready?.send ?? []), ...(ready?.sendOnceSynced ?? [])];
+    expect(said.map((message) => 'granted' in message && message.granted)).toEqual([false, false]);
   });
 
   test('while a change is under way a majority of both sets decides, and nothing less', () => {
