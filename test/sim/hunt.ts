@@ -13,6 +13,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { MUTANTS, SWITCHES } from './mutants.ts';
+import type { Mix } from './nemesis.ts';
 
 const { values } = parseArgs({
   options: {
@@ -29,6 +30,7 @@ interface Planted {
   readonly name: string;
   readonly seed: number;
   readonly flag: '--mutant' | '--plant';
+  readonly mix?: Mix | undefined;
 }
 
 interface Found {
@@ -41,8 +43,8 @@ const STEPS = values.steps === undefined ? [] : ['--steps', values.steps];
 const CRASH = /^(?:Type|Range|Reference|Syntax)Error/;
 
 const ALL: readonly Planted[] = [
-  ...Object.entries(SWITCHES).map(([name, seed]) => ({ name, seed, flag: '--plant' }) as const),
-  ...MUTANTS.map(({ name, seed }) => ({ name, seed, flag: '--mutant' }) as const),
+  ...Object.entries(SWITCHES).map(([name, { seed, mix }]) => ({ name, seed, mix, flag: '--plant' }) as const),
+  ...MUTANTS.map(({ name, seed, mix }) => ({ name, seed, mix, flag: '--mutant' }) as const),
 ];
 
 /** To see that a hunt can fail. */
@@ -71,22 +73,26 @@ async function run(args: readonly string[]): Promise<Found | undefined> {
     : { seed: 0, reason: `the simulator ended with ${code}: ${out.slice(-300)}`, isCrash: true };
 }
 
-async function hunt({ name, seed, flag }: Planted): Promise<Found | undefined> {
+async function hunt({ name, seed, flag, mix }: Planted): Promise<Found | undefined> {
+  const bug = [flag, name, ...mixed(mix)];
   if (!values.find) {
-    const found = await run([flag, name, '--seed', String(seed)]);
+    const found = await run([...bug, '--seed', String(seed)]);
     if (found !== undefined) return found;
   }
-  return run([flag, name, '--from', '1', '--seeds', values.within, '--until-failed']);
+  return run([...bug, '--from', '1', '--seeds', values.within, '--until-failed']);
 }
 
-const passes = new Map<number, Promise<Found | undefined>>();
+const mixed = (mix: Mix | undefined): readonly string[] => (mix === undefined ? [] : ['--mix', mix]);
+
+const passes = new Map<string, Promise<Found | undefined>>();
 
 /** A seed that fails without any bug proves nothing. */
-function control(seed: number): Promise<Found | undefined> {
-  const known = passes.get(seed);
+function control(seed: number, mix: Mix | undefined): Promise<Found | undefined> {
+  const args = ['--seed', String(seed), ...mixed(mix)];
+  const known = passes.get(args.join());
   if (known !== undefined) return known;
-  const fresh = run(['--seed', String(seed)]);
-  passes.set(seed, fresh);
+  const fresh = run(args);
+  passes.set(args.join(), fresh);
   return fresh;
 }
 
@@ -105,7 +111,7 @@ async function work(): Promise<void> {
     const startedAt = performance.now();
     const found = await hunt(planted);
     const ms = Math.round(performance.now() - startedAt);
-    const without = found === undefined || found.isCrash ? undefined : await control(found.seed);
+    const without = found === undefined || found.isCrash ? undefined : await control(found.seed, planted.mix);
     const { name, seed } = planted;
     let verdict: string;
     if (found === undefined) verdict = `NOT FOUND within ${values.within} seeds`;

@@ -15,6 +15,7 @@ import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { MIXES, type Mix } from './nemesis.ts';
 import { NO_SWITCHES, type SimOptions, STEPS_DEFAULT, type Switches } from './options.ts';
 import { type Outcome, SimWorld } from './world.ts';
 
@@ -32,6 +33,7 @@ const { values } = parseArgs({
     trace: { type: 'boolean', default: false },
     calm: { type: 'boolean', default: false },
     'old-disks': { type: 'boolean', default: false },
+    mix: { type: 'string' },
     /** Milliseconds that a client rests between two calls. */
     think: { type: 'string' },
     plant: { type: 'string' },
@@ -46,8 +48,14 @@ function numberOf(name: string, text: string): number {
   return value;
 }
 
+function mixOf(text: string): Mix {
+  const mix = MIXES.find((other) => other === text);
+  if (mix === undefined) throw new Error(`--mix is one of ${MIXES.join(', ')}; it is ${text}`);
+  return mix;
+}
+
 function optionsOf(seed: number): SimOptions {
-  const { nodes = seed % 3 === 0 ? '5' : '3', plant } = values;
+  const { nodes = seed % 3 === 0 || values.mix === 'elections' ? '5' : '3', plant } = values;
   if (nodes !== '3' && nodes !== '5') throw new Error(`--nodes is 3 or 5; it is ${nodes}`);
   if (plant !== undefined && !Object.hasOwn(NO_SWITCHES, plant)) {
     throw new Error(`--plant is one of ${Object.keys(NO_SWITCHES).join(', ')}`);
@@ -60,6 +68,7 @@ function optionsOf(seed: number): SimOptions {
     switches,
     isCalm: values.calm,
     hasOldDisks: values['old-disks'],
+    ...(values.mix === undefined ? {} : { mix: mixOf(values.mix) }),
     ...(values.think === undefined ? {} : { thinkMs: numberOf('think', values.think) }),
     ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
   };
@@ -85,7 +94,8 @@ function report({ failure, ...rest }: Outcome, tookMs: number): void {
 function planted(): string {
   const { plant, mutant } = values;
   const oldDisks = values['old-disks'] ? ' --old-disks' : '';
-  return `${oldDisks}${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
+  const mix = values.mix === undefined ? '' : ` --mix ${values.mix}`;
+  return `${oldDisks}${mix}${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
 }
 
 function commitOf(): string {
@@ -116,6 +126,7 @@ async function share(first: number, count: number, jobs: number): Promise<boolea
   if (values.mutant !== undefined) passed.push('--mutant', values.mutant);
   if (values.calm) passed.push('--calm');
   if (values['old-disks']) passed.push('--old-disks');
+  if (values.mix !== undefined) passed.push('--mix', values.mix);
   if (values.think !== undefined) passed.push('--think', values.think);
   if (values['until-failed']) passed.push('--until-failed');
   const codes = await Promise.all(

@@ -5,6 +5,7 @@
  *
  * What is replaced must stand in its file exactly once: where the code changes, its mutant says so.
  */
+import type { Mix } from './nemesis.ts';
 import type { Switches } from './options.ts';
 
 export interface Edit {
@@ -19,6 +20,8 @@ export interface Mutant {
   readonly edits: readonly Edit[];
   /** The first seed that found it when it was last looked for. */
   readonly seed: number;
+  /** What goes wrong while it is looked for; left out, the seed says. */
+  readonly mix?: Mix;
 }
 
 const RAFT = 'src/core/raft/raft.ts';
@@ -270,7 +273,7 @@ const MODEL: readonly Mutant[] = [
   ),
 ];
 
-/** What disks hold. */
+/** What disks hold, when they are put to the proof all the time. */
 const DISKS: readonly Mutant[] = [
   one('skip-fsync', 2, 'the log is not synced', 'src/engine/wal/syncer.ts', 'this.#world.fdatasync();', ''),
   one(
@@ -383,12 +386,20 @@ const LEDGER: readonly Mutant[] = [
   ),
 ];
 
-export const MUTANTS: readonly Mutant[] = [...ELECTIONS, ...REPLICATION, ...READS, ...MODEL, ...DISKS, ...LEDGER];
+export const MUTANTS: readonly Mutant[] = [
+  ...ELECTIONS,
+  ...REPLICATION,
+  ...READS,
+  ...MODEL,
+  ...DISKS.map((mutant): Mutant => ({ ...mutant, mix: 'crashes' })),
+  ...LEDGER,
+];
 
-/** The same for the bugs at the world's seams (options.ts); not for `forgetVote`, which no seed has found yet. */
-export const SWITCHES: Readonly<Record<Exclude<keyof Switches, 'forgetVote'>, number>> = {
-  walSyncDoesNothing: 1,
-  syncedBeforeSync: 14,
-  skipEntry: 1,
-  readsSkipBarrier: 1,
+/** The same for the bugs at the world's seams (options.ts). */
+export const SWITCHES: Readonly<Record<keyof Switches, Pick<Mutant, 'seed' | 'mix'>>> = {
+  walSyncDoesNothing: { seed: 1, mix: 'crashes' },
+  syncedBeforeSync: { seed: 2, mix: 'crashes' },
+  forgetVote: { seed: 22, mix: 'elections' },
+  skipEntry: { seed: 1 },
+  readsSkipBarrier: { seed: 1 },
 };

@@ -1,9 +1,14 @@
 /**
  * Nemesis: what goes wrong, and when. Each seed draws its own mix: some runs have one kind of fault and much of it,
  * others a little of all. Every fault ends by itself after a while; `heal` ends them all.
+ *
+ * Two mixes are made for what chance alone seldom brings about. `crashes`: the power goes again and again, in the middle
+ * of whatever is written. `elections`: leaders are cut off one after the other, two of the others from each other, and disks
+ * are slow: so two stand in one term, and ask for votes at different times; who has just voted crashes and is back at once.
  */
 import { ACTORS } from '../../src/actors/shared.ts';
 import type { Keep } from '../../src/engine/disk/memory-disk.ts';
+import type { MeshMessage } from '../../src/core/wire/mesh.ts';
 import type { Chance } from './chance.ts';
 import type { SimClient } from './client.ts';
 import type { SimNetwork } from './network.ts';
@@ -24,14 +29,21 @@ export interface NemesisWorld {
   readonly seats: Seats;
   /** Disks may become what they were. */
   readonly hasOldDisks: boolean;
+  /** Left out: the seed says. */
+  readonly mix: Mix | undefined;
 }
+
+export const MIXES = ['any', 'crashes', 'elections'] as const;
+export type Mix = (typeof MIXES)[number];
+type Weighted = readonly (readonly [weight: number, fault: () => void])[];
 
 /** Room that a full disk has left. */
 const FULL_ROOM_BYTES = 40 * 1024;
 
 export class Nemesis {
   readonly #world: NemesisWorld;
-  readonly #faults: readonly (readonly [weight: number, fault: () => void])[];
+  readonly #faults: Weighted;
+  readonly #mix: Mix;
   /** Mean time between two faults. */
   readonly #everyMs: number;
   /** Counts healings: what was planned before one does nothing after it. */
@@ -48,8 +60,15 @@ export class Nemesis {
     this.#world = world;
     const { chance } = world;
     const weight = (...of: readonly number[]): number => chance.of(of);
-    this.#everyMs = chance.of([100, 300, 800, 2_000]);
-    this.#faults = [
+    const drawn = chance.weighted<Mix>([
+      [8, 'any'],
+      [1, 'crashes'],
+      [1, 'elections'],
+    ]);
+    this.#mix = world.mix ?? drawn;
+    const drawnMs = chance.of([100, 300, 800, 2_000]);
+    this.#everyMs = { any: drawnMs, crashes: 200, elections: 1_500 }[this.#mix];
+    const any: Weighted = [
       [weight(0, 1, 4), () => this.#kill()],
       [weight(0, 1, 4), () => this.#cutAtChange()],
       [weight(0, 0, 0.3), () => this.#allDark()],
@@ -70,11 +89,18 @@ export class Nemesis {
       [weight(0, 0, 0.5, 2), () => this.#wipe()],
       [world.hasOldDisks ? 2 : 0, () => this.#oldDisk()],
     ];
+    const crashes: Weighted = [
+      [4, () => this.#kill()],
+      [4, () => this.#cutAtChange()],
+      [0.5, () => this.#allDark()],
+    ];
+    this.#faults = { any, crashes, elections: [[1, () => this.#depose()]] as Weighted }[this.#mix];
     for (const node of world.nodes) node.onStopped = () => this.#startLater(node);
   }
 
   begin(): void {
     this.#isOn = true;
+    if (this.#mix === 'elections') this.#world.network.latencyMs = this.#world.chance.of([5, 20, 40]);
     this.#next();
   }
 
@@ -96,6 +122,24 @@ export class Nemesis {
       node.resume();
       if (!this.#away.has(node)) this.#startLater(node);
     }
+  }
+
+  /** A node says something to others. */
+  sent(name: string, messages: readonly MeshMessage[]): void {
+    if (!this.#isOn || this.#mix !== 'elections') return;
+    const hasVoted = messages.some(
+      (mesh) => mesh.kind === 'raft' && mesh.message.kind === 'voteReply' && mesh.message.granted,
+    );
+    const { queue, chance, nodes } = this.#world;
+    if (!hasVoted || chance.is(0.6)) return;
+    const voter = nodes.find((node) => node.name === name);
+    queue.after(chance.between(0, 2), () => {
+      if (voter?.life === undefined || !this.#isOn) return;
+      this.#note('voted', voter);
+      if (chance.is(0.7)) voter.kill(false);
+      else voter.powerCut(chance.of<Keep>(['none', 'random']));
+      queue.after(chance.between(0, 2), () => voter.start());
+    });
   }
 
   #next(): void {
@@ -184,6 +228,30 @@ export class Nemesis {
           network.unblock(a.name, b.name);
           network.unblock(b.name, a.name);
         }
+      }
+    });
+  }
+
+  /**
+   * The leader is cut off for so long that others stand; two of those do not hear each other, so neither gives way. They
+   * ask for votes when their disks have what they promise.
+   */
+  #depose(): void {
+    const { network, nodes, chance } = this.#world;
+    const leader = nodes.find((node) => node.current?.raft.isLeader === true) ?? chance.of(nodes);
+    this.#note('depose', leader);
+    const [one, two, ...rest] = chance.shuffle(nodes.filter((node) => node !== leader));
+    if (one === undefined || two === undefined) return;
+    for (const node of [leader, one, two, ...rest]) node.slowness = chance.of([1, 200, 600]);
+    const pairs = [[one, two], ...[one, two, ...rest].map((node) => [leader, node])] as [SimNode, SimNode][];
+    for (const [a, b] of pairs) {
+      network.block(a.name, b.name);
+      network.block(b.name, a.name);
+    }
+    this.#afterwards(1_200, () => {
+      for (const [a, b] of pairs) {
+        network.unblock(a.name, b.name);
+        network.unblock(b.name, a.name);
       }
     });
   }

@@ -1,6 +1,7 @@
 /**
  * What a run is told, what it may be made to do wrong, and the small sizes that make much happen in little time.
  */
+import type { Mix } from './nemesis.ts';
 import { KEYSPACE } from '../../src/engine/state/keyspaces.ts';
 import { type TreeOptions, treeOptions } from '../../src/engine/lsm/tree/options.ts';
 
@@ -39,6 +40,8 @@ export interface SimOptions {
   readonly isCalm: boolean;
   /** Disks may be put back as they were: what that may cost is in docs/simulator.md. */
   readonly hasOldDisks: boolean;
+  /** What goes wrong; left out, the seed says. */
+  readonly mix?: Mix;
   /** How long a client rests between two calls; left out, the seed says. */
   readonly thinkMs?: number;
   readonly print?: (line: string) => void;

@@ -99,7 +99,10 @@ export class SimWorld {
       queue,
       chance,
       trace,
-      onSend: (from, _to, messages) => oracle.sent(from, messages),
+      onSend: (from, _to, messages) => {
+        oracle.sent(from, messages);
+        this.#nemesis.sent(from, messages);
+      },
     });
     this.#nodes = names.map((name) => {
       const rings = takeRings();
@@ -152,9 +155,19 @@ export class SimWorld {
       new SimSubscriber('w2', 'watch', world),
       new SimSubscriber('r1', 'ledger', world),
     ];
-    const { hasOldDisks } = options;
+    const { hasOldDisks, mix } = options;
     const users = { clients: this.#clients, subscribers: this.#subscribers };
-    this.#nemesis = new Nemesis({ queue, chance, trace, network: this.#network, nodes, seats, hasOldDisks, ...users });
+    this.#nemesis = new Nemesis({
+      queue,
+      chance,
+      trace,
+      network: this.#network,
+      nodes,
+      seats,
+      hasOldDisks,
+      mix,
+      ...users,
+    });
   }
 
   async run(): Promise<Outcome> {
@@ -231,6 +244,7 @@ export class SimWorld {
   #drawAway(): readonly SimNode[] {
     const chance = this.#chance;
     const away = new Set<SimNode>();
+    if (this.#options.isCalm) return [];
     for (const node of chance.shuffle(this.#nodes)) {
       if (chance.is(0.5) && this.#seats.canSpare(new Set([...away, node]))) away.add(node);
     }

@@ -6,6 +6,7 @@
  * Checksums take a read of everything, so that is done in steps: the caller's thread has other work. Files of a
  * checkpoint are linked or its own, and never change, so what was summed is what is sent.
  */
+import { dirname } from 'node:path';
 import { assert, must } from '../../core/base/assert.ts';
 import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
@@ -39,6 +40,8 @@ export class OutgoingSnapshot {
 
   /** Empties `dir`, has `checkpoint` fill it, and begins. */
   static make(disk: Disk, dir: string, checkpoint: (dir: string) => void): OutgoingSnapshot {
+    // A try before this one may have failed at its very end, with the directory in its place, but not for good.
+    if (disk.exists(dir)) disk.syncDir(dirname(dir));
     emptyDir(disk, dir);
     checkpoint(dir);
     return new OutgoingSnapshot(disk, dir, must(checkpointRevision(disk, dir), 'a checkpoint says what it is'));
