@@ -47,8 +47,8 @@ const ELECTIONS: readonly Mutant[] = [
     2,
     'a vote leaves before it is on disk (the hard state is written after the answer)',
     RAFT,
-    "this.#promises.push({ kind: 'voteReply', from: this.id, to: message.from,",
-    "this.#send.push({ kind: 'voteReply', from: this.id, to: message.from,",
+    "this.#promises.push({ ...reply, kind: 'voteReply',",
+    "this.#send.push({ ...reply, kind: 'voteReply',",
   ),
   one(
     'candidacy-before-sync',
