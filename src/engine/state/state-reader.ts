@@ -42,6 +42,8 @@ export interface StateWorld {
   readonly options: TreeOptions;
   /** Where the tables are; default: the real disk. */
   readonly disk?: Disk;
+  /** Whose reads these are (tree/dead-reader.ts). */
+  readonly owner?: number;
   /** Runs once at the end of this thread's turn. */
   readonly defer?: (work: () => void) => void;
 }
@@ -50,11 +52,12 @@ export class StateReader {
   readonly tree: TreeReader;
   readonly #tagger = new KeyTagger();
 
-  constructor({ memory, dir, options, disk = nodeDisk, defer = setImmediate }: StateWorld) {
+  constructor({ memory, dir, options, owner, disk = nodeDisk, defer = setImmediate }: StateWorld) {
     this.tree = new TreeReader(memory, {
       disk,
       dir,
       options,
+      ...(owner === undefined ? {} : { owner }),
       defer: (work) => {
         defer(work);
       },

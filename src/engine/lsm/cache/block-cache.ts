@@ -1,7 +1,7 @@
 /**
  * BlockCache: blocks of tables, in one ring of shared memory for all threads of the process.
  *
- *   header    words: 0 lock · 16 tail · 17 head · 32.. totals of 64 bits: hits, misses, puts, rejected
+ *   header    words: 0 lock: who writes, 0 = nobody · 16 tail · 17 head · 32.. totals of 64 bits: hits, misses, puts, rejected
  *   slots     a word each: position of an entry + 1, or 0; buckets of eight
  *   tags      a byte per slot: part of the key's hash, so that few entries are looked at in vain
  *   touched   a byte per slot: read since it was put
@@ -22,12 +22,14 @@
  *
  * (Turned down: frames of fixed size, which lose half of each for blocks that vary; pins on entries, two atomic writes
  * per read on lines that all threads share; putting a block again when it is read at the tail, which copies blocks
- * when there is no need of room.) A thread that dies with the lock ends caching, and reads go on.
+ * when there is no need of room.) Every step of a put leaves a whole ring behind, so the lock of a thread that died is
+ * simply let go for it (`releaseOf`); until then reads go on and nothing is cached.
  *
  * Invariants: head - tail <= ring; a set slot names an entry between them; all of it lies in the bytes that were given.
  */
 import { assert } from '../../../core/base/assert.ts';
 import { fence } from '../shared/fence.ts';
+import { OWNER_DEFAULT } from '../shared/pins.ts';
 import { HEADER_BYTES, layoutOf, memoryBytes, UNIT_BYTES } from './layout.ts';
 import { Slab } from './slab.ts';
 
@@ -100,7 +102,10 @@ export class BlockCache {
   #rejected = 0;
   #uncounted = 0;
 
-  constructor(memory: SharedArrayBuffer) {
+  readonly #owner: number;
+
+  constructor(memory: SharedArrayBuffer, owner: number = OWNER_DEFAULT) {
+    this.#owner = owner;
     const { slots, tagsAt, touchedAt, ringAt, ringUnits, positions } = layoutOf(memory.byteLength);
     this.#memory = memory;
     this.#words = new Int32Array(memory);
@@ -198,7 +203,7 @@ export class BlockCache {
     if (this.#ringUnits === 0 || bytes.length > this.#blockBytesMax) return;
     if (this.#uncounted >= COUNTS_MAX) this.#addCounts();
     this.#uncounted++;
-    if (Atomics.compareExchange(this.#words, LOCK, 0, 1) !== 0) {
+    if (Atomics.compareExchange(this.#words, LOCK, 0, this.#owner) !== 0) {
       this.#rejected++;
       return;
     }
@@ -207,6 +212,11 @@ export class BlockCache {
     } finally {
       Atomics.store(this.#words, LOCK, 0);
     }
+  }
+
+  /** Lets go of the lock that `owner` held: its thread has ended. What it was putting is there, or is not. */
+  releaseOf(owner: number): void {
+    Atomics.compareExchange(this.#words, LOCK, owner, 0);
   }
 
   /** Totals over all threads; other threads' newest few hundred are not in them yet. */

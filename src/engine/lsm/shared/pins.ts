@@ -1,7 +1,7 @@
 /**
  * Pins: which versions are being read, so that the owner knows what it may take away (hazard pointers).
  *
- *   line per slot     0 the oldest version this reader uses, 0 = none · 4 the slot is claimed
+ *   line per slot     0 the oldest version this reader uses, 0 = none · 4 its owner, 0 = free
  *
  *   reader                                   owner
  *   v = current                              current = v + 1
@@ -16,6 +16,9 @@
  * A slot holds one word, the oldest of all that its thread uses. Whatever is newer is kept with it, so a thread with
  * an open iterator reads on without writing to its slot.
  *
+ * A slot says whose it is, because a thread may vanish at any instruction: what pins the versions of a dead one is let
+ * go by whoever saw it end (`releaseOf`), or its tables and memtables would be kept for ever.
+ *
  * Invariants: the published word is the oldest of the reads and holds of its slot; it never names a version that may
  * already be gone.
  */
@@ -28,7 +31,10 @@ export const READER_SLOTS = 64;
 
 /** A slot has a cache line of its own, in words. */
 const SLOT_WORDS = 16;
-const CLAIMED = 1;
+const OWNER = 1;
+
+/** Who reads, as a number from 1: of no meaning where threads do not come back. */
+export const OWNER_DEFAULT = 1;
 
 export function createPins(): SharedArrayBuffer {
   return new SharedArrayBuffer(READER_SLOTS * SLOT_WORDS * 4);
@@ -52,16 +58,26 @@ export class Pins {
   }
 
   /** A slot of this thread's own, until it is closed. */
-  claim(): ReaderSlot {
+  claim(owner: number = OWNER_DEFAULT): ReaderSlot {
+    assert(Number.isInteger(owner) && owner > 0, 'an owner is a number from 1');
     for (let slot = 0; slot < READER_SLOTS; slot++) {
       const at = slot * SLOT_WORDS;
-      if (Atomics.compareExchange(this.#words, at + CLAIMED, 0, 1) === 0) {
+      if (Atomics.compareExchange(this.#words, at + OWNER, 0, owner) === 0) {
         return new ReaderSlot(this.#words, at, this.#control);
       }
     }
     throw new StoreError('OVERLOADED', `all ${READER_SLOTS} reader slots are taken`, {
       data: { limit: READER_SLOTS },
     });
+  }
+
+  /** Gives the slots of `owner` back: its thread has ended, and took no leave. */
+  releaseOf(owner: number): void {
+    for (let at = 0; at < READER_SLOTS * SLOT_WORDS; at += SLOT_WORDS) {
+      if (Atomics.load(this.#words, at + OWNER) !== owner) continue;
+      Atomics.store(this.#words, at, 0);
+      Atomics.store(this.#words, at + OWNER, 0);
+    }
   }
 
   /**
@@ -150,7 +166,7 @@ export class ReaderSlot {
     this.#isClosed = true;
     this.#holds.clear();
     this.#publish(0);
-    Atomics.store(this.#words, this.#at + CLAIMED, 0);
+    Atomics.store(this.#words, this.#at + OWNER, 0);
   }
 
   #release(version: number): void {

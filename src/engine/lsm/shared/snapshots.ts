@@ -1,7 +1,7 @@
 /**
  * Snapshots: revisions that must stay readable, and the floor below which everything else may go.
  *
- *   slots     of 64 bits: revision + 1, or 0 = free
+ *   slots     of 64 bits: revision + 1 (54 bits) and above it whose it is (9 bits), or 0 = free
  *
  *   reader                                   owner
  *   slot = revision                          floor = candidate
@@ -10,12 +10,18 @@
  * All four are sequentially consistent atomics: either the owner's look finds the slot, or the reader finds the
  * floor. A snapshot of "now" that came too late moves on to what is visible then, which is never below the floor.
  *
+ * Both are one word, so that a thread that vanishes leaves a whole slot or none, and what it held can be let go for it.
+ *
  * Invariant: a snapshot that was handed out is at or above the floor, or in each list the owner got since it rose
  * above it.
  */
 import { assert } from '../../../core/base/assert.ts';
 import { StoreError } from '../../../core/base/errors.ts';
 import type { Control } from './control.ts';
+import { OWNER_DEFAULT } from './pins.ts';
+
+const REVISION_BITS = 54;
+const OWNER_MAX = 511;
 
 /** Snapshots that may be open at once, over all threads. */
 export const SNAPSHOT_SLOTS = 1024;
@@ -33,8 +39,11 @@ export interface Snapshot {
 export class Snapshots {
   readonly #slots: BigInt64Array;
   readonly #control: Control;
+  readonly #owner: number;
 
-  constructor(memory: SharedArrayBuffer, control: Control) {
+  constructor(memory: SharedArrayBuffer, control: Control, owner: number = OWNER_DEFAULT) {
+    assert(owner > 0 && owner <= OWNER_MAX, 'an owner has nine bits');
+    this.#owner = owner;
     this.#slots = new BigInt64Array(memory);
     assert(this.#slots.length === SNAPSHOT_SLOTS, 'snapshots have their slots');
     this.#control = control;
@@ -47,7 +56,7 @@ export class Snapshots {
     const slot = this.#claim(revision);
     while (control.floor > revision) {
       revision = control.visible;
-      Atomics.store(this.#slots, slot, slotOf(revision));
+      Atomics.store(this.#slots, slot, slotOf(revision, this.#owner));
     }
     return this.#snapshot(slot, revision);
   }
@@ -79,10 +88,18 @@ export class Snapshots {
     const { floor } = control;
     const held = new Set<number>();
     for (let slot = 0; slot < SNAPSHOT_SLOTS; slot++) {
-      const word = Number(Atomics.load(this.#slots, slot));
-      if (word !== 0 && word - 1 < floor) held.add(word - 1);
+      const word = Atomics.load(this.#slots, slot);
+      if (word !== 0n && revisionOf(word) < floor) held.add(revisionOf(word));
     }
     return [...held].sort((a, b) => a - b);
+  }
+
+  /** Lets go of what `owner` held: its thread has ended, and took no leave. */
+  releaseOf(owner: number): void {
+    for (let slot = 0; slot < SNAPSHOT_SLOTS; slot++) {
+      const word = Atomics.load(this.#slots, slot);
+      if (word !== 0n && ownerOf(word) === owner) Atomics.store(this.#slots, slot, 0n);
+    }
   }
 
   /** Whether any snapshot is held, of whatever revision. */
@@ -92,7 +109,7 @@ export class Snapshots {
   }
 
   #claim(revision: number): number {
-    const word = slotOf(revision);
+    const word = slotOf(revision, this.#owner);
     for (let slot = 0; slot < SNAPSHOT_SLOTS; slot++) {
       if (Atomics.compareExchange(this.#slots, slot, 0n, word) === 0n) return slot;
     }
@@ -109,10 +126,13 @@ export class Snapshots {
         if (!isHeld) return;
         isHeld = false;
         const word = Atomics.exchange(this.#slots, slot, 0n);
-        assert(word === slotOf(revision), 'a slot holds its snapshot until it is released');
+        assert(word === slotOf(revision, this.#owner), 'a slot holds its snapshot until it is released');
       },
     };
   }
 }
 
-const slotOf = (revision: number): bigint => BigInt(revision) + 1n;
+const slotOf = (revision: number, owner: number): bigint =>
+  (BigInt(owner) << BigInt(REVISION_BITS)) | (BigInt(revision) + 1n);
+const revisionOf = (word: bigint): number => Number(BigInt.asUintN(REVISION_BITS, word)) - 1;
+const ownerOf = (word: bigint): number => Number(word >> BigInt(REVISION_BITS));

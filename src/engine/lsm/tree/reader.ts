@@ -41,6 +41,8 @@ export interface ReaderWorld {
   readonly options: TreeOptions;
   /** Runs `work` once, at the end of the thread's turn. */
   readonly defer: (work: () => void) => void;
+  /** Whose reads these are, so that what a vanished thread held can be let go (dead-reader.ts). */
+  readonly owner?: number;
   /** What values' expiry is compared with; 0: nothing expires by itself. */
   readonly nowMs: () => number;
 }
@@ -88,11 +90,11 @@ export class TreeReader {
   constructor(memory: TreeMemory, world: ReaderWorld) {
     this.#world = world;
     this.#control = new Control(memory.control);
-    this.#slot = new Pins(memory.pins, this.#control).claim();
-    this.#snapshots = new Snapshots(memory.snapshots, this.#control);
+    this.#slot = new Pins(memory.pins, this.#control).claim(world.owner);
+    this.#snapshots = new Snapshots(memory.snapshots, this.#control, world.owner);
     this.#board = new VersionBoard(memory.versions);
     this.#lists = memory.arenas.map((arena) => new Skiplist(arena));
-    this.cache = new BlockCache(memory.cache);
+    this.cache = new BlockCache(memory.cache, world.owner);
     this.#tables = new TableCache({
       disk: world.disk,
       dir: world.dir,
