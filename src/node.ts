@@ -6,9 +6,14 @@
  * and down in reverse. Each step says why it stands where it does. `docs/ARCHITECTURE.md` follows a put through
  * what is put together here.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import type { Registry } from 'prom-client';
+import { type Death, Restarts } from './actors/restarts.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
+import type { ActorName } from './actors/shared.ts';
+import { WATCHDOG } from './actors/topology.ts';
+import type { WatchdogBounds } from './actors/watchdog.ts';
 import { StoreClient } from './client/client.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
@@ -20,15 +25,24 @@ import { nodeDisk } from './engine/disk/node-disk.ts';
 import { markDamaged } from './engine/disk/damaged.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
-import { dialGateway } from './node/embedded.ts';
+import { EmbeddedDoor } from './node/embedded.ts';
+import { judge } from './node/judgement.ts';
 import { Life } from './node/life.ts';
 import { LocalReads } from './node/local-reads.ts';
-import { assembleParts, type Parts } from './node/parts.ts';
+import type { Parts } from './node/parts.ts';
 import { readinessOf } from './node/readiness.ts';
 import { mayRepair } from './node/repair.ts';
 import { RepairWatch } from './node/repair-watch.ts';
 import { install, type Opened, startIn } from './node/start.ts';
 import { leaderOf, statusOf } from './node/status.ts';
+import {
+  BREAK,
+  type Breakable,
+  type Breaking,
+  hasTestHooks,
+  type TestOptions,
+  WATCHDOG_BOUNDS,
+} from './node/test-hooks.ts';
 
 export interface StartOptions {
   /** Where the node logs; default: pino on stdout at the config's level. */
@@ -47,7 +61,10 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
   inspect(): Promise<Record<string, unknown>>;
   /** Stops in order; what was acknowledged stays. May be called twice. */
   stop(): Promise<void>;
-  /** Resolves, with the reason, when the node had to stop by itself: a failed disk, a broken invariant. */
+  /**
+   * Resolves, with the reason, when the node had to stop by itself: a failed disk, a damaged table. ACTOR_STOPPED: an
+   * actor that could not come back: it died too often, or left the log in doubt. A new start is safe then.
+   */
   readonly failed: Promise<Error>;
 }
 
@@ -71,13 +88,14 @@ export async function startNode(
   }
   const logger = options.logger ?? pino({ level: resolved.logLevel, base: { node: id } });
   const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
-  return startIn({ config: resolved, id, dataDir: own.dataDir, log }, (opened) => Node.start(opened, logger));
+  const watchdog = (options as TestOptions)[WATCHDOG_BOUNDS] ?? WATCHDOG;
+  return startIn({ config: resolved, id, dataDir: own.dataDir, log }, (opened) => Node.start(opened, logger, watchdog));
 }
 
 /** Longest wait of a stop for somebody else to lead. */
 const HAND_OVER_MS = 500;
 
-class Node implements RunningNode {
+class Node implements RunningNode, Breakable {
   readonly id: string;
   readonly #opened: Opened;
   readonly #config: ClusterConfig;
@@ -90,10 +108,17 @@ class Node implements RunningNode {
   #life: Life;
   /** Of this life. */
   #metrics: Registry;
-  /** The parts are gone, and others are not there yet. */
-  #isBetween = false;
-  /** A snapshot takes the place of the state. */
+  /** The parts are gone, or not there yet. */
+  #isBetween = true;
+  readonly #embedded = new EmbeddedDoor();
+  /** A snapshot takes the place of the state, or an actor has died. */
   #restarting: Promise<void> | undefined;
+  /** Who has died, until all are back. */
+  #comingBack: ActorName | undefined;
+  readonly #restarts = new Restarts({ monotonicMs: () => performance.now(), random: Math.random });
+  readonly #watchdog: WatchdogBounds;
+  /** Ends pauses before restarts. */
+  readonly #stopSignal = new AbortController();
   readonly #reads: LocalReads;
   readonly #client: StoreClient;
   #httpDoor: HttpDoor | undefined;
@@ -105,10 +130,11 @@ class Node implements RunningNode {
   readonly failed: Promise<Error>;
   #tellFailed: (error: Error) => void = () => {};
 
-  private constructor(opened: Opened, logger: Logger) {
+  private constructor(opened: Opened, logger: Logger, watchdog: WatchdogBounds) {
     const { id, config } = opened;
     this.id = id;
     this.#opened = opened;
+    this.#watchdog = watchdog;
     this.#config = config;
     this.#own = config.nodes[id] as ClusterConfig['nodes'][string];
     this.#logger = logger;
@@ -119,10 +145,9 @@ class Node implements RunningNode {
     this.#metrics = this.#newMetrics();
     this.#reads = new LocalReads(() => {
       if (!this.#isBetween) return this.#parts.state;
-      throw new StoreError('UNAVAILABLE', `${this.id} gets its state from a snapshot`);
+      throw new StoreError('UNAVAILABLE', `${this.id} starts again`);
     });
-    const dial = dialGateway(() => (this.#isBetween ? undefined : this.#parts.gateway));
-    this.#client = new StoreClient(['embedded:'], { pinned: true }, dial);
+    this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#embedded.dial);
   }
 
   get #parts(): Parts {
@@ -131,32 +156,36 @@ class Node implements RunningNode {
 
   #newLife(): Life {
     this.#known = foundingMembers(this.#config);
-    const { connectionsMax, originsAllowed } = this.#config;
-    const guard = (work: () => void): void => this.#guard(work);
-    const parts = assembleParts({
+    const life = new Life({
       config: this.#config,
       id: this.id,
       dirId: this.#opened.dirId,
       founders: this.#known,
+      clientUrl: this.#own.client,
       log: this.#log,
       leader: () => leaderOf(this.#parts.plumbing.shared, this.#known),
       status: () => this.status(),
       onMembers: (known) => {
         this.#known = known;
       },
-      guard,
-    });
-    return new Life({
-      ...{ parts, connectionsMax, originsAllowed, guard, clientUrl: this.#own.client, log: this.#log },
-      fail: (error) => this.#fail(error),
+      restarts: this.#restarts,
+      watchdog: this.#watchdog,
       onInstall: () => this.#startAgain(),
     });
+    void this.#watch(life);
+    return life;
+  }
+
+  async #watch(life: Life): Promise<void> {
+    const death = await life.died;
+    // Before it is open, its beginning rejects with it.
+    if (this.#isOpen && life === this.#life) this.#startAgain(death);
   }
 
   readonly #log: LogFunction = (level, event, fields = {}) => this.#logger[level](fields, event);
 
-  static async start(opened: Opened, logger: Logger): Promise<Node> {
-    const node = new Node(opened, logger);
+  static async start(opened: Opened, logger: Logger, watchdog: WatchdogBounds): Promise<Node> {
+    const node = new Node(opened, logger, watchdog);
     try {
       await node.#start();
       return node;
@@ -185,8 +214,22 @@ class Node implements RunningNode {
   }
 
   async #begin(): Promise<void> {
-    await this.#life.begin();
-    await this.#client.ready(5_000);
+    const life = this.#life;
+    const dies = life.died.then(({ failure }) => {
+      throw failure;
+    });
+    const beginning = life.begin();
+    try {
+      await Promise.race([beginning, dies]);
+      this.#isBetween = false;
+      this.#embedded.open(life.parts.gateway);
+      await Promise.race([this.#client.ready(5_000), dies]);
+    } catch (error) {
+      // Whoever ends this life ends all of it.
+      await beginning.catch(() => {});
+      throw error;
+    }
+    if (life.death !== undefined) throw life.death.failure;
     this.#isOpen = true;
     const { client, peer, http } = this.#own;
     this.#logger.info({ client, peer, http }, 'node.up');
@@ -194,6 +237,7 @@ class Node implements RunningNode {
 
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
+    this.#stopSignal.abort();
     return this.#stopping;
   }
 
@@ -215,7 +259,7 @@ class Node implements RunningNode {
 
   /** Who leads hands over while its clients still have it: they need not wait until it is missed. */
   async #handOver(): Promise<void> {
-    if (this.status().role !== 'leader' || this.#known.length < 2) return;
+    if (!this.#isOpen || this.status().role !== 'leader' || this.#known.length < 2) return;
     try {
       await this.#client.members.transferLeader(undefined, { deadlineMs: HAND_OVER_MS });
     } catch (error) {
@@ -226,39 +270,53 @@ class Node implements RunningNode {
   }
 
   /**
-   * A snapshot is to take the place of this node's state: everything that has to do with the old one goes and is made
-   * anew. The embedded client stays; it sends again what was under way, as after any lost connection.
+   * An actor has died, or a snapshot is to take the place of this node's state: everything that has to do with the old
+   * one goes and is made anew. The embedded client stays; it sends again what was under way, as after any lost connection.
    */
-  #startAgain(): void {
+  #startAgain(death?: Death): void {
     if (!this.#isOpen || this.#stopping !== undefined) return;
     this.#isOpen = false;
-    this.#restarting = this.#restart()
+    this.#restarting = this.#restart(death)
       .catch((error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))))
       .finally(() => {
         this.#restarting = undefined;
+        this.#comingBack = undefined;
       });
   }
 
-  async #restart(): Promise<void> {
-    this.#isBetween = true;
-    await this.#life.end();
+  async #restart(first: Death | undefined): Promise<void> {
+    const diedMs = performance.now();
+    let death = first;
+    do {
+      this.#comingBack = death?.actor;
+      const pauseMs = death === undefined ? 0 : await judge(death, { ...this.#parts, restarts: this.#restarts });
+      this.#isBetween = true;
+      this.#embedded.shut();
+      await this.#life.end();
+      await sleep(pauseMs, undefined, { signal: this.#stopSignal.signal }).catch(() => {});
+      if (this.#stopping !== undefined) return;
+      death = await this.#liveAgain();
+    } while (death !== undefined);
+    if (first === undefined) return;
+    this.#logger.info({ actor: first.actor, ms: Math.round(performance.now() - diedMs) }, 'actor.back');
+  }
+
+  /** Begins a new life; resolves with what it died of, if it did before it was open. */
+  async #liveAgain(): Promise<Death | undefined> {
     install(this.#own.dataDir, this.#log);
     this.#life = this.#newLife();
     this.#metrics = this.#newMetrics();
-    this.#isBetween = false;
-    await this.#begin();
-  }
-
-  /** A broken invariant in a callback stops this node, and not the application around it. */
-  #guard(work: () => void): void {
     try {
-      work();
+      await this.#begin();
+      return undefined;
     } catch (error) {
-      this.#fail(error instanceof Error ? error : new Error(String(error)));
+      const { death } = this.#life;
+      if (death === undefined) throw error;
+      return death;
     }
   }
 
-  /** An actor ended that should not have: nothing unsynced was promised, so stopping loses nothing. */
+  /** This node cannot go on: nothing unsynced was promised, so stopping loses nothing. */
   #fail(error: Error): void {
     if (this.#failure !== undefined || this.#stopping !== undefined) return;
     this.#failure = error;
@@ -328,16 +386,20 @@ class Node implements RunningNode {
     const lagMs = (): number | null => this.status().lagMs;
     const { repairs } = this.#opened;
     const isInRepair = (): boolean => this.status().repair !== undefined;
-    return createMetrics({ shared, tree, gateway, version: VERSION, node: this.id, lagMs, repairs, isInRepair });
+    const restarts = this.#restarts.counts;
+    const own = { version: VERSION, node: this.id, lagMs, repairs, isInRepair, restarts };
+    return createMetrics({ shared, tree, gateway, ...own });
   }
 
   #health(): Readiness {
-    const actors = this.#parts.supervisor.actors.map(
-      ({ name, isRunning }) => [name, isRunning ? 'running' : 'ended'] as const,
-    );
+    const { actors } = this.#parts.supervisor;
     const isHealthy = this.#failure === undefined && actors.every(([, state]) => state === 'running');
     const wal = this.#parts.plumbing.shared.get('walFailed') === 0 ? 'ok' : 'a sync failed';
-    return { ok: isHealthy && wal === 'ok', checks: { ...Object.fromEntries(actors), wal } };
+    const back = this.#comingBack === undefined ? {} : { [this.#comingBack]: 'coming back' };
+    return {
+      ok: isHealthy && wal === 'ok' && this.#comingBack === undefined,
+      checks: { ...Object.fromEntries(actors), ...back, wal },
+    };
   }
 
   #readiness(): Readiness {
@@ -348,5 +410,16 @@ class Node implements RunningNode {
       isOpen: this.#isOpen,
       isStopping: this.#stopping !== undefined,
     });
+  }
+
+  async [BREAK](actor: ActorName, how: Breaking): Promise<void> {
+    if (!hasTestHooks()) throw new StoreError('BAD_REQUEST', 'only a node of a test breaks when it is told to');
+    const { gateway, plumbing, supervisor } = this.#parts;
+    if (actor !== 'gateway') return supervisor.breakDown(actor, how);
+    // It has no thread of its own that could end.
+    gateway.turn = () => {
+      throw new Error('a test has it throw');
+    };
+    plumbing.shared.bell('gateway').ring();
   }
 }

@@ -9,7 +9,7 @@ import { Memtable } from './memtable.ts';
 import { park } from './runtime/bell.ts';
 import { RingReader, RingWriter } from './runtime/ring.ts';
 import type { StartActor } from './runtime/thread.ts';
-import { Shared } from './shared.ts';
+import { ownerOf, Shared } from './shared.ts';
 
 export interface MemtableArgs {
   readonly shared: SharedArrayBuffer;
@@ -35,7 +35,9 @@ export const start: StartActor<MemtableArgs, undefined> = (args, context) => {
   const shared = new Shared(args.shared);
   const bell = shared.bell('memtable');
   // Cursors of this thread end in the turn that makes them: nothing is deferred.
-  const reader = new StateReader({ memory: args.tree, dir: args.dir, options: args.options, defer: () => {} });
+  const owner = ownerOf('memtable');
+  const { tree: memory, dir, options } = args;
+  const reader = new StateReader({ memory, dir, options, owner, defer: () => {} });
   const toCompactor = must(context.ports['compactor'], 'the memtable has a port to the compactor');
   const actor = new Memtable({
     shared,

@@ -19,12 +19,17 @@ export const ACTORS: readonly ActorName[] = [
   'shipper',
 ];
 
+/** An actor as a number from 1: whose pins, snapshots and locks in shared memory are whose. */
+export const ownerOf = (actor: ActorName): number => ACTORS.indexOf(actor) + 1;
+
 /** Words by name, grouped by who writes them. The order is the layout. */
 const MARKS = [
   // wal-committer
   'loggedLsn',
   'walMarks',
   'walFd',
+  /** 1 during a turn: what a thread that ends then had begun to write is in doubt. */
+  'walBusy',
   'walGroups',
   'walRecords',
   'walBytes',

@@ -10,7 +10,7 @@ import { listen } from './runtime/bell.ts';
 import { RingReader } from './runtime/ring.ts';
 import type { StartActor } from './runtime/thread.ts';
 import { must } from '../core/base/assert.ts';
-import { Shared } from './shared.ts';
+import { ownerOf, Shared } from './shared.ts';
 import { type FromShipper, Shipper, type ToShipper } from './shipper.ts';
 
 export interface ShipperArgs {
@@ -36,7 +36,7 @@ export const url: string = import.meta.url;
 export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
   const shared = new Shared(args.shared);
   const port = must(context.ports['gateway'], 'the shipper has a port to the gateway');
-  const state = new StateReader({ memory: args.tree, dir: args.dir, options: args.options });
+  const state = new StateReader({ memory: args.tree, dir: args.dir, options: args.options, owner: ownerOf('shipper') });
   const shipper = new Shipper({
     state,
     applied: shared.reader('applied'),

@@ -1,9 +1,9 @@
 /**
  * syncAlone: one sync of the WAL at a time, whoever makes it (the syncer, or the committer that seals a segment).
  *
- * Both sync the same file description, and the kernel reports a write-back error to one sync only: of two that
- * run together, the other would succeed and prove what is lost. So they take turns, and the first failure is
- * told, in `walFailed`, before the next may begin. None ever begins after it.
+ * The kernel reports a write-back error once per open file: of two syncs that run together, one may succeed and prove
+ * what the other has learned is lost. So they take turns, and the first failure is told, in `walFailed`, before the next
+ * may begin. None ever begins after it.
  */
 import { StoreError } from '../core/base/errors.ts';
 import type { Shared } from './shared.ts';

@@ -1,7 +1,13 @@
 /**
  * syncer: the thread of the WalSyncer, which does nothing but wait for the disk. It parks until something is logged.
+ *
+ * It has the segment open by itself. (The wal-committer's descriptor was the obvious one to sync; but that is closed
+ * when the wal-committer's thread vanishes, its number is soon another file's, and a sync of that one would prove what
+ * is not on the disk.)
  */
-import { fdatasyncFd } from '../engine/disk/node-disk.ts';
+import type { DiskFile } from '../core/base/env.ts';
+import { nodeDisk } from '../engine/disk/node-disk.ts';
+import { segmentName } from '../engine/wal/format.ts';
 import { park } from './runtime/bell.ts';
 import type { StartActor } from './runtime/thread.ts';
 import { Shared } from './shared.ts';
@@ -10,16 +16,30 @@ import { WalSyncer } from './syncer.ts';
 export interface SyncerArgs {
   readonly shared: SharedArrayBuffer;
   readonly lastLsn: number;
+  /** Where the segments are. */
+  readonly dir: string;
 }
 
 export const url: string = import.meta.url;
 
 export const start: StartActor<SyncerArgs, undefined> = (args) => {
   const shared = new Shared(args.shared);
+  const walSegment = shared.reader('walSegment');
+  let open: { readonly segment: number; readonly file: DiskFile } | undefined;
+  const fdatasync = (): void => {
+    // Read after what is logged: all before this segment is sealed, and synced with that.
+    const segment = walSegment();
+    if (open?.segment !== segment) {
+      open?.file.close();
+      open = undefined;
+      open = { segment, file: nodeDisk.open(`${args.dir}/${segmentName(segment)}`, 'write') };
+    }
+    open.file.fdatasync();
+  };
   const actor = new WalSyncer({
     shared,
     lastLsn: args.lastLsn,
-    fdatasync: fdatasyncFd,
+    fdatasync,
     micros: () => performance.now() * 1000,
   });
   const turn = (): boolean => actor.turn();
@@ -30,6 +50,7 @@ export const start: StartActor<SyncerArgs, undefined> = (args) => {
     stop: async () => {
       await loop.stop();
       turn();
+      open?.file.close();
     },
     inspect: () => actor.inspect(),
   });

@@ -17,7 +17,7 @@ export interface WalSyncerWorld {
   readonly shared: Shared;
   /** LSN of the newest record at the start. */
   readonly lastLsn: number;
-  /** Syncs the file with this descriptor, which the wal-committer keeps open. */
+  /** Syncs the segment in use. `fd`: what the wal-committer has it open as, where that means anything to the caller. */
   readonly fdatasync: (fd: number) => void;
   /** Time from any start, for the gauge of how long syncs take. */
   readonly micros: () => number;

@@ -13,12 +13,15 @@
  *      └──────────parts (port)─────────────────────────────────────┘
  *
  * Every ring has one writer and one reader. Sizes: a ring holds any frame that its writer may make, twice.
+ *
+ * And what becomes of each when its thread is gone: docs/decisions/actors-that-come-back.md says why.
  */
 import { createTreeMemory, type TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { createCheckpoints } from './checkpoints.ts';
 import { createRing } from './runtime/ring.ts';
-import { Shared } from './shared.ts';
+import { type ActorName, Shared } from './shared.ts';
+import type { WatchdogBounds } from './watchdog.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -35,6 +38,31 @@ export const RING_BYTES: Readonly<
   answers: 16 * MIB,
   ledger: 16 * MIB,
 };
+
+/**
+ * What is done when an actor is gone.
+ *
+ *   alone              it starts again by itself: it only reads what others share, and what it held is let go for it
+ *   together           all parts of the node start again inside the process, with fresh memory, from what is durable
+ *   unless-in-doubt    the same, if no write or sync of the log was under way; otherwise the node stops
+ */
+export type Recovery = 'alone' | 'together' | 'unless-in-doubt';
+
+export const RECOVERY: Readonly<Record<ActorName, Recovery>> = {
+  gateway: 'together',
+  replication: 'together',
+  'wal-committer': 'unless-in-doubt',
+  syncer: 'unless-in-doubt',
+  memtable: 'together',
+  compactor: 'together',
+  shipper: 'alone',
+};
+
+/** So often an actor may come back within so long, and how long it waits from the second time on. */
+export const RESTARTS = { max: 5, withinMs: 30_000, pauseMinMs: 50, pauseMaxMs: 2_000 } as const;
+
+/** A thread that does not answer is told of after 5 s and ended after 30 s. */
+export const WATCHDOG: WatchdogBounds = { tickMs: 1_000, reportTicks: 5, killTicks: 30 };
 
 /** All memory that the threads of a node share. */
 export interface Plumbing {

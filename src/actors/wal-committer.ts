@@ -95,6 +95,14 @@ export class WalCommitter {
 
   /** Says whether there was something to do. */
   turn(): boolean {
+    this.#shared.set('walBusy', 1);
+    const didSomething = this.#turn();
+    // Not where it throws: then, too, nobody knows what is written.
+    this.#shared.set('walBusy', 0);
+    return didSomething;
+  }
+
+  #turn(): boolean {
     const shared = this.#shared;
     const committer = this.#committer;
     const ring = this.#ring;

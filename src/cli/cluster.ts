@@ -2,7 +2,7 @@
  * cluster: `node cluster.js --config cluster.config.ts` starts every node of the config, a process each.
  *
  * Exit codes: 0 stopped as asked; 1 a node could not start, or had to be killed; 2 the command line or the config
- * is wrong, and nothing was started; 130 a second Ctrl-C.
+ * is wrong, and nothing was started; 70 (with --node) an actor could not come back: start it again; 130 a second Ctrl-C.
  */
 import { relative, resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
@@ -83,7 +83,8 @@ Examples:
 With --node, logs are readable lines on a terminal and NDJSON otherwise.
 
 Exit codes: 0 stopped as asked; 1 a node could not start or had to be killed;
-            2 bad command line or config, nothing was started.`,
+            2 bad command line or config, nothing was started;
+            70 (with --node) a part of the node broke for good: start it again.`,
     )
     .exitOverride();
 }

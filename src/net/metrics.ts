@@ -5,7 +5,7 @@
 import { Gauge, Registry } from 'prom-client';
 import type { Gateway } from '../actors/gateway/gateway.ts';
 import { STALL } from '../actors/memtable.ts';
-import type { Mark, Shared } from '../actors/shared.ts';
+import { type ActorName, ACTORS, type Mark, type Shared } from '../actors/shared.ts';
 import { BlockCache } from '../engine/lsm/cache/block-cache.ts';
 import { Control } from '../engine/lsm/shared/control.ts';
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
@@ -91,6 +91,8 @@ export interface MetricsWorld {
   /** How often this node has given up damaged files, and whether it still gets its state from the others. */
   readonly repairs: number;
   readonly isInRepair: () => boolean;
+  /** By actor: how often it was started again. */
+  readonly restarts: ReadonlyMap<ActorName, number>;
 }
 
 export function createMetrics(world: MetricsWorld): Registry {
@@ -126,6 +128,15 @@ export function createMetrics(world: MetricsWorld): Registry {
   gauge('client_reads_total', 'Reads of clients.', () => gateway.counts.reads);
   gauge('client_refused_total', 'Requests refused with a typed error on arrival.', () => gateway.counts.refused);
   gauge('client_expired_total', 'Requests whose deadline passed.', () => gateway.counts.expired);
+  const restarts: Gauge<'actor'> = new Gauge({
+    name: 'ctlmesh_actor_restarts_total',
+    help: 'Times that an actor of this node died and was started again.',
+    labelNames: ['actor'],
+    registers: [registry],
+    collect: () => {
+      for (const actor of ACTORS) restarts.set({ actor }, world.restarts.get(actor) ?? 0);
+    },
+  });
   gauge('process_resident_memory_bytes', 'Resident memory of the process.', () => process.memoryUsage.rss());
   new Gauge({
     name: 'ctlmesh_build_info',

@@ -1,23 +1,17 @@
 /**
  * Life: one run of a node's parts. It begins with fresh shared memory and threads that read what is durable, and ends
- * with all of them gone. A node has several when its state is replaced; its lock, its name and its own client outlive
- * them.
+ * with all of them gone. A node has several: when its state is replaced, and when an actor has died whose memory others
+ * share. Its lock, its name, its operators' door and its own client outlive them.
  */
+import { type Death, deathBy } from '../actors/restarts.ts';
 import { listen } from '../actors/runtime/bell.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import { ClientDoor } from '../net/client-door.ts';
-import type { Parts } from './parts.ts';
+import { assembleParts, type Parts, type PartsWorld } from './parts.ts';
 
-export interface LifeWorld {
-  readonly parts: Parts;
+export interface LifeWorld extends Omit<PartsWorld, 'guard' | 'onDeath'> {
   /** Where clients connect. */
   readonly clientUrl: string;
-  readonly connectionsMax: number;
-  readonly originsAllowed: readonly string[];
-  /** Something ended that should not have, or threw. */
-  readonly fail: (error: Error) => void;
-  /** Runs a callback; what it throws goes to `fail`. */
-  readonly guard: (work: () => void) => void;
   /** A snapshot is to take the place of the state: this life must end. Told until it does. */
   readonly onInstall: () => void;
   readonly log: LogFunction;
@@ -30,24 +24,39 @@ const REFRESH_EVERY_MS = 1_000;
 export class Life {
   readonly parts: Parts;
   readonly #world: LifeWorld;
+  #die: (death: Death) => void = () => {};
+  /** Resolves with the first death that this life does not outlive. */
+  readonly died: Promise<Death>;
+  /** The same, once it has come. */
+  death: Death | undefined;
   #door: ClientDoor | undefined;
   #stopLoops: (() => Promise<void>) | undefined;
 
   constructor(world: LifeWorld) {
     this.#world = world;
-    this.parts = world.parts;
+    this.died = new Promise((resolve) => {
+      this.#die = (death) => {
+        this.death ??= death;
+        resolve(this.death);
+      };
+    });
+    this.parts = assembleParts({
+      ...world,
+      guard: (work) => this.#guard(work),
+      onDeath: (death) => this.#die(death),
+    });
   }
 
   /** Threads, then the gateway's loop; clients last: whoever connects can be answered. */
   async begin(): Promise<void> {
-    const { clientUrl, connectionsMax, originsAllowed, fail, guard, log, onInstall } = this.#world;
+    const { config, clientUrl, log, onInstall } = this.#world;
     const { plumbing, state, supervisor, gateway } = this.parts;
     const { shared } = plumbing;
-    void supervisor.failed.then(fail);
     await supervisor.start();
     const installs = shared.reader('installs');
     const loop = listen(shared.bell('gateway'), () => gateway.turn());
-    loop.ended.catch((error: unknown) => fail(error instanceof Error ? error : new Error(String(error))));
+    loop.ended.catch((error: unknown) => this.#gatewayDied(error));
+    const guard = (work: () => void): void => this.#guard(work);
     const sweeper = setInterval(() => {
       guard(() => gateway.sweep());
       if (installs() !== 0) onInstall();
@@ -57,21 +66,39 @@ export class Life {
       clearInterval(sweeper);
       clearInterval(refresher);
       await loop.stop().catch(() => {
-        // Told already, as the node's failure.
+        // Told already, as the gateway's death.
       });
     };
+    const { connectionsMax, originsAllowed } = config;
     this.#door = await ClientDoor.open({ url: clientUrl, connectionsMax, originsAllowed, gateway, guard, log });
   }
 
-  /** In reverse: clients get a goodbye, then the threads stop in the order that loses nothing. */
+  /** In reverse: clients get a goodbye, then the threads stop in the order that loses nothing. May be called twice. */
   async end(): Promise<void> {
     const { state, supervisor, gateway } = this.parts;
-    gateway.close();
+    // One that is broken may not find the words; the door ends its sockets all the same.
+    this.#guard(() => gateway.close());
     await this.#door?.close();
     this.#door = undefined;
     await this.#stopLoops?.();
     this.#stopLoops = undefined;
     state.close();
     await supervisor.stop();
+  }
+
+  /** A broken invariant in a callback is the gateway's death, and not that of the application around it. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#gatewayDied(error);
+    }
+  }
+
+  #gatewayDied(error: unknown): void {
+    const death = deathBy('gateway', error);
+    const { code, message } = death.failure;
+    if (this.death === undefined) this.#world.log('error', 'actor.died', { actor: death.actor, code, message });
+    this.#die(death);
   }
 }

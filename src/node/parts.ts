@@ -6,9 +6,12 @@ import { randomBytes } from 'node:crypto';
 import { Gateway } from '../actors/gateway/gateway.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
-import type { FromShipper, ToShipper } from '../actors/shipper.ts';
+import type { Death, Restarts } from '../actors/restarts.ts';
+import { ownerOf } from '../actors/shared.ts';
+import { ShipperLink } from '../actors/shipper-link.ts';
 import { Supervisor } from '../actors/supervisor.ts';
 import { createPlumbing, type Plumbing } from '../actors/topology.ts';
+import type { WatchdogBounds } from '../actors/watchdog.ts';
 import type { NodeStatus } from '../client/types.ts';
 import { type ClusterConfig, guestsOf, memberOf, readerGrants } from '../config/index.ts';
 import type { Member } from '../core/raft/membership.ts';
@@ -35,8 +38,12 @@ export interface PartsWorld {
   readonly leader: () => { readonly name: string; readonly url: string };
   readonly status: () => NodeStatus;
   readonly onMembers: (known: readonly Member[]) => void;
-  /** Runs a callback; what it throws stops the node. */
+  /** Runs a callback of the gateway; what it throws is the gateway's death. */
   readonly guard: (work: () => void) => void;
+  readonly restarts: Restarts;
+  readonly watchdog: WatchdogBounds;
+  /** An actor is gone, and all have to start again, or stop. */
+  readonly onDeath: (death: Death) => void;
 }
 
 /** What one entry of the log may take of a memtable: a txn of 4 MiB, its ledger record, and what expires with it. */
@@ -56,7 +63,8 @@ export function assembleParts(world: PartsWorld): Parts {
   const { dataDir } = own;
   const walDir = `${dataDir}/wal`;
   const treeDir = `${dataDir}/tree`;
-  const state = new StateReader({ memory: plumbing.tree, dir: treeDir, options: tree });
+  const state = new StateReader({ memory: plumbing.tree, dir: treeDir, options: tree, owner: ownerOf('gateway') });
+  const shipperLink = new ShipperLink((message) => world.guard(() => gateway.ship(message)));
   const supervisor = new Supervisor({
     plumbing,
     membership: () => state.members(),
@@ -89,18 +97,22 @@ export function assembleParts(world: PartsWorld): Parts {
     node: id,
     origin: boot,
     log,
+    shipperLink,
+    shipperGone: (error) => world.guard(() => gateway.shipperGone(error)),
+    restarts: world.restarts,
+    watchdog: world.watchdog,
+    onDeath: world.onDeath,
   });
-  const port = supervisor.shipperPort;
   const storeFull = shared.reader('storeFull');
   const walFull = shared.reader('walFull');
-  const gateway = new Gateway({
+  const gateway: Gateway = new Gateway({
     shared,
     state,
     isFull: () => storeFull() !== 0 || walFull() !== 0,
     outbox: new RingWriter(rings.inbox),
     fromReplication: new RingReader(rings.toGateway),
     answers: new RingReader(rings.answers),
-    toShipper: (message: ToShipper) => port.postMessage(message),
+    toShipper: (message) => shipperLink.post(message),
     node: id,
     cluster: config.cluster,
     origin: boot,
@@ -111,7 +123,6 @@ export function assembleParts(world: PartsWorld): Parts {
     inFlightMax: config.inFlightMax,
     readers: readerGrants(config, process.env),
   });
-  port.on('message', (message: FromShipper) => world.guard(() => gateway.ship(message)));
   return { plumbing, state, supervisor, gateway };
 }
 

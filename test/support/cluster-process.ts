@@ -144,6 +144,9 @@ export interface ClusterOptions {
   readonly joining?: number;
   /** Beside `nodes`, whatever a config may have. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** What runs a node. Default: cluster.js. */
+  readonly program?: string;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** A cluster of processes of its own; `close` leaves nothing behind. */
@@ -155,8 +158,12 @@ export class TestCluster {
   readonly #ports: readonly number[];
   readonly #runs = new Map<string, Run>();
   readonly #clients: Client[] = [];
+  readonly #options: ClusterOptions;
 
-  private constructor(dir: string, ids: readonly string[], ports: readonly number[], config: object, joining: number) {
+  private constructor(dir: string, ids: readonly string[], ports: readonly number[], options: ClusterOptions) {
+    const { joining = 0 } = options;
+    const config = { cluster: `e2e-${process.pid}`, ...options.config };
+    this.#options = options;
     this.dir = dir;
     this.ids = ids;
     this.founders = ids.slice(0, ids.length - joining);
@@ -176,7 +183,7 @@ export class TestCluster {
     const ids = Array.from({ length: options.nodes ?? 3 }, (_, i) => `n${i + 1}`);
     const ports = await freePorts(ids.length * 3);
     const dir = mkdtempSync(join(tmpdir(), 'ctlmesh-e2e-'));
-    return new TestCluster(dir, ids, ports, { cluster: `e2e-${process.pid}`, ...options.config }, options.joining ?? 0);
+    return new TestCluster(dir, ids, ports, options);
   }
 
   /** All nodes up, and one of them leading. */
@@ -230,7 +237,8 @@ export class TestCluster {
 
   /** Starts a node; it is up some hundred milliseconds later. */
   spawn(id: string): Run {
-    const run = new Run(['cluster.js', '--config', this.configFile, '--node', id]);
+    const { program = 'cluster.js', env = {} } = this.#options;
+    const run = new Run([program, '--config', this.configFile, '--node', id], { env });
     this.#runs.set(id, run);
     return run;
   }

@@ -148,6 +148,11 @@ export class Gateway {
     this.#reads.ship(message);
   }
 
+  /** The shipper has ended, and another will begin: what it fed ends with `error`, which says to ask again. */
+  shipperGone(error: StoreError): void {
+    this.#reads.shipperGone(error);
+  }
+
   /** Looks for what is past its deadline; every few dozen milliseconds. */
   sweep(): void {
     const nowMs = this.#world.monotonicMs();

@@ -215,6 +215,17 @@ export class Reads {
     owner.connection.endStream(owner.request, new StoreError(code, text, { data }));
   }
 
+  /** The shipper's thread is gone, and its positions with it: watches and replicas resume at the one that follows. */
+  shipperGone(error: StoreError): void {
+    this.#undelivered.forget();
+    const subs = [...this.#subs.values()];
+    this.#subs.clear();
+    for (const { connection, request } of subs) {
+      connection.subs.delete(request);
+      connection.endStream(request, error);
+    }
+  }
+
   credit(connection: Connection, request: number, bytes: number): void {
     const number = connection.subs.get(request);
     const sub = number === undefined ? undefined : this.#subs.get(number);

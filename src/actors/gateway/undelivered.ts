@@ -41,6 +41,12 @@ export class Undelivered {
     this.#readers.delete(connection);
   }
 
+  /** There is a new shipper, which has handed out nothing yet. */
+  forget(): void {
+    this.#waiting.clear();
+    this.#taken = [];
+  }
+
   /** What was taken since this was last asked. */
   take(): Taken {
     for (const [connection, waiting] of this.#waiting) {

@@ -6,9 +6,11 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { expose } from 'comlink';
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import { must } from '../../core/base/assert.ts';
+import { StoreError } from '../../core/base/errors.ts';
 import {
   type ActorInThread,
   type Answer,
+  type BreakDown,
   type ControlApi,
   type FromThread,
   type LogFunction,
@@ -16,9 +18,8 @@ import {
   toPlain,
 } from './thread.ts';
 
-const { module, args, control, ports } = workerData as {
+const { module, control, ports } = workerData as {
   module: string;
-  args: unknown;
   control: MessagePort;
   ports: Record<string, MessagePort>;
 };
@@ -44,10 +45,14 @@ function failed(error: unknown): void {
   process.exit(1);
 }
 
+/** While others start. What it throws is the answer to the start. */
+const loading = import(module) as Promise<{ start: StartActor<unknown, unknown> }>;
+loading.catch(() => {});
+
 const api: ControlApi = {
-  start: () =>
+  start: (args) =>
     answer(async () => {
-      const { start } = (await import(module)) as { start: StartActor<unknown, unknown> };
+      const { start } = await loading;
       actor = await start(args, { log, ports });
       actor.ended.catch(failed);
       return actor.started;
@@ -58,6 +63,25 @@ const api: ControlApi = {
       return undefined;
     }),
   inspect: () => answer(() => Promise.resolve(actor?.inspect() ?? {})),
+  breakDown: (how) =>
+    answer(() => {
+      if (process.env['CTLMESH_TEST_HOOKS'] !== '1') {
+        throw new StoreError('BAD_REQUEST', 'only a thread of a test breaks down when it is told to');
+      }
+      // After the answer has left.
+      setImmediate(BREAK[how]);
+      return Promise.resolve(undefined);
+    }),
+};
+
+const BREAK: Readonly<Record<BreakDown, () => void>> = {
+  exit: () => process.exit(9),
+  throw: () => {
+    throw new Error('a test has it throw');
+  },
+  loop: () => {
+    for (;;);
+  },
 };
 
 process.on('uncaughtException', failed);

@@ -31,6 +31,10 @@ export class Lock {
     return true;
   }
 
+  get isHeld(): boolean {
+    return Atomics.load(this.#word, 0) === HELD;
+  }
+
   release(): void {
     assert(Atomics.exchange(this.#word, 0, FREE) === HELD, 'who releases a lock holds it');
     Atomics.notify(this.#word, 0, 1);

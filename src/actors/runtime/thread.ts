@@ -50,10 +50,14 @@ export type Answer<T> =
 
 /** The remote side of the control plane; see host.ts. */
 export interface ControlApi {
-  start(): Promise<Answer<unknown>>;
+  start(args: unknown): Promise<Answer<unknown>>;
   stop(): Promise<Answer<undefined>>;
   inspect(): Promise<Answer<Record<string, unknown>>>;
+  breakDown(how: BreakDown): Promise<Answer<undefined>>;
 }
+
+/** How a test has a thread fail: it ends, it throws in a turn, or a turn never ends. */
+export type BreakDown = 'exit' | 'throw' | 'loop';
 
 export type FromThread =
   | { readonly kind: 'log'; readonly level: LogLevel; readonly event: string; readonly fields: Record<string, unknown> }
@@ -63,8 +67,8 @@ export interface ThreadOptions {
   readonly name: string;
   /** URL of the module that exports `start`. */
   readonly module: string;
-  /** Structured-cloneable; SharedArrayBuffers are shared. */
-  readonly args: unknown;
+  /** What the actor starts with, where that is known already. Structured-cloneable; SharedArrayBuffers are shared. */
+  readonly args?: unknown;
   readonly ports?: Readonly<Record<string, MessagePort>>;
   readonly log: LogFunction;
   /** Called before and after each control call: a parked thread must be woken for it. */
@@ -83,6 +87,8 @@ export class Thread<Started> {
   readonly #port: MessagePort;
   readonly #control: Remote<ControlApi>;
   readonly #options: ThreadOptions;
+  /** Why it ended; the first reason stays. */
+  #failure: StoreError | undefined;
   /** Resolves when the thread has ended, with the reason; undefined = it was asked to. */
   readonly ended: Promise<StoreError | undefined>;
   #isStopping = false;
@@ -95,16 +101,15 @@ export class Thread<Started> {
     const ports = options.ports ?? {};
     this.#worker = new Worker(new URL(import.meta.url.endsWith('.ts') ? './host.ts' : './host.js', import.meta.url), {
       name: options.name,
-      workerData: { module: options.module, args: options.args, control: port2, ports },
+      workerData: { module: options.module, control: port2, ports },
       transferList: [port2, ...Object.values(ports)],
       // An application's own flags (--inspect, --import) are not the store's.
       execArgv: [],
     });
     this.#port = port1;
     this.#control = wrap<ControlApi>(nodeEndpoint(port1));
-    let failure: StoreError | undefined;
     const fail = (reason: StoreError): void => {
-      failure ??= reason;
+      this.#failure ??= reason;
     };
     this.#worker.on('message', (message: FromThread) => {
       if (message.kind === 'log') options.log(message.level, message.event, { actor: options.name, ...message.fields });
@@ -120,20 +125,35 @@ export class Thread<Started> {
       this.#worker.on('exit', (code) => {
         this.#port.close();
         if (!this.#isStopping) fail(new StoreError('ACTOR_STOPPED', `${options.name} ended (code ${code})`));
-        resolve(failure);
+        resolve(this.#failure);
       });
     });
   }
 
-  /** Starts the actor; the promise gives what it says of itself. */
-  async start(): Promise<Started> {
+  /**
+   * Starts the actor; the promise gives what it says of itself. The thread loads its modules from its construction on:
+   * several that are made together load together, whatever order they start in.
+   */
+  async start(args: unknown = this.#options.args): Promise<Started> {
     const { startDeadlineMs = START_DEADLINE_MS } = this.#options;
-    this.started = (await this.#call('start', () => this.#control.start(), startDeadlineMs)) as Started;
+    this.started = (await this.#call('start', () => this.#control.start(args), startDeadlineMs)) as Started;
     return this.started;
   }
 
   inspect(deadlineMs = 1_000): Promise<Record<string, unknown>> {
     return this.#call('inspect', () => this.#control.inspect(), deadlineMs);
+  }
+
+  /** Ends the thread at whatever instruction it is: nothing of it runs any more, no `finally` either. */
+  async kill(reason: StoreError): Promise<void> {
+    this.#failure ??= reason;
+    await this.#worker.terminate();
+    await this.ended;
+  }
+
+  /** For tests: BAD_REQUEST in a thread that was not started with CTLMESH_TEST_HOOKS=1. */
+  async breakDown(how: BreakDown, deadlineMs = 1_000): Promise<void> {
+    await this.#call('breakDown', () => this.#control.breakDown(how), deadlineMs);
   }
 
   /** Stops the actor by message; after the deadline, by force. May be called twice. */

@@ -28,6 +28,8 @@ export type StartNode = (
 ) => Promise<NodeHandle>;
 
 const STOP_MS = 5_000;
+/** An actor could not come back, and nothing is wrong with the disk: a new process goes on where this one was. */
+const EXIT_ACTOR = 70;
 
 export interface RunNodeOptions {
   readonly config: ClusterConfig;
@@ -73,7 +75,7 @@ async function failed(
   const fault = faultOf(error);
   if (fault.code === 'INTERNAL') options.logger.error({ err: error }, 'the node failed');
   await tell(options, { kind: 'fault', fault });
-  return { exitCode: 1, fault };
+  return { exitCode: fault.code === 'ACTOR_STOPPED' ? EXIT_ACTOR : 1, fault };
 }
 
 /** To the launcher, or into the log when there is none. Resolves when the message has left. */

@@ -77,15 +77,9 @@ export const nodeDisk: Disk = {
 };
 
 /**
- * Syncs a file that another thread of this process has open, by its `DiskFile.fd`. The owner keeps the file
- * open until every such call has returned.
+ * Syncs a file by its `DiskFile.fd` on libuv's pool; the caller's thread is free. The owner keeps the file open until
+ * every such call has returned.
  */
-export function fdatasyncFd(fd: number): void {
-  assert(Number.isInteger(fd) && fd >= 0, `a descriptor is zero or more (got ${fd})`);
-  fdatasyncSync(fd);
-}
-
-/** The same without waiting: the sync runs on libuv's pool, and the caller's thread is free. */
 export function fdatasyncFdAsync(fd: number): Promise<void> {
   assert(Number.isInteger(fd) && fd >= 0, `a descriptor is zero or more (got ${fd})`);
   return new Promise((resolve, reject) => {

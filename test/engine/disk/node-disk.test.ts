@@ -2,7 +2,7 @@ import { fstatSync, mkdtempSync, realpathSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { fdatasyncFd, nodeDisk } from '../../../src/engine/disk/node-disk.ts';
+import { fdatasyncFdAsync, nodeDisk } from '../../../src/engine/disk/node-disk.ts';
 import { bytesOf, codeOf, diskSuite, readText } from '../../suites/disk-suite.ts';
 
 function freshDir(): string {
@@ -14,22 +14,22 @@ diskSuite('NodeDisk', () => {
   return { disk: nodeDisk, dir, cleanUp: () => rmSync(dir, { recursive: true }) };
 });
 
-test('fd is the number of the open file, by which another thread may sync it', () => {
+test('fd is the number of the open file, by which it may be synced beside its thread', async () => {
   const dir = freshDir();
   try {
     const file = nodeDisk.open(join(dir, 'a'), 'create');
     file.write(bytesOf('abc'), 0);
     expect(fstatSync(file.fd).ino).toBe(statSync(join(dir, 'a')).ino);
-    fdatasyncFd(file.fd);
+    await fdatasyncFdAsync(file.fd);
     file.close();
-    expect(() => fdatasyncFd(file.fd)).toThrow('a descriptor is zero or more');
+    expect(() => fdatasyncFdAsync(file.fd)).toThrow('a descriptor is zero or more');
   } finally {
     rmSync(dir, { recursive: true });
   }
 });
 
-test('a descriptor that is not open is the system’s EBADF', () => {
-  expect(codeOf(() => fdatasyncFd(1_000_000))).toBe('EBADF');
+test('a descriptor that is not open is the system’s EBADF', async () => {
+  await expect(fdatasyncFdAsync(1_000_000)).rejects.toMatchObject({ code: 'EBADF' });
 });
 
 test('a relative path works, and a deep directory is made from it', () => {
