@@ -49,7 +49,8 @@ export const dialWs: Dial = (url, events) => {
     close: () => {
       if (socket.readyState === WebSocket.OPEN) {
         socket.close();
-        setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+        const late = setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+        socket.once('close', () => clearTimeout(late));
       } else socket.terminate();
       close('closed by the client');
     },

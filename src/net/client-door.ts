@@ -81,8 +81,7 @@ export class ClientDoor {
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
     this.#server.close();
     for (const socket of this.#server.clients) {
-      socket.close(1001, 'stopping');
-      setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+      this.#closeSocket(socket, 1001, 'stopping');
     }
     await closed;
   }
@@ -125,8 +124,13 @@ export class ClientDoor {
   }
 
   #end(socket: WebSocket): void {
-    socket.close(1000);
-    setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+    this.#closeSocket(socket, 1000);
+  }
+
+  #closeSocket(socket: WebSocket, code: number, reason?: string): void {
+    socket.close(code, reason);
+    const late = setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+    socket.once('close', () => clearTimeout(late));
   }
 
   #ping(): void {

@@ -202,7 +202,7 @@ test('what dies too often stops the node', { timeout: TEST_MS }, async () => {
 });
 
 test('a turn that never ends is told of by name, and its thread is ended', { timeout: TEST_MS }, async () => {
-  const { node, lines, http } = await start({ [WATCHDOG_BOUNDS]: { tickMs: 500, reportTicks: 4, killTicks: 12 } });
+  const { node, lines, http } = await start({ [WATCHDOG_BOUNDS]: { tickMs: 250, reportTicks: 4, killTicks: 12 } });
   await node[BREAK]('memtable', 'loop');
   const told = (): Line | undefined => lines.find(({ msg, actor }) => msg === 'actor.stuck' && actor === 'memtable');
   await until('it is told of', told, { withinMs: WITHIN_MS });

@@ -92,6 +92,7 @@ export class Thread<Started> {
   /** Resolves when the thread has ended, with the reason; undefined = it was asked to. */
   readonly ended: Promise<StoreError | undefined>;
   #isStopping = false;
+  #hasEnded = false;
   started: Started | undefined;
 
   constructor(options: ThreadOptions) {
@@ -123,6 +124,7 @@ export class Thread<Started> {
     );
     this.ended = new Promise((resolve) => {
       this.#worker.on('exit', (code) => {
+        this.#hasEnded = true;
         this.#port.close();
         if (!this.#isStopping) fail(new StoreError('ACTOR_STOPPED', `${options.name} ended (code ${code})`));
         resolve(this.#failure);
@@ -152,8 +154,13 @@ export class Thread<Started> {
   }
 
   /** For tests: BAD_REQUEST in a thread that was not started with CTLMESH_TEST_HOOKS=1. */
-  async breakDown(how: BreakDown, deadlineMs = 1_000): Promise<void> {
-    await this.#call('breakDown', () => this.#control.breakDown(how), deadlineMs);
+  async breakDown(how: BreakDown, deadlineMs = 10_000): Promise<void> {
+    try {
+      await this.#call('breakDown', () => this.#control.breakDown(how), deadlineMs);
+    } catch (error) {
+      // It may be over before it has answered.
+      if (!this.#hasEnded) throw error;
+    }
   }
 
   /** Stops the actor by message; after the deadline, by force. May be called twice. */
