@@ -358,6 +358,10 @@ class Node implements RunningNode, Breakable {
   lock: Client['lock'] = (name, options) => this.#client.lock(name, options);
   election: Client['election'] = (name) => this.#client.election(name);
 
+  get control(): Client['control'] {
+    return this.#client.control;
+  }
+
   get members(): Client['members'] {
     return this.#client.members;
   }

@@ -62,8 +62,11 @@ export interface MemtableWorld {
 const HAND_ON_BYTES = 256 * 1024;
 /** Ledger records that may lie in the ring while nobody is subscribed. */
 const LEDGER_UNREAD_BYTES = 1024 * 1024;
-/** What an entry may take of a memtable beside twice its own bytes: a thousand expiries, and overhead. */
-const ENTRY_ROOM_BYTES = 4 * 1024 * 1024;
+/**
+ * What an entry may take of a memtable beside twice its own bytes (rows, and their ledger record): a thousand expiries, the
+ * rows that its patches write whole, the keys of a thousand rows, and overhead.
+ */
+const ENTRY_ROOM_BYTES = 6.5 * 1024 * 1024;
 /** Longest look away while there is no room: a reader that lets go of an old version rings nobody. */
 const STALL_LOOK_MS = 5;
 

@@ -9,11 +9,13 @@ import { ByteReader, ByteWriter, prefixEnd } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import type { Revision } from '../core/base/position.ts';
 import { encodeTxn } from '../core/model/commands.ts';
-import { checkKey, checkValue } from '../core/model/limits.ts';
+import { checkKey, checkUserKey, checkValue } from '../core/model/limits.ts';
 import * as wire from '../core/wire/client.ts';
 import { CallSet } from './call-set.ts';
 import { type Answered, checkDeadline } from './calls.ts';
 import { Connector } from './connector.ts';
+import { ClientControl } from './control.ts';
+import type { Control } from './control-types.ts';
 import { ClientEntry, toBytes } from './entry.ts';
 import { ClientMembers } from './members.ts';
 import { Locks } from './locks.ts';
@@ -41,6 +43,7 @@ export class StoreClient implements api.Client {
   readonly #streams: StreamSet;
   readonly #locks: Locks;
   readonly members: api.Members;
+  readonly control: Control;
   #heardMs = 0;
   #askedMs = 0;
   #watchdog: ReturnType<typeof setInterval> | undefined;
@@ -66,6 +69,10 @@ export class StoreClient implements api.Client {
       // The key is of no interest: the answer comes once the node has applied that far.
       applied: (index, call) => this.get('members', { ...call, consistency: 'local', atLeast: index }),
       deadlineMs: world.deadlineMs,
+    });
+    this.control = new ClientControl({
+      call: (kind, isWrite, body, call) => this.#call(kind, isWrite, body, call),
+      client: this,
     });
     this.#locks = new Locks(this, world.deadlineMs);
     this.#connector = new Connector({
@@ -120,7 +127,7 @@ export class StoreClient implements api.Client {
   async put(key: api.Bytes, value: api.Bytes, options: api.PutOptions = {}): Promise<api.WriteResult> {
     const keyBytes = toBytes(key);
     const valueBytes = toBytes(value);
-    checkKey(keyBytes);
+    checkUserKey(keyBytes);
     checkValue(valueBytes);
     const body = new ByteWriter(keyBytes.length + valueBytes.length + 24);
     body.varint(checkTtl(options.ttlMs)).blob(keyBytes).blob(valueBytes);
@@ -148,7 +155,7 @@ export class StoreClient implements api.Client {
 
   async delete(key: api.Bytes, options: api.CallOptions = {}): Promise<api.DeleteResult> {
     const keyBytes = toBytes(key);
-    checkKey(keyBytes);
+    checkUserKey(keyBytes);
     const body = new ByteWriter(keyBytes.length + 8).blob(keyBytes);
     const { revision, extra } = await this.#call(wire.REQUEST.delete, true, body.view(), options);
     return { revision: revision as Revision, found: extra[0] === 1 };

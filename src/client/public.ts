@@ -4,6 +4,24 @@
 export { type ErrorCode, ERROR_CODES, isStoreError, type Retry, StoreError } from '../core/base/errors.ts';
 export type { Revision } from '../core/base/position.ts';
 export type {
+  Control,
+  ControlReadOptions,
+  Fields,
+  FieldType,
+  GivenValue,
+  LimitsView,
+  MutateRequest,
+  Mutation,
+  Row,
+  TableLimit,
+  TableSpec,
+  TableView,
+  Value,
+  Values,
+  WriterLimit,
+  WriterView,
+} from './control-types.ts';
+export type {
   Bytes,
   CallOptions,
   Client,

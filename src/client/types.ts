@@ -5,41 +5,12 @@ import type { Revision } from '../core/base/position.ts';
 import type { LedgerFilter } from '../core/model/ledger-filter.ts';
 import type { Member } from '../core/raft/membership.ts';
 import type { MembersReply } from '../core/wire/members.ts';
+import type { Bytes, CallOptions, GetOptions, PutOptions, WriteResult } from './call-types.ts';
+import type { Control } from './control-types.ts';
 
+export type { Bytes, CallOptions, GetOptions, PutOptions, WriteResult } from './call-types.ts';
 export type { Member } from '../core/raft/membership.ts';
 export type { MemberProgress } from '../core/wire/members.ts';
-
-/** A key or value as callers may give it: text is UTF-8. */
-export type Bytes = Uint8Array | string;
-
-export interface CallOptions {
-  /** Milliseconds until the call gives up; default `ConnectOptions.deadlineMs` (10 000). */
-  readonly deadlineMs?: number;
-  readonly signal?: AbortSignal;
-}
-
-export interface PutOptions extends CallOptions {
-  /** Milliseconds to live, from the moment the leader takes the write; never less. The time nobody leads does not count. */
-  readonly ttlMs?: number;
-}
-
-export interface GetOptions extends CallOptions {
-  /**
-   * 'linearizable' (default): sees every write acknowledged before the call, confirmed with a quorum.
-   * 'local': what the connected node has now; answers with the quorum lost.
-   */
-  readonly consistency?: 'linearizable' | 'local';
-  /** Waits until the node has applied this revision (read your own write anywhere). */
-  readonly atLeast?: Revision | number;
-  /**
-   * Sees every write that was acknowledged this many milliseconds before the call: answered by the connected node
-   * alone while it can prove that of its state, else confirmed with a quorum. TOO_STALE when neither can be by the
-   * deadline. With `consistency: 'linearizable'`, which asks for more, it changes nothing.
-   */
-  readonly maxStalenessMs?: number;
-  /** The state of exactly this revision. COMPACTED, with `data.oldestRevision`, when the node no longer has it. */
-  readonly revision?: Revision | number;
-}
 
 export interface Entry {
   readonly key: Uint8Array;
@@ -116,10 +87,6 @@ export interface WatchEvent {
   keyText(): string;
   text(): string;
   json(): unknown;
-}
-
-export interface WriteResult {
-  readonly revision: Revision;
 }
 
 export interface DeleteResult extends WriteResult {
@@ -257,6 +224,8 @@ export interface Client extends AsyncDisposable {
   /** One leader at a time among those who campaign, and who it is. docs/locks.md. */
   election(name: string): Election;
   readonly members: Members;
+  /** Families of tables with typed rows, and who may write them. */
+  readonly control: Control;
   /** The whole ledger, as a reflector needs it. See `LedgerFrame`. */
   ledger(options: LedgerOptions): AsyncIterable<LedgerFrame>;
   /** Sends what waits, closes the session, closes the socket. May be called twice. */

@@ -166,6 +166,7 @@ export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'connectionsMax',
   'inFlightMax',
   'readers',
+  'destructiveSchemaChanges',
   'originsAllowed',
   'repair',
   'logLevel',

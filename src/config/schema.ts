@@ -72,6 +72,7 @@ const schema = z.strictObject({
   raft: z.strictObject(numbers(RAFT_OPTIONS)).prefault({}),
   ...numbers(TUNING_OPTIONS),
   readers: z.record(z.string().min(1), reader).default({}),
+  destructiveSchemaChanges: z.boolean().default(false),
   originsAllowed: z
     .array(
       z.string().refine(isOrigin, { error: "must be an origin as a browser sends it, like 'https://ops.example'" }),
@@ -86,6 +87,7 @@ export interface Shaped {
   readonly cluster: string;
   readonly nodes: Readonly<Record<string, NodeConfig>>;
   readonly raft: Readonly<Record<string, number>>;
+  readonly destructiveSchemaChanges: boolean;
   readonly originsAllowed: readonly string[];
   readonly logLevel: LogLevel;
   readonly [tuning: string]: unknown;

@@ -58,6 +58,8 @@ export interface TuningConfig {
   readonly historyMs: number;
   readonly connectionsMax: number;
   readonly inFlightMax: number;
+  /** Tables may be dropped and cleared; default false: such a request is refused with DISABLED. */
+  readonly destructiveSchemaChanges: boolean;
   /** Web pages that may connect, by their origin ('https://ops.example'); default none. SDKs send no origin. */
   readonly originsAllowed: readonly string[];
   /**

@@ -3,7 +3,8 @@
  */
 import { ClientEntry, LocalEntry, toBytes } from '../client/entry.ts';
 import type { Bytes, Entry } from '../client/types.ts';
-import { KeyEncoder, prefixEnd } from '../core/base/bytes.ts';
+import { EMPTY, KeyEncoder, prefixEnd } from '../core/base/bytes.ts';
+import { boundToUserKeys } from '../core/model/limits.ts';
 import type { StateReader } from '../engine/state/state-reader.ts';
 
 export class LocalReads {
@@ -23,7 +24,8 @@ export class LocalReads {
 
   range(options: { readonly prefix?: Bytes; readonly limit?: number } = {}): Entry[] {
     const from = toBytes(options.prefix ?? '');
-    const cursor = this.#reader().scan({ from, to: prefixEnd(from), reverse: false });
+    const to = boundToUserKeys(from, prefixEnd(from) ?? EMPTY);
+    const cursor = this.#reader().scan({ from, to: to.length === 0 ? undefined : to, reverse: false });
     try {
       const entries: Entry[] = [];
       const limit = options.limit ?? Number.POSITIVE_INFINITY;

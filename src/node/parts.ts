@@ -109,6 +109,7 @@ export function assembleParts(world: PartsWorld): Parts {
     shared,
     state,
     isFull: () => storeFull() !== 0 || walFull() !== 0,
+    destructiveSchemaChanges: config.destructiveSchemaChanges,
     outbox: new RingWriter(rings.inbox),
     fromReplication: new RingReader(rings.toGateway),
     answers: new RingReader(rings.answers),

@@ -32,6 +32,7 @@ describe('a good config', () => {
       raft: Object.fromEntries(RAFT_OPTIONS.map((option) => [option.name, option.default])),
       ...Object.fromEntries(TUNING_OPTIONS.map((option) => [option.name, option.default])),
       readers: {},
+      destructiveSchemaChanges: false,
       originsAllowed: [],
       repair: 'peers',
       logLevel: 'info',

@@ -303,6 +303,7 @@ export class Life {
       shared,
       state: this.state,
       isFull: () => storeFull() !== 0 || walFull() !== 0,
+      destructiveSchemaChanges: true,
       outbox: new RingWriter(rings.inbox),
       fromReplication: new RingReader(rings.toGateway),
       answers: new RingReader(rings.answers),

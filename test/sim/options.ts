@@ -70,7 +70,7 @@ const KIB = 1024;
 export const TREE: TreeOptions = treeOptions({
   memtableBytes: 8 * KIB,
   memtables: 3,
-  batchBytesMax: 4_300 * KIB,
+  batchBytesMax: 6_800 * KIB,
   cacheBytes: 64 * KIB,
   tableCacheBytes: 64 * KIB,
   openTablesMax: 8,

@@ -52,6 +52,26 @@ class MapStore implements Store {
 
   keepForeign(): void {}
 
+  keys(from: Uint8Array, to: Uint8Array, limit: number): Uint8Array[] {
+    const [first, end] = [textOf(from), textOf(to)];
+    const keys = [...this.values.keys()].filter((key) => key >= first && key < end).sort();
+    return keys.slice(0, limit).map((key) => Buffer.from(key, 'latin1'));
+  }
+
+  readonly #private = new Map<string, Uint8Array>();
+
+  newestPrivate(key: Uint8Array): Uint8Array | undefined {
+    return this.#private.get(textOf(key));
+  }
+
+  putPrivate(key: Uint8Array, value: Uint8Array): void {
+    this.#private.set(textOf(key), value.slice());
+  }
+
+  removePrivate(key: Uint8Array): void {
+    this.#private.delete(textOf(key));
+  }
+
   newest(key: Uint8Array): StoredValue | undefined {
     return this.values.get(textOf(key));
   }

@@ -100,6 +100,42 @@ export class PlainState implements Store {
     return node === 0 || this.#list.kind(node) !== KIND_PUT ? toIndex(0) : (this.#list.revision(node) as Revision);
   }
 
+  keys(from: Uint8Array, to: Uint8Array, limit: number): Uint8Array[] {
+    const cursor = this.scan({ from, to, reverse: false }, NEWEST);
+    const keys: Uint8Array[] = [];
+    for (let entry = cursor.next(); entry !== undefined && keys.length < limit; entry = cursor.next()) {
+      keys.push(entry.key);
+    }
+    return keys;
+  }
+
+  /** By key, as Latin-1. */
+  readonly privates: Map<string, Uint8Array> = new Map();
+
+  newestPrivate(key: Uint8Array): Uint8Array | undefined {
+    return this.privates.get(latin(key))?.slice();
+  }
+
+  putPrivate(key: Uint8Array, value: Uint8Array): void {
+    this.privates.set(latin(key), value.slice());
+  }
+
+  getPrivate(key: Uint8Array): Uint8Array | undefined {
+    return this.newestPrivate(key);
+  }
+
+  privateRows(prefix: Uint8Array): { readonly key: Uint8Array; readonly value: Uint8Array }[] {
+    const names = [...this.privates.keys()].filter((name) => name.startsWith(latin(prefix))).sort();
+    return names.map((name) => ({
+      key: new Uint8Array(Buffer.from(name, 'latin1')),
+      value: this.privates.get(name) ?? NO_VALUE,
+    }));
+  }
+
+  removePrivate(key: Uint8Array): void {
+    if (!this.privates.delete(latin(key))) throw new Error('a private row that is not there is removed');
+  }
+
   // ── reading: any thread ──
 
   /** The key's value at `revision`, copied out; undefined when it had none. */
@@ -121,6 +157,8 @@ export class PlainState implements Store {
       : new ForwardCursor(this.#list, bounds, revision);
   }
 }
+
+const latin = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 
 export interface PlainCursor {
   readonly revision: Revision;

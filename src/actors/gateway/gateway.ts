@@ -29,9 +29,11 @@ import { Writes } from './writes.ts';
 
 export interface GatewayWorld {
   readonly shared: Shared;
-  readonly state: Pick<StateReader, 'get' | 'scan'>;
+  readonly state: Pick<StateReader, 'get' | 'scan' | 'getPrivate' | 'privateRows'>;
   /** The disk is full: puts are refused. */
   readonly isFull: () => boolean;
+  /** Tables may be dropped and cleared. */
+  readonly destructiveSchemaChanges: boolean;
   /** To replication. */
   readonly outbox: RingWriter;
   readonly fromReplication: RingReader;

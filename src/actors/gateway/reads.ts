@@ -11,9 +11,10 @@ import type { ByteReader } from '../../core/base/bytes.ts';
 import { ByteWriter } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
-import { checkKey } from '../../core/model/limits.ts';
+import { boundToUserKeys, checkKey } from '../../core/model/limits.ts';
 import type { StoredValue } from '../../core/model/store.ts';
 import * as wire from '../../core/wire/client.ts';
+import { type ControlReadRequest, decodeControlRead } from '../../core/wire/control.ts';
 import type { StateCursor, StateReader } from '../../engine/state/state-reader.ts';
 import { TO_REPLICATION } from '../messages.ts';
 import type { Bell } from '../runtime/bell.ts';
@@ -21,11 +22,12 @@ import type { RingWriter } from '../runtime/ring.ts';
 import type { FromShipper, Subscribe, ToShipper } from '../shipper.ts';
 import type { Connection } from './connection.ts';
 import type { Readers } from './readers.ts';
+import { readControl } from './control-reads.ts';
 import { ReadBarrier, type Waiter } from './read-barrier.ts';
 import { Undelivered } from './undelivered.ts';
 
 export interface ReadsWorld {
-  readonly state: Pick<StateReader, 'get' | 'scan'>;
+  readonly state: Pick<StateReader, 'get' | 'scan' | 'getPrivate' | 'privateRows'>;
   readonly applied: () => number;
   /** Says whether somebody waits for entries to be applied, so that the memtable rings for them. */
   readonly tellWaits: (waits: boolean) => void;
@@ -48,6 +50,7 @@ interface PendingRead extends Waiter {
   readonly get: wire.GetRequest | undefined;
   readonly range: wire.RangeRequest | undefined;
   readonly watch: wire.WatchRequest | undefined;
+  readonly control: ControlReadRequest | undefined;
   /** It may be answered from a state that is at most this old. */
   readonly maxStalenessMs?: number | undefined;
   needs: number;
@@ -97,7 +100,8 @@ export class Reads {
 
   /** Takes a request; throws the typed error of one that cannot be served. */
   submit(connection: Connection, request: number, kind: number, deadlineMs: number, reader: ByteReader): void {
-    const pending = { connection, request, deadlineMs, get: undefined, range: undefined, watch: undefined };
+    const none = { get: undefined, range: undefined, watch: undefined, control: undefined };
+    const pending = { connection, request, deadlineMs, ...none };
     switch (kind) {
       case wire.REQUEST.get: {
         const get = wire.decodeGet(reader);
@@ -113,9 +117,16 @@ export class Reads {
         );
         break;
       }
-      case wire.REQUEST.range: {
-        const range = wire.decodeRange(reader);
+      case wire.REQUEST.controlRead: {
+        const control = decodeControlRead(reader);
         reader.end();
+        this.#await({ ...pending, control, needs: control.atLeast }, { isSettled: control.isLocal });
+        break;
+      }
+      case wire.REQUEST.range: {
+        const asked = wire.decodeRange(reader);
+        reader.end();
+        const range = { ...asked, to: boundToUserKeys(asked.from, asked.to) };
         connection.checkNewStream(request);
         // A named revision is settled already: it needs no confirmation, only to be applied here.
         const needs = Math.max(range.atLeast, range.revision);
@@ -128,8 +139,9 @@ export class Reads {
         break;
       }
       case wire.REQUEST.watch: {
-        const watch = wire.decodeWatch(reader);
+        const asked = wire.decodeWatch(reader);
         reader.end();
+        const watch = { ...asked, to: boundToUserKeys(asked.from, asked.to) };
         connection.checkNewStream(request);
         if (watch.fromRevision === 0) this.#await({ ...pending, watch, needs: 0 }, { isSettled: false });
         else this.#subscribe(connection, request, 'watch', watch);
@@ -299,9 +311,11 @@ export class Reads {
   }
 
   #answer(read: PendingRead): void {
-    const { connection, request, get, range, watch } = read;
+    const { connection, request, get, range, watch, control } = read;
     if (get !== undefined) {
       this.#answerGet(connection, request, get);
+    } else if (control !== undefined) {
+      this.#answerControl(connection, request, control);
     } else if (range !== undefined) {
       const cursor = this.#scan(connection, request, range);
       if (cursor === undefined) return;
@@ -331,6 +345,15 @@ export class Reads {
     }
   }
 
+  #answerControl(connection: Connection, request: number, control: ControlReadRequest): void {
+    try {
+      connection.ok(request, this.#world.applied(), readControl(this.#world.state, control));
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      connection.fail(request, error);
+    }
+  }
+
   /** The value of `key` as of `revision`; COMPACTED, with the oldest one, when that is no longer kept. */
   #getAt(key: Uint8Array, revision: number): StoredValue | undefined {
     const cursor = this.#world.state.scan({ from: key, to: after(key), reverse: false }, revision as Revision);
@@ -355,7 +378,7 @@ export class Reads {
 
   #fail(read: PendingRead, error: StoreError): void {
     read.connection.inFlight--;
-    if (read.get !== undefined) read.connection.fail(read.request, error);
+    if (read.get !== undefined || read.control !== undefined) read.connection.fail(read.request, error);
     else read.connection.endStream(read.request, error);
   }
 

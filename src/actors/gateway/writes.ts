@@ -5,21 +5,27 @@
  * sent in the same frame. It is settled exactly once: by the memtable's answer, by a refusal (nothing happened),
  * by its deadline or by a change of leader (it may yet happen: OUTCOME_UNKNOWN).
  *
+ * The secret of a writer of control data goes no further than here: its hash takes its place in the command.
+ *
  * Bounds: bytes of writes under way. On a full disk, puts are refused (STORE_FULL) and deletes are taken: they are
  * what makes room.
  */
 import { ByteReader, ByteWriter } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { checkBody, commandKind, encodeCommandHeader } from '../../core/model/commands.ts';
+import { checkControl, decodeRefusal, seal } from '../../core/model/control/commands.ts';
 import { errorOfResult } from '../../core/model/machine.ts';
 import { TO_REPLICATION } from '../messages.ts';
 import type { Bell } from '../runtime/bell.ts';
 import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import type { Connection } from './connection.ts';
+import { sha256 } from './control-reads.ts';
 
 export interface WritesWorld {
   /** The disk is full: puts are refused. */
   readonly isFull: () => boolean;
+  /** Tables may be dropped and cleared. */
+  readonly destructiveSchemaChanges: boolean;
   readonly outbox: RingWriter;
   readonly answers: RingReader;
   readonly replication: Bell;
@@ -63,15 +69,21 @@ export class Writes {
   }
 
   /** Admits a write; throws the typed error of one that may not enter. Leaves with `flush`. */
-  submit(connection: Connection, request: number, code: number, deadlineMs: number, call: Uint8Array): void {
+  submit(connection: Connection, request: number, code: number, deadlineMs: number, given: Uint8Array): void {
     const kind = commandKind(code);
     if (kind === undefined) throw new StoreError('BAD_REQUEST', `unknown request ${code}`);
-    const reader = new ByteReader(call);
+    const reader = new ByteReader(given);
     reader.varint();
     reader.varint();
     reader.varint();
-    checkBody(kind, reader);
-    this.#admit(kind === 'put' || kind === 'txn', call.length);
+    const bodyAt = reader.at;
+    let call = given;
+    let addsData = kind === 'put' || kind === 'txn';
+    if (kind === 'control') {
+      addsData = this.#checkControl(reader);
+      call = seal(given, bodyAt, sha256);
+    } else checkBody(kind, reader);
+    this.#admit(addsData, call.length);
 
     const token = this.#nextToken;
     this.#nextToken = (token + 1) >>> 0;
@@ -118,7 +130,7 @@ export class Writes {
         // Nobody waits any more: it was past its deadline.
         if (write === undefined) continue;
         if (code === 0) write.connection.ok(write.request, revision, extra);
-        else write.connection.fail(write.request, appliedError(code));
+        else write.connection.fail(write.request, appliedError(code, extra));
       }
       answers.pop();
     }
@@ -181,6 +193,15 @@ export class Writes {
     }
   }
 
+  /** Says whether it takes room on the disk. */
+  #checkControl(reader: ByteReader): boolean {
+    const { isDestructive, addsData } = checkControl(reader);
+    if (isDestructive && !this.#world.destructiveSchemaChanges) {
+      throw new StoreError('DISABLED', 'dropping and clearing tables is not enabled (destructiveSchemaChanges)');
+    }
+    return addsData;
+  }
+
   #admit(addsData: boolean, bytes: number): void {
     if (this.#bytes + bytes > WRITE_BYTES_MAX) {
       throw new StoreError('OVERLOADED', `a node may have ${WRITE_BYTES_MAX} bytes of writes under way`, {
@@ -208,7 +229,11 @@ const APPLIED_MESSAGES: Partial<Record<StoreError['code'], string>> = {
   BAD_REQUEST: 'the write was answered before, or cannot be read',
 };
 
-function appliedError(code: number): StoreError {
+function appliedError(code: number, extra: Uint8Array): StoreError {
   const name = errorOfResult(code) ?? 'INTERNAL';
+  if (extra.length > 0) {
+    const { message, data } = decodeRefusal(extra);
+    return new StoreError(name, message, { data });
+  }
   return new StoreError(name, APPLIED_MESSAGES[name] ?? 'the write was refused when it was applied');
 }

@@ -272,6 +272,11 @@ export class ByteReader {
     return this.raw(this.varint());
   }
 
+  /** What was read since it stood at `begin`, in place. */
+  since(begin: number): Uint8Array {
+    return this.#bytes.subarray(begin, this.#at);
+  }
+
   string(): string {
     return text(this.blob());
   }

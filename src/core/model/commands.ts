@@ -13,6 +13,7 @@
  *   put         = ttlMs varint (0: none) | key blob | value blob
  *   delete      = key blob
  *   txn         = count varint, condition* | count varint, operation* | count varint, operation*   (then, else)
+ *   control     = families, tables, writers and rows: control/commands.ts
  *   openSession = ttlMs varint
  *   keepAlive, closeSession, clock = (nothing)
  *
@@ -27,9 +28,10 @@
  */
 import { type ByteReader, type ByteWriter, equalBytes } from '../base/bytes.ts';
 import { StoreError } from '../base/errors.ts';
-import { type Limits, LIMITS, checkKey, checkValue } from './limits.ts';
+import { checkControl } from './control/commands.ts';
+import { type Limits, LIMITS, checkUserKey, checkValue } from './limits.ts';
 
-export type CommandKind = 'put' | 'delete' | 'txn' | 'openSession' | 'keepAlive' | 'closeSession' | 'clock';
+export type CommandKind = 'put' | 'delete' | 'txn' | 'openSession' | 'keepAlive' | 'closeSession' | 'clock' | 'control';
 
 const KINDS: readonly (CommandKind | undefined)[] = [
   undefined,
@@ -40,6 +42,7 @@ const KINDS: readonly (CommandKind | undefined)[] = [
   'keepAlive',
   'closeSession',
   'clock',
+  'control',
 ];
 
 export const commandCode = (kind: CommandKind): number => KINDS.indexOf(kind);
@@ -176,11 +179,11 @@ export function checkBody(kind: CommandKind, reader: ByteReader, limits: Limits 
   switch (kind) {
     case 'put':
       checkTtl(reader.varint());
-      checkKey(reader.blob(), limits);
+      checkUserKey(reader.blob(), limits);
       checkValue(reader.blob(), limits);
       break;
     case 'delete':
-      checkKey(reader.blob(), limits);
+      checkUserKey(reader.blob(), limits);
       break;
     case 'txn':
       checkTxn(reader, limits);
@@ -192,6 +195,9 @@ export function checkBody(kind: CommandKind, reader: ByteReader, limits: Limits 
       }
       break;
     }
+    case 'control':
+      checkControl(reader);
+      break;
     case 'keepAlive':
     case 'closeSession':
       break;
@@ -213,11 +219,11 @@ function checkTxn(reader: ByteReader, limits: Limits): void {
     });
   }
   const txn = decodeTxn(reader, limits.txnOpsMax);
-  for (const condition of txn.conditions) checkKey(condition.key, limits);
+  for (const condition of txn.conditions) checkUserKey(condition.key, limits);
   for (const branch of [txn.then, txn.otherwise]) {
     const written: Uint8Array[] = [];
     for (const operation of branch) {
-      checkKey(operation.key, limits);
+      checkUserKey(operation.key, limits);
       checkValue(operation.value, limits);
       checkTtl(operation.ttlMs);
       if (operation.kind === 'get') continue;

@@ -14,7 +14,6 @@ import { type ByteReader, ByteWriter, compareBytes, equalBytes, prefixEnd, text,
 import { StoreError } from '../base/errors.ts';
 import { parseFamilyName, parseTableName } from './control/names.ts';
 import {
-  CONTROL_BYTE,
   decodeSchema,
   familyKey,
   familyOfKey,
@@ -26,7 +25,7 @@ import {
   TABLES_PREFIX,
   tablesPrefix,
 } from './control/schema.ts';
-import { LIMITS } from './limits.ts';
+import { CONTROL_BYTE, LIMITS } from './limits.ts';
 
 export interface TableName {
   readonly family: string;

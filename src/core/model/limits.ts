@@ -32,6 +32,27 @@ export function checkKey(key: Uint8Array, limits: Limits = LIMITS): void {
   }
 }
 
+/** First byte of the keys of control data (control/schema.ts). */
+export const CONTROL_BYTE = 0xff;
+
+/** A key that clients write as they like. */
+export function checkUserKey(key: Uint8Array, limits: Limits = LIMITS): void {
+  checkKey(key, limits);
+  if (key[0] !== CONTROL_BYTE) return;
+  throw new StoreError('KEY_INVALID', 'keys that begin with the byte 0xff are reserved for families and tables');
+}
+
+/**
+ * Bounds of a range or watch, as they are meant: whoever begins among users' keys does not run into control data behind
+ * them; whoever asks for control data begins there. An empty `to`: to the end.
+ */
+export function boundToUserKeys(from: Uint8Array, to: Uint8Array): Uint8Array {
+  if (from[0] === CONTROL_BYTE) return to;
+  return to.length === 0 || to[0] === CONTROL_BYTE ? USER_END : to;
+}
+
+const USER_END = Uint8Array.of(CONTROL_BYTE);
+
 export function checkValue(value: Uint8Array, limits: Limits = LIMITS): void {
   if (value.length > limits.valueBytesMax) {
     throw new StoreError(

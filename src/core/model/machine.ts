@@ -22,6 +22,9 @@ import {
   type Operation,
   saysClockWasSet,
 } from './commands.ts';
+import { Control } from './control/control.ts';
+import { encodeRefusal } from './control/commands.ts';
+import type { ControlState } from './control/state.ts';
 import { ExpiryQueue } from './expiry.ts';
 import { type Change, encodeChange } from './ledger.ts';
 import { LogTime } from './log-time.ts';
@@ -34,8 +37,10 @@ export const RESULT_OK = 0;
 export const resultCode = (code: ErrorCode): number => ERROR_CODE_LIST.indexOf(code) + 1;
 export const errorOfResult = (code: number): ErrorCode | undefined => ERROR_CODE_LIST[code - 1];
 
-/** Keys that one entry may expire. */
+/** Keys that one entry may expire, and rows that a clock entry may sweep (control/sweep.ts), together. */
 const EXPIRED_PER_ENTRY_MAX = 1024;
+/** Rows that any other entry may sweep: somebody waits for it. */
+const SWEPT_PER_COMMAND_MAX = 64;
 /**
  * Bytes that the gets of one txn may answer with: past it the txn is refused and changes nothing. A request of a
  * few kilobytes could otherwise ask for 128 values of a megabyte, which are kept until the client has them. Part
@@ -51,7 +56,9 @@ const NOT_FOUND = new Uint8Array([0]);
 const FOREIGN_MIN = 0x80;
 
 /** Of what `save` writes; its first byte. Without one, the number of `applied` stood there. */
-const SAVED_VERSION = 1;
+const SAVED_VERSION = 2;
+/** It had no control data. */
+const SAVED_WITHOUT_CONTROL = 1;
 
 export class Machine {
   readonly #store: Store;
@@ -61,6 +68,7 @@ export class Machine {
   readonly #expiry = new ExpiryQueue();
   readonly #time = new LogTime();
   readonly #hash = new StateHash();
+  readonly #control: Control;
   /** Bytes of `records` that the hash has. */
   #hashedBytes = 0;
   /** Changes of the entry in hand. */
@@ -79,6 +87,7 @@ export class Machine {
   constructor(store: Store, origin: number) {
     this.#store = store;
     this.#origin = origin;
+    this.#control = new Control(this.#controlState());
   }
 
   /** Log time: the greatest stamp applied, in ms. */
@@ -88,7 +97,7 @@ export class Machine {
 
   /** The stamp of the leader in charge at which the next key expires; Infinity when none does, or it has no stamp yet. */
   get nextExpiryMs(): number {
-    return this.#time.stampAt(this.#expiry.nextMs);
+    return this.#time.stampAt(this.#control.sweeps ? this.#time.ageMs : this.#expiry.nextMs);
   }
 
   /** The hash of everything applied (state-hash.ts). Costs what was written since it was last asked for. */
@@ -107,11 +116,12 @@ export class Machine {
     this.#hashedBytes = 0;
   }
 
-  /** What is beside the store's rows: hash, log time, sessions. With the rows of the same moment, the whole state. */
+  /** What is beside the store's rows: hash, log time, sessions, control data's counts. With the rows of the same moment, the whole state. */
   save(writer: ByteWriter): void {
     writer.u8(SAVED_VERSION).varint(this.applied).u32(this.stateHash());
     this.#time.save(writer);
     this.sessions.encode(writer);
+    this.#control.save(writer);
   }
 
   /**
@@ -120,10 +130,12 @@ export class Machine {
    */
   restore(reader: ByteReader): void {
     assert(this.applied === 0, 'a machine is restored before it applies');
-    this.applied = readSavedRevision(reader);
+    const { version, revision } = readSaved(reader);
+    this.applied = revision;
     this.#hash.restore(reader.u32());
     this.#time.restore(reader);
     this.sessions.decode(reader);
+    if (version > SAVED_WITHOUT_CONTROL) this.#control.restore(reader);
   }
 
   /** The store remembers this expiry, by age. `key` is kept. */
@@ -155,7 +167,8 @@ export class Machine {
     // Bytes of no known kind have no stamp.
     if (kind !== undefined) this.#time.advance(timeMs);
     // Also when time stood still: an earlier entry may have left some that were due.
-    this.#expireKeys(index);
+    const expired = this.#expireKeys(index);
+    this.#control.sweep(kind === 'clock' ? EXPIRED_PER_ENTRY_MAX - expired : SWEPT_PER_COMMAND_MAX);
     this.sessions.expire(this.#time.ageMs);
     if (kind === 'clock') return;
     const result = this.#answer(index, kind, reader);
@@ -223,6 +236,11 @@ export class Machine {
       return { code: RESULT_OK, revision: index, extra: found ? FOUND : NOT_FOUND };
     }
     if (kind === 'txn') return this.#txn(index, reader);
+    if (kind === 'control') {
+      const refusal = this.#control.run(reader, { index, ageMs: this.#time.ageMs });
+      if (refusal === undefined) return { code: RESULT_OK, revision: index, extra: undefined };
+      return { ...failed(refusal.code, index), extra: encodeRefusal(refusal) };
+    }
     return failed('BAD_REQUEST', index);
   }
 
@@ -294,16 +312,51 @@ export class Machine {
   }
 
   /** Deletes what is due, at most so many per entry: a record stays small, and the rest goes with the next. */
-  #expireKeys(index: Revision): void {
-    for (let count = 0; count < EXPIRED_PER_ENTRY_MAX; ) {
+  #expireKeys(index: Revision): number {
+    let count = 0;
+    while (count < EXPIRED_PER_ENTRY_MAX) {
       const due = this.#expiry.popDue(this.#time.ageMs);
-      if (due === undefined) return;
+      if (due === undefined) break;
       this.#store.expected(due.key, due.expiryMs, due.revision, index);
       if (this.#store.newestRevision(due.key) !== due.revision) continue;
       this.#store.remove(due.key, index);
       this.#changes.push({ kind: 'delete', key: due.key, value: NONE, expiryMs: 0 });
       count++;
     }
+    return count;
+  }
+
+  /** What control commands see of the state; a key of theirs is written once in an entry. */
+  #controlState(): ControlState {
+    const store = this.#store;
+    return {
+      get: (key) => store.newest(key)?.value,
+      put: (key, value) => {
+        store.put(key, value, this.applied, 0);
+        this.#changes.push({ kind: 'put', key, value, expiryMs: 0 });
+      },
+      remove: (key) => {
+        store.remove(key, this.applied);
+        this.#changes.push({ kind: 'delete', key, value: NONE, expiryMs: 0 });
+      },
+      keys: (from, to, limit) => store.keys(from, to, limit),
+      getPrivate: (key) => store.newestPrivate(key),
+      putPrivate: (key, value) => {
+        store.putPrivate(key, value, this.applied);
+        this.#hashPrivate(key, value);
+      },
+      removePrivate: (key) => {
+        store.removePrivate(key, this.applied);
+        this.#hashPrivate(key, NONE);
+      },
+    };
+  }
+
+  /** Private rows are in no record: the hash has them before the record of their entry. A removed one is empty. */
+  #hashPrivate(key: Uint8Array, value: Uint8Array): void {
+    this.stateHash();
+    const bytes = new ByteWriter(key.length + value.length + 8).blob(key).blob(value).view();
+    this.#hash.fold(bytes, 0, bytes.length);
   }
 
   /** A key stands once in a record: what an entry does to it outdoes its expiry in the same entry. */
@@ -325,9 +378,13 @@ export class Machine {
 }
 
 /** Reads the beginning of what a machine saved: the revision that it is of. Throws DIR_FOREIGN. */
-export function readSavedRevision(reader: ByteReader): Index {
+export const readSavedRevision = (reader: ByteReader): Index => readSaved(reader).revision;
+
+function readSaved(reader: ByteReader): { readonly version: number; readonly revision: Index } {
   const version = reader.u8();
-  if (version === SAVED_VERSION) return toIndex(reader.varint());
+  if (version === SAVED_VERSION || version === SAVED_WITHOUT_CONTROL) {
+    return { version, revision: toIndex(reader.varint()) };
+  }
   throw new StoreError(
     'DIR_FOREIGN',
     `the state in the tables has format ${version}, and this version knows ${SAVED_VERSION}: ` +

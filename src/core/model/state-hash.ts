@@ -5,6 +5,8 @@
  * readers, watches and replicas see it: a node whose state is another one makes, sooner or later, another record, and
  * from then on its hash stays another one, because equal bytes never bring two different checksums together again.
  *
+ * Private rows (control/private.ts) are in no record: each that an entry writes is folded before the entry's record.
+ *
  * A checksum of a followed by b goes on from the checksum of a, so it does not matter how records are cut into frames,
  * nor when they are folded. It finds accidents (bad memory, a bad disk, code that is not deterministic), not enemies.
  */

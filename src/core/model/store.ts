@@ -25,4 +25,10 @@ export interface Store {
   newest(key: Uint8Array): StoredValue | undefined;
   /** Revision of the newest version, or 0 when the key is absent. */
   newestRevision(key: Uint8Array): Revision;
+  /** Keys from `from` up to but without `to`, in order, at most `limit`; the caller's own copies. */
+  keys(from: Uint8Array, to: Uint8Array, limit: number): Uint8Array[];
+  /** Rows that are in no ledger record (control/private.ts). */
+  newestPrivate(key: Uint8Array): Uint8Array | undefined;
+  putPrivate(key: Uint8Array, value: Uint8Array, revision: Revision): void;
+  removePrivate(key: Uint8Array, revision: Revision): void;
 }

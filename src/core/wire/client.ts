@@ -43,7 +43,7 @@ export const FRAME: Readonly<
   goodbye: 10,
 };
 
-/** 1..7 are commands, with the numbers of core/model/commands.ts; the rest read. */
+/** 1..8 are commands, with the numbers of core/model/commands.ts; the rest read. */
 export type RequestKind = number;
 export const REQUEST: Readonly<
   Record<
@@ -58,7 +58,9 @@ export const REQUEST: Readonly<
     | 'watch'
     | 'ledger'
     | 'status'
-    | 'members',
+    | 'members'
+    | 'control'
+    | 'controlRead',
     RequestKind
   >
 > = {
@@ -68,15 +70,18 @@ export const REQUEST: Readonly<
   openSession: 4,
   keepAlive: 5,
   closeSession: 6,
+  control: 8,
   get: 16,
   range: 17,
   watch: 18,
   ledger: 19,
   status: 20,
   members: 21,
+  controlRead: 22,
 };
 
-export const isCommand = (kind: RequestKind): boolean => kind >= 1 && kind <= 6;
+/** The leader's clock (7) is nobody else's to set. */
+export const isCommand = (kind: RequestKind): boolean => (kind >= 1 && kind <= 6) || kind === REQUEST.control;
 /** Answered by STREAM and END frames instead of a reply. */
 export const isStream = (kind: RequestKind): boolean => kind >= REQUEST.range && kind <= REQUEST.ledger;
 

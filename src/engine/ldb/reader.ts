@@ -15,7 +15,7 @@
  * nothing is allocated but the entry.
  */
 import { assert } from '../../core/base/assert.ts';
-import { compareBytes, prefixEnd, utf8 } from '../../core/base/bytes.ts';
+import { compareBytes, EMPTY, prefixEnd, utf8 } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
 import type { KeyOf, KeyPrefixOf, RowOf, Table as TableDefinition } from '../../core/model/control/define.ts';
@@ -23,7 +23,7 @@ import type { Row } from '../../core/model/control/row.ts';
 import { decodeSchema, TABLES_PREFIX, type TableSchema } from '../../core/model/control/schema.ts';
 import type { GivenValue } from '../../core/model/control/value.ts';
 import type { LedgerFilter, TableName } from '../../core/model/ledger-filter.ts';
-import { checkKey, LIMITS } from '../../core/model/limits.ts';
+import { boundToUserKeys, checkKey, LIMITS } from '../../core/model/limits.ts';
 import { copyEntry, LdbEntry } from './entry.ts';
 import { type Environment, openToRead, type Table } from './environment.ts';
 import {
@@ -419,7 +419,10 @@ function boundsOf({ prefix, from, to, limit = Number.POSITIVE_INFINITY, reverse 
   }
   if (!(limit >= 0)) throw new StoreError('BAD_REQUEST', `the limit of a range must be at least 0, not ${limit}`);
   const first = bytesOf(prefix ?? from ?? FIRST_KEY);
-  const end = prefix !== undefined ? prefixEnd(bytesOf(prefix)) : to === undefined ? undefined : bytesOf(to);
+  const wanted = prefix !== undefined ? prefixEnd(bytesOf(prefix)) : to === undefined ? undefined : bytesOf(to);
+  // Rows of tables lie behind users' keys, and are asked for as such.
+  const bound = wanted?.length === 0 ? wanted : boundToUserKeys(first, wanted ?? EMPTY);
+  const end = wanted === undefined && bound.length === 0 ? undefined : bound;
   const low = first.length === 0 ? FIRST_KEY : first;
   // An empty `to` is an end before all keys, but to LMDB no end at all.
   const isEmpty = limit === 0 || (end !== undefined && compareBytes(low, end) >= 0);

@@ -5,6 +5,7 @@
  *   'm'                                               →  the machine's state  sessions, log time; one row per flush
  *   'r'                                               →  members              the newest entry of Raft that says them
  *   'u'  user key                                     →  the value
+ *   'w'  private key                                  →  a private row        writers and limits; in no ledger record
  *   'x'  expiry u64 BE | revision u64 BE | user key   →  nothing              which key expires when
  *
  * The ledger comes first on purpose: a new table of level 0 holds its newest records, so nothing of the table stands
@@ -13,11 +14,12 @@
  * Letters, so that a dump can be read. Numbers are big-endian, so that they sort. Tables are cut where the first byte
  * changes: a compaction of users' keys then never copies the ledger, and a ledger table goes as a whole.
  */
-export const KEYSPACE: Readonly<Record<'expiry' | 'ledger' | 'machine' | 'members' | 'user', number>> = {
+export const KEYSPACE: Readonly<Record<'expiry' | 'ledger' | 'machine' | 'members' | 'private' | 'user', number>> = {
   ledger: 0x6c,
   machine: 0x6d,
   members: 0x72,
   user: 0x75,
+  private: 0x77,
   expiry: 0x78,
 };
 
@@ -25,6 +27,13 @@ export const MACHINE_KEY: Uint8Array = new Uint8Array([KEYSPACE.machine]);
 export const MEMBERS_KEY: Uint8Array = new Uint8Array([KEYSPACE.members]);
 export const LEDGER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.ledger]);
 export const USER_PREFIX: Uint8Array = new Uint8Array([KEYSPACE.user]);
+export function privateKey(key: Uint8Array): Uint8Array {
+  const tagged = new Uint8Array(key.length + 1);
+  tagged[0] = KEYSPACE.private;
+  tagged.set(key, 1);
+  return tagged;
+}
+
 /** The first key behind a keyspace. */
 export const keyspaceEnd = (first: number): Uint8Array => new Uint8Array([first + 1]);
 

@@ -6,12 +6,13 @@ import type { Revision } from '../../core/base/position.ts';
 import { toIndex } from '../../core/base/position.ts';
 import type { StoredValue } from '../../core/model/store.ts';
 import { firstRecordFrom, firstRevisionIn, lastRevisionIn } from '../../core/model/ledger.ts';
+import { prefixEnd } from '../../core/base/bytes.ts';
 import type { TreeCursor } from '../lsm/tree/cursor.ts';
 import { TreeReader } from '../lsm/tree/reader.ts';
 import type { TreeMemory } from '../lsm/tree/memory.ts';
 import type { TreeOptions } from '../lsm/tree/options.ts';
 import { nodeDisk } from '../disk/node-disk.ts';
-import { KEYSPACE, keyspaceEnd, KeyTagger, ledgerKey, MEMBERS_KEY } from './keyspaces.ts';
+import { KEYSPACE, keyspaceEnd, KeyTagger, ledgerKey, MEMBERS_KEY, privateKey } from './keyspaces.ts';
 
 export interface StateEntry {
   /** Copies, in memory of their own. */
@@ -74,6 +75,26 @@ export class StateReader {
   members(): { readonly entry: Uint8Array; readonly index: Revision } | undefined {
     const stored = this.tree.get(MEMBERS_KEY);
     return stored && { entry: stored.value, index: stored.revision };
+  }
+
+  /** The newest private row at `key` (core/model/control/private.ts). */
+  getPrivate(key: Uint8Array): Uint8Array | undefined {
+    return this.tree.get(privateKey(key))?.value;
+  }
+
+  /** All private rows whose keys begin with `prefix`: they are bounded, and few. */
+  privateRows(prefix: Uint8Array): { readonly key: Uint8Array; readonly value: Uint8Array }[] {
+    const from = privateKey(prefix);
+    const cursor = this.tree.cursor({ from, to: prefixEnd(from) });
+    const rows: { readonly key: Uint8Array; readonly value: Uint8Array }[] = [];
+    try {
+      for (let row = cursor.next(); row !== undefined; row = cursor.next()) {
+        rows.push({ key: row.key.subarray(1), value: row.value });
+      }
+    } finally {
+      cursor.close();
+    }
+    return rows;
   }
 
   /** Entries as of now, or of `revision`: COMPACTED when that is no longer kept. Close the cursor. */

@@ -19,6 +19,7 @@ import {
   loadU64,
   MACHINE_KEY,
   MEMBERS_KEY,
+  privateKey,
 } from './keyspaces.ts';
 
 const NO_VALUE = new Uint8Array(0);
@@ -65,6 +66,34 @@ export class StateWriter implements Store {
 
   newestRevision(key: Uint8Array): Revision {
     return this.#reader.newestRevision(this.#tagger.user(key)) as Revision;
+  }
+
+  keys(from: Uint8Array, to: Uint8Array, limit: number): Uint8Array[] {
+    const bounds = { from: this.#tagger.user(from).slice(), to: this.#tagger.user(to).slice() };
+    const cursor = this.#reader.cursorNewest(bounds);
+    const keys: Uint8Array[] = [];
+    try {
+      while (keys.length < limit) {
+        const row = cursor.next();
+        if (row === undefined) break;
+        keys.push(row.key.subarray(1));
+      }
+    } finally {
+      cursor.close();
+    }
+    return keys;
+  }
+
+  newestPrivate(key: Uint8Array): Uint8Array | undefined {
+    return this.#reader.newest(privateKey(key))?.value;
+  }
+
+  putPrivate(key: Uint8Array, value: Uint8Array, revision: Revision): void {
+    this.tree.put(privateKey(key), value, revision, 0);
+  }
+
+  removePrivate(key: Uint8Array, revision: Revision): void {
+    this.tree.remove(privateKey(key), revision);
   }
 
   /** Keeps a chunk of whole records, the last of them of `revision`. */

@@ -263,8 +263,11 @@ export class GatewayWorld {
           }
           return this.memtable.scan(bounds, revision ?? this.#at());
         },
+        getPrivate: (key) => this.memtable.getPrivate(key),
+        privateRows: (prefix) => this.memtable.privateRows(prefix),
       },
       isFull: () => this.isFull,
+      destructiveSchemaChanges: true,
       outbox: new RingWriter(inbox),
       fromReplication: new RingReader(toGateway),
       answers: new RingReader(answers),

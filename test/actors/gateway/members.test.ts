@@ -52,8 +52,9 @@ class World {
     };
     this.gateway = new Gateway({
       shared: this.shared,
-      state: { get: unused, scan: unused },
+      state: { get: unused, scan: unused, getPrivate: unused, privateRows: unused },
       isFull: () => false,
+      destructiveSchemaChanges: true,
       outbox: new RingWriter(rings.inbox),
       fromReplication: new RingReader(rings.toGateway),
       answers: new RingReader(rings.answers),

@@ -204,10 +204,13 @@ test('every txn comes back as it was written', () => {
 });
 
 test("a command's header has its numbers and its room for the leader's stamp", () => {
-  const kinds: readonly CommandKind[] = ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession', 'clock'];
-  expect(kinds.map(commandCode), 'numbers on the wire stay').toEqual([1, 2, 3, 4, 5, 6, 7]);
+  const kinds: readonly CommandKind[] = [
+    ...(['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession', 'clock'] as const),
+    'control',
+  ];
+  expect(kinds.map(commandCode), 'numbers on the wire stay').toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
   for (const kind of kinds) expect(commandKind(commandCode(kind))).toBe(kind);
-  expect([0, 8, 255].map(commandKind)).toEqual([undefined, undefined, undefined]);
+  expect([0, 9, 255].map(commandKind)).toEqual([undefined, undefined, undefined]);
 
   const written = body((writer) =>
     encodeCommandHeader(writer, { kind: 'txn', origin: 2 ** 53 - 1, token: 2 ** 32 - 1 }),
@@ -221,4 +224,17 @@ test("a command's header has its numbers and its room for the leader's stamp", (
     2 ** 53 - 1,
     2 ** 32 - 1,
   ]);
+});
+
+test('keys that begin with 0xff are not for clients to write', () => {
+  const reserved = Uint8Array.of(0xff, 1);
+  const refused: readonly [CommandKind, Uint8Array][] = [
+    ['put', body((writer) => writer.varint(0).blob(reserved).blob(reserved))],
+    ['delete', body((writer) => writer.blob(reserved))],
+    [
+      'txn',
+      txnBody({ conditions: [], then: [{ kind: 'get', key: reserved, value: reserved, ttlMs: 0 }], otherwise: [] }),
+    ],
+  ];
+  for (const [kind, bytes] of refused) expect(() => checkBody(kind, new ByteReader(bytes))).toThrow('reserved');
 });

@@ -45,6 +45,7 @@ test('numbers of the protocol stay what they are', () => {
   expect(client.REQUEST).toEqual({
     ...{ put: 1, delete: 2, txn: 3, openSession: 4, keepAlive: 5, closeSession: 6 },
     ...{ get: 16, range: 17, watch: 18, ledger: 19, status: 20, members: 21 },
+    ...{ control: 8, controlRead: 22 },
   });
   expect(client.PART).toEqual({
     progress: 0,
@@ -55,7 +56,7 @@ test('numbers of the protocol stay what they are', () => {
     snapshotEnd: 5,
     behind: 6,
   });
-  for (const kind of ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession'] as const) {
+  for (const kind of ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession', 'control'] as const) {
     expect(client.REQUEST[kind], 'a command has one number').toBe(commandCode(kind));
     expect(client.isCommand(client.REQUEST[kind])).toBe(true);
   }

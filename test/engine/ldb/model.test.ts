@@ -48,7 +48,10 @@ const hex = (of: Uint8Array): string => Buffer.from(of).toString('hex');
 const unhex = (of: string): Uint8Array => new Uint8Array(Buffer.from(of, 'hex'));
 
 function expectedRange(model: Model, { prefix, from, to, limit, reverse }: LdbRangeOptions): string[] {
+  // A range that does not begin with control data does not run into it.
+  const hasControl = ((prefix ?? from) as Uint8Array | undefined)?.[0] === 0xff;
   const inside = (k: Uint8Array): boolean =>
+    (hasControl || k[0] !== 0xff) &&
     (prefix === undefined || hex(k).startsWith(hex(prefix as Uint8Array))) &&
     (from === undefined || compareBytes(k, from as Uint8Array) >= 0) &&
     (to === undefined || compareBytes(k, to as Uint8Array) < 0);

@@ -38,7 +38,7 @@ export function splitRow({ fields }: Pick<TableSchema, 'fields'>, bytes: Uint8Ar
   const reader = new ByteReader(bytes);
   const count = readCount(reader);
   const values: TaggedValue[] = [];
-  for (let i = 0; i < count; i++) values.push(readTagged(reader, bytes));
+  for (let i = 0; i < count; i++) values.push(readTagged(reader));
   reader.end();
   while (values.length < fields.length) values.push(NULL);
   return values;

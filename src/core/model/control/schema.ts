@@ -17,6 +17,7 @@
  */
 import { ByteReader, ByteWriter, text, utf8 } from '../../base/bytes.ts';
 import { StoreError } from '../../base/errors.ts';
+import { CONTROL_BYTE } from '../limits.ts';
 import { parseFieldName } from './names.ts';
 
 export type FieldType = 'string' | 'integer' | 'decimal' | 'text' | 'binary' | 'bytestring';
@@ -49,10 +50,6 @@ export interface TableSchema {
 export const FIELDS_MAX = 256;
 export const KEY_FIELDS_MAX = 16;
 
-/** First byte of every key of control data. */
-export const CONTROL_BYTE = 0xff;
-/** Where users' keys end. */
-export const CONTROL_BEGIN: Uint8Array = Uint8Array.of(CONTROL_BYTE);
 const FAMILY_BYTE = 0x66;
 const TABLE_BYTE = 0x74;
 const ROW_BYTE = 0x72;

@@ -98,14 +98,14 @@ function readInteger(reader: ByteReader): number | bigint {
   return Number.isSafeInteger(value) ? value : (BigInt(high) << 32n) | BigInt(low);
 }
 
-/** The bytes of the next value, in place. */
-export function readTagged(reader: ByteReader, bytes: Uint8Array): TaggedValue {
+/** The bytes of the next value, in place (a view of the reader's buffer). */
+export function readTagged(reader: ByteReader): TaggedValue {
   const begin = reader.at;
   const tag = reader.u8();
   if (tag === TAG.integer || tag === TAG.decimal) reader.raw(8);
   else if (tag === TAG.text || tag === TAG.bytes) reader.blob();
   else if (tag !== TAG.null) throw badTag(tag);
-  return bytes.subarray(begin, reader.at);
+  return reader.since(begin);
 }
 
 const badTag = (tag: number): StoreError => new StoreError('PROTOCOL_ERROR', `unknown value ${tag} in a row`);

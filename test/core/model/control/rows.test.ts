@@ -9,7 +9,6 @@ import { decodeRow, encodeRow, splitRow } from '../../../../src/core/model/contr
 import { decodeRowKey, encodeColumn, rowKey, rowKeyPrefix } from '../../../../src/core/model/control/row-key.ts';
 import {
   decodeSchema,
-  CONTROL_BEGIN,
   encodeSchema,
   FAMILY_VALUE,
   familyKey,
@@ -241,7 +240,6 @@ describe('a schema', () => {
     );
     expect(namesOfTableKey(tableKey('billing', 'plans_2'))).toEqual({ family: 'billing', table: 'plans_2' });
     expect(familyOfKey(familyKey('billing'))).toBe('billing');
-    expect(compareBytes(CONTROL_BEGIN, familyKey('billing'))).toBeLessThan(0);
     expect(FAMILY_VALUE).toHaveLength(1);
   });
 

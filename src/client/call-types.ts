@@ -1,0 +1,40 @@
+/**
+ * The SDK's public types that every part of its face is made of: what calls take, and what writes give.
+ */
+import type { Revision } from '../core/base/position.ts';
+
+/** A key or value as callers may give it: text is UTF-8. */
+export type Bytes = Uint8Array | string;
+
+export interface CallOptions {
+  /** Milliseconds until the call gives up; default `ConnectOptions.deadlineMs` (10 000). */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface PutOptions extends CallOptions {
+  /** Milliseconds to live, from the moment the leader takes the write; never less. The time nobody leads does not count. */
+  readonly ttlMs?: number;
+}
+
+export interface GetOptions extends CallOptions {
+  /**
+   * 'linearizable' (default): sees every write acknowledged before the call, confirmed with a quorum.
+   * 'local': what the connected node has now; answers with the quorum lost.
+   */
+  readonly consistency?: 'linearizable' | 'local';
+  /** Waits until the node has applied this revision (read your own write anywhere). */
+  readonly atLeast?: Revision | number;
+  /**
+   * Sees every write that was acknowledged this many milliseconds before the call: answered by the connected node
+   * alone while it can prove that of its state, else confirmed with a quorum. TOO_STALE when neither can be by the
+   * deadline. With `consistency: 'linearizable'`, which asks for more, it changes nothing.
+   */
+  readonly maxStalenessMs?: number;
+  /** The state of exactly this revision. COMPACTED, with `data.oldestRevision`, when the node no longer has it. */
+  readonly revision?: Revision | number;
+}
+
+export interface WriteResult {
+  readonly revision: Revision;
+}
