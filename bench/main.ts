@@ -5,6 +5,7 @@
  */
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
+import { actors } from './actors.ts';
 import { embeddedPut } from './embedded-put.ts';
 import { durablePut } from './engine/durable-put.ts';
 import { load } from './engine/load.ts';
@@ -42,6 +43,7 @@ const SCENARIOS: readonly Scenario[] = [
   ycsb,
   restart,
   load,
+  actors,
 ];
 
 const SECONDS_DEFAULT = 5;

@@ -4,7 +4,7 @@
 import type { Cleanup } from './cleanup.ts';
 
 /** Who made a row. `floor` is the machine itself: what nobody can beat on it. */
-export type System = 'ctlmesh' | 'etcd' | 'lmdb' | 'classic-level' | 'floor';
+export type System = 'ctlmesh' | 'etcd' | 'lmdb' | 'classic-level' | 'postMessage' | 'comlink' | 'floor';
 
 export interface Row {
   readonly variant: string;

@@ -8,6 +8,8 @@
  * ```
  *
  * Pure: no clock, no file, no dependency. docs/testing.md is the manual.
+ *
+ * And `TestActors`: the actor runtime in virtual time, with the order of turns from a seed (docs/actors.md).
  */
 export { HistoryParser, parseHistory, type ParserOptions } from './history/parser.ts';
 export { HistoryRecorder, type Pending, type RecorderOptions } from './history/recorder.ts';
@@ -41,3 +43,4 @@ export {
 } from './committed/log.ts';
 export { checkWatch, type WatchCheckOptions, type WatchObservation } from './committed/watch.ts';
 export { checkLdb, type LdbObservation } from './committed/ldb.ts';
+export { type LoggedLine, type Probe, TestActors, type TestActorsOptions } from './actors/test-actors.ts';

@@ -20,6 +20,8 @@ export interface Runnable {
 export interface RunQueueOptions {
   /** Messages of one actor in a turn: 64. */
   readonly slice?: number;
+  /** Messages between two rounds of the event loop: 1024. */
+  readonly budget?: number;
   /** Soon, before timers and sockets: queueMicrotask. */
   readonly soon?: (task: () => void) => void;
   /** After timers and sockets had their turn: setImmediate. */
@@ -29,20 +31,27 @@ export interface RunQueueOptions {
 }
 
 const SLICE = 64;
-/** Messages between two rounds of the event loop. */
 const BUDGET = 1_024;
 
 export class RunQueue {
   readonly #ready = new Queue<Runnable>();
   readonly #slice: number;
+  readonly #budget: number;
   readonly #soon: (task: () => void) => void;
   readonly #later: (task: () => void) => void;
   readonly #pick: ((count: number) => number) | undefined;
   #isScheduled = false;
   #spent = 0;
 
-  constructor({ slice = SLICE, soon = queueMicrotask, later = setImmediate, pick }: RunQueueOptions = {}) {
+  constructor({
+    slice = SLICE,
+    budget = BUDGET,
+    soon = queueMicrotask,
+    later = setImmediate,
+    pick,
+  }: RunQueueOptions = {}) {
     this.#slice = slice;
+    this.#budget = budget;
     this.#soon = soon;
     this.#later = later;
     this.#pick = pick;
@@ -62,7 +71,7 @@ export class RunQueue {
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    if (this.#spent < BUDGET) this.#soon(this.#run);
+    if (this.#spent < this.#budget) this.#soon(this.#run);
     else this.#later(this.#runAfresh);
   }
 
@@ -73,7 +82,7 @@ export class RunQueue {
 
   readonly #run = (): void => {
     this.#isScheduled = false;
-    while (this.#ready.length > 0 && this.#spent < BUDGET) {
+    while (this.#ready.length > 0 && this.#spent < this.#budget) {
       const actor = (
         this.#pick === undefined ? this.#ready.shift() : this.#ready.takeAt(this.#pick(this.#ready.length))
       ) as Runnable;

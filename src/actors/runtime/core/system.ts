@@ -42,6 +42,8 @@ export interface SystemGround {
   readonly beacon?: Int32Array | undefined;
   /** This thread's ids begin behind this one. */
   readonly idBase?: number;
+  /** There are no other threads: what was to run in one runs here. */
+  readonly isAlone?: boolean;
   /** Makes incarnations in other threads. */
   readonly elsewhere?: Elsewhere;
 }
@@ -68,6 +70,7 @@ export class ActorSystem {
   readonly #watchdog: Watchdog;
   readonly #elsewhere: Elsewhere | undefined;
   readonly #actorsMax: number;
+  readonly #isAlone: boolean;
   readonly #log: LogFunction;
   readonly #targets = new Map<number, Target>();
   #actors = 0;
@@ -83,6 +86,7 @@ export class ActorSystem {
     this.#log = log;
     this.#ids = ground.idBase ?? 0;
     this.#actorsMax = actorsMax;
+    this.#isAlone = ground.isAlone ?? false;
     this.#elsewhere = ground.elsewhere;
     this.deadLetters = new DeadLetters(log, clock);
     const queue = new RunQueue(ground.queue);
@@ -192,7 +196,7 @@ export class ActorSystem {
   }
 
   #incarnate(spec: Spec, incarnation: number): Incarnation {
-    if (spec.thread === 'same') return new Cell(this.world, spec, incarnation, this.world.nextId());
+    if (spec.thread === 'same' || this.#isAlone) return new Cell(this.world, spec, incarnation, this.world.nextId());
     if (this.#elsewhere !== undefined) return this.#elsewhere.incarnate(spec, incarnation);
     throw new StoreError('BAD_REQUEST', `${spec.path}: only actors of the main thread start others in threads`);
   }
