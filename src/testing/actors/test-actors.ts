@@ -135,7 +135,7 @@ export class TestActors {
     return {
       ref,
       messages,
-      answer: (kind, answer) => void answers.set(kind, answer as (message: never) => unknown),
+      answer: (kind, answer) => void answers.set(kind, answer),
     };
   }
 
