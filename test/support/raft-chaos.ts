@@ -278,6 +278,7 @@ class Chaos {
     if (node.raft !== undefined) return;
     if (node.disk.base > 0) this.#shortStarts++;
     this.#cluster.start(node);
+    assert(this.#cluster.losses.length === 0, 'nobody is refused who has lost nothing that it promised');
   }
 
   /** The state machine flushes what it has, or a part: an older memtable of several. */

@@ -17,6 +17,7 @@ import { isStoreError } from '../../src/core/base/errors.ts';
 import { type Membership, votersOnly } from '../../src/core/raft/membership.ts';
 import { Raft, type RaftOptions } from '../../src/core/raft/raft.ts';
 import type { Entry, Message, Ready, ReadState } from '../../src/core/raft/types.ts';
+import { LINEAGE_MAX, type LifeSign, Witness } from '../../src/core/raft/witness.ts';
 import { RaftChecker } from './raft-checker.ts';
 import { type DiskStart, RaftDisk } from './raft-disk.ts';
 
@@ -58,6 +59,10 @@ export class RaftNode {
   dir: string | undefined;
   raft: Raft | undefined;
   life = 0;
+  /** What its directory remembers of its lives, and what it has seen of the others in this one. */
+  lineage: readonly number[] = [];
+  witness: Witness = new Witness();
+  sign: LifeSign | undefined;
   /** What this life has applied. */
   applied: Entry[] = [];
   /** How far the state machine is: what it had flushed before this life, and what it has applied since. */
@@ -86,6 +91,8 @@ export class RaftCluster {
   /** Messages for which this says false are lost. */
   passes: (message: Message) => boolean = () => true;
   applyBytesMax: number = Number.POSITIVE_INFINITY;
+  /** Who found that whose directory has forgotten something. */
+  readonly losses: string[] = [];
   /** Every message that was ever sent, when asked for. */
   sent: Message[] | undefined;
   /** A hash of all that happened, in order. */
@@ -152,6 +159,29 @@ export class RaftCluster {
     });
     this.note(`start ${node.id} ${node.disk.base} ${node.disk.flushed} ${node.disk.lastIndex}`);
     this.checker.started(node);
+    this.#introduce(node);
+  }
+
+  /** A life begins: the others look whether it is the one that lived before. */
+  #introduce(node: RaftNode): void {
+    const { log, term } = this.raft(node.id);
+    const began = { term, lastTerm: log.lastTerm, lastIndex: log.last };
+    const dir = node.dir ?? `first of ${node.id}`;
+    const sign = {
+      dir,
+      boot: node.life,
+      life: node.lineage.length + 1,
+      lineage: node.lineage.slice(-LINEAGE_MAX),
+      began,
+    };
+    node.sign = sign;
+    node.lineage = [...node.lineage, sign.boot];
+    node.witness = new Witness(node.witness.seen);
+    for (const other of this.nodes) {
+      if (other === node || other.raft === undefined) continue;
+      this.losses.push(...(other.witness.meet(node.id, sign) === undefined ? [] : [`${other.id} of ${node.id}`]));
+      if (other.sign !== undefined) node.witness.meet(other.id, other.sign);
+    }
   }
 
   /** Ends a life; the oldest `kept` of the unsynced persists reach the disk all the same. */
@@ -250,6 +280,7 @@ export class RaftCluster {
   step(message: Message): void {
     const node = this.node(message.to);
     if (node.raft === undefined) return;
+    node.witness.heard(message, node.raft);
     node.raft.step(message);
     this.checker.touched(node);
   }

@@ -117,6 +117,18 @@ export class RaftDisk implements LogSource {
     this.hardState = { term: toTerm(0), vote: NOBODY, commit: toIndex(0) };
   }
 
+  /** What a copy of this disk would hold; `load` puts it back, at a node that is down. */
+  save(): Pick<RaftDisk, 'hardState' | 'entries' | 'flushed' | 'base'> {
+    const { hardState, entries, flushed, base } = this;
+    return { hardState, entries: [...entries], flushed, base };
+  }
+
+  load({ hardState, entries, flushed, base }: ReturnType<RaftDisk['save']>): void {
+    this.wipe();
+    this.entries.push(...entries);
+    Object.assign(this, { hardState, flushed, base });
+  }
+
   /** The operator's hand: an older copy of another disk, of its first `count` entries. */
   copyFrom({ entries, hardState: { term } }: RaftDisk, count: number): void {
     assert(this.entries.length === 0, 'a copy is put in an empty place');
