@@ -58,7 +58,8 @@ const coreParts = {
   raft: ['base'],
   model: ['base'],
   // wire → raft: the mesh carries Raft's messages, and names their types; clients ask for changes of its members.
-  wire: ['base', 'model', 'raft/types', 'raft/membership'],
+  // wire → raft/witness: a node's hello introduces its life.
+  wire: ['base', 'model', 'raft/types', 'raft/membership', 'raft/witness'],
 };
 
 /** Inside engine: wal, lsm and ldb are strangers, introduced at engine's root. */

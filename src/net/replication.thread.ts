@@ -20,6 +20,9 @@ import { ByteReader } from '../core/base/bytes.ts';
 import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
 import { decodeMembership, initialMembership, type Member, REPAIRED_DIR } from '../core/raft/membership.ts';
 import { Raft } from '../core/raft/raft.ts';
+import { type LifeSign, Witness } from '../core/raft/witness.ts';
+import { endForgetful, meetLife } from './mesh/lives.ts';
+import { readLives } from '../engine/disk/lives.ts';
 import { markDiverged } from '../engine/disk/diverged.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { WalReader } from '../engine/wal/reader.ts';
@@ -41,9 +44,8 @@ export interface ReplicationArgs {
   readonly appliedIndex: number;
   readonly cluster: string;
   readonly node: string;
-  readonly boot: number;
-  /** Identity of the data directory. */
-  readonly dirId: string;
+  /** How this node introduces itself; where its log stands is found here. */
+  readonly life: Omit<LifeSign, 'began'>;
   /** What the cluster begins with; the log may say otherwise by now. */
   readonly members: readonly Member[];
   /** The entry that says who belongs to it, as of `appliedIndex`; undefined: none has yet. */
@@ -90,7 +92,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const reader = new WalReader(nodeDisk, args.dir, recovered, (index: Index) => raft.log.term(index));
   const raft: Raft = new Raft({
     id: args.node,
-    dir: args.dirId.startsWith(REPAIRED_DIR) ? args.dirId : undefined,
+    dir: args.life.dir.startsWith(REPAIRED_DIR) ? args.life.dir : undefined,
     membership:
       args.membership === undefined ? initialMembership(args.members) : decodeMembership(args.membership.entry),
     membershipIndex: toIndex(args.membership?.index ?? 0),
@@ -114,6 +116,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     uncommittedBytesMax: 64 * MIB,
   });
 
+  const witness = new Witness(readLives(nodeDisk, args.dataDir).seen);
   let flushPlanned = false;
   const planFlush = (): void => {
     if (flushPlanned) return;
@@ -139,13 +142,15 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const mesh = new Mesh({
     cluster: args.cluster,
     node: args.node,
-    boot: args.boot,
-    dir: args.dirId,
+    life: { ...args.life, began: { term: raft.term, lastTerm: raft.log.lastTerm, lastIndex: raft.log.last } },
     listen: args.listen,
     guests: args.guests,
     log: context.log,
+    meet: (peer, life) => meetLife(witness, args.dataDir, peer, life),
+    onRolledBack: (peer, reason) => guard(() => endForgetful(args.dataDir, peer, reason)),
     onMessages: (from, messages) => {
       shared.add('meshReceived', messages.length);
+      for (const mesh of messages) if (mesh.kind === 'raft') witness.heard(mesh.message, raft);
       guard(() => replication.receive(from, messages));
       planFlush();
     },
@@ -163,7 +168,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     shared,
     diskWatch: new DiskWatch({ raft, monotonicMs, slowAfterMs: electionTimeoutMs, log: context.log }),
     pauses: new PauseWatch({ raft, shared, monotonicMs, electionTimeoutMs, electionTicks, log: context.log }),
-    dir: args.dirId,
+    dir: args.life.dir,
     founders: args.members,
     clock: { nowMs: () => Date.now(), monotonicMs },
     transport: mesh,

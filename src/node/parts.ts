@@ -15,6 +15,8 @@ import type { WatchdogBounds } from '../actors/watchdog.ts';
 import type { NodeStatus } from '../client/types.ts';
 import { type ClusterConfig, guestsOf, memberOf, readerGrants } from '../config/index.ts';
 import type { Member } from '../core/raft/membership.ts';
+import { beginLife } from '../engine/disk/lives.ts';
+import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { type TreeOptions, treeOptions } from '../engine/lsm/tree/options.ts';
 import { KEYSPACE } from '../engine/state/keyspaces.ts';
 import { StateReader } from '../engine/state/state-reader.ts';
@@ -57,6 +59,7 @@ export function assembleParts(world: PartsWorld): Parts {
   const { config, id, log } = world;
   const own = config.nodes[id] as ClusterConfig['nodes'][string];
   const boot = randomBytes(6).readUIntLE(0, 6) + 1;
+  const { life, boots } = beginLife(nodeDisk, own.dataDir, boot);
   const tree = treeOptionsOf(config);
   const plumbing = createPlumbing(tree);
   const { shared, rings } = plumbing;
@@ -74,8 +77,7 @@ export function assembleParts(world: PartsWorld): Parts {
         dir: walDir,
         cluster: config.cluster,
         node: id,
-        boot,
-        dirId: world.dirId,
+        life: { dir: world.dirId, boot, life, lineage: boots.slice(0, -1) },
         members: world.founders,
         listen: memberOf(id, own).mesh,
         guests: guestsOf(config, id),

@@ -72,7 +72,7 @@ function open(world: RepairWorld, lock: DirLock): Opened {
   finishRepair(world);
   const { dirId } = claimDir(dataDir, { cluster: config.cluster, node: id });
   refuseDiverged(disk, dataDir);
-  if (config.repair !== 'never') refuseDamaged(disk, dataDir);
+  refuseDamaged(disk, dataDir, config.repair !== 'never');
   install(dataDir, log);
   const isRepaired = dirId.startsWith(REPAIRED_DIR);
   const { count: repairs } = readRecord(disk, dataDir);

@@ -8,6 +8,7 @@ import { type Client, isStoreError } from '../../src/client/index.ts';
 import { ByteWriter } from '../../src/core/base/bytes.ts';
 import { crc32c } from '../../src/core/base/crc32c.ts';
 import { encodeHello, FRAME, MAGIC, REQUEST } from '../../src/core/wire/client.ts';
+import { toIndex, toTerm } from '../../src/core/base/position.ts';
 import { encodeMeshHello, MESH_VERSION } from '../../src/core/wire/mesh.ts';
 import { TestCluster, until } from '../support/cluster-process.ts';
 import { RawClient } from '../support/cluster-raw.ts';
@@ -378,6 +379,9 @@ describe('mesh port', () => {
       boot: 1,
       mesh: '127.0.0.1:1',
       membersIndex: 0,
+      life: 1,
+      lineage: [],
+      began: { term: toTerm(0), lastTerm: toTerm(0), lastIndex: toIndex(0) },
       dir: '',
       ...over,
     });

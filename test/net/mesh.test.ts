@@ -3,10 +3,14 @@ import { createHash } from 'node:crypto';
 import { createServer, type Socket } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
+import { toIndex, toTerm } from '../../src/core/base/position.ts';
+import { Witness } from '../../src/core/raft/witness.ts';
 import { Mesh } from '../../src/net/mesh/mesh.ts';
 import { ByteWriter } from '../../src/core/base/bytes.ts';
 import { crc32c } from '../../src/core/base/crc32c.ts';
 import { type Channel, encodeMesh, encodeMeshHello, MESH_VERSION, type MeshMessage } from '../../src/core/wire/mesh.ts';
+
+const FIRST_LIFE = { life: 1, lineage: [], began: { term: toTerm(0), lastTerm: toTerm(0), lastIndex: toIndex(0) } };
 
 interface Node {
   readonly mesh: Mesh;
@@ -58,6 +62,7 @@ async function open(
     readonly guests?: Record<string, string>;
     readonly listen?: string;
     readonly index?: number;
+    readonly boot?: number;
     /** Data directories that are known of peers. */
     readonly dirs?: Record<string, string>;
   } = {},
@@ -67,11 +72,13 @@ async function open(
   const refusals: string[] = [];
   const logged: string[] = [];
   const dirs: string[] = [];
+  const witness = new Witness();
   const mesh = new Mesh({
     cluster: options.cluster ?? 'c',
     node: name,
-    boot: 1,
-    dir: `dir of ${name}`,
+    life: { ...FIRST_LIFE, boot: options.boot ?? 1, dir: `dir of ${name}` },
+    meet: (peer, life) => witness.meet(peer, life),
+    onRolledBack: (peer, reason) => events.push(`rolled back: ${peer} says ${reason}`),
     onPeerDir: (peer, dir) => dirs.push(`${peer}: ${dir}`),
     listen: new URL(options.listen ?? peers[name] ?? '').host,
     guests: asPeers(options.guests ?? {}),
@@ -130,7 +137,14 @@ const hello = (fields: Partial<Parameters<typeof encodeMeshHello>[1]> = {}): Uin
   const writer = new ByteWriter(64);
   const channel: Channel = 'control';
   const known = { version: MESH_VERSION, channel, cluster: 'c', from: 'n2', to: 'n1', boot: 7 };
-  encodeMeshHello(writer, { ...known, mesh: '127.0.0.1:9', membersIndex: 0, dir: 'dir of n2', ...fields });
+  encodeMeshHello(writer, {
+    ...known,
+    ...FIRST_LIFE,
+    mesh: '127.0.0.1:9',
+    membersIndex: 0,
+    dir: 'dir of n2',
+    ...fields,
+  });
   return writer.take();
 };
 
@@ -186,6 +200,22 @@ test('a directory that was replaced is heard no more, and the one in its place o
   name('', false);
   await dialled('repaired-2');
   await until('a learner has no vote that could be lost', () => n1.dirs.includes('n3: repaired-2'));
+});
+
+test('a directory that was put back is refused by who saw more of it, and its node is told', async () => {
+  const peers = await peersOf('n1', 'n2');
+  const n1 = await open('n1', peers);
+  const n2 = await open('n2', peers);
+  await until('n2 is let in', () => n1.dirs.length > 0);
+  const came = n1.dirs.length;
+  n2.mesh.close();
+  await until('n2 is gone', () => n1.events.includes('left n2'));
+  // A second life that says it is the first.
+  const again = await open('n2', peers, { boot: 2 });
+  await until('it is told', () => again.events.some((event) => event.startsWith('rolled back: n1 says')));
+  expect(again.events.join()).toContain('its directory remembers nothing of its life 1');
+  expect(n1.refusals.join()).toContain('from "n2", put back to an older state');
+  expect(n1.dirs).toHaveLength(came);
 });
 
 test('messages arrive, whole and in the order of their channel, from whoever sent them', async () => {

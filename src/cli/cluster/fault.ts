@@ -10,6 +10,7 @@ const PERMANENT: ReadonlySet<string> = new Set([
   'DIR_FOREIGN',
   'DIVERGED',
   'WAL_CORRUPT',
+  'DIR_ROLLED_BACK',
   'EADDRINUSE',
   'EADDRNOTAVAIL',
   'EACCES',
@@ -27,7 +28,7 @@ interface SystemError extends Error {
 }
 
 /** Files that are damaged; a node that met it while it ran is repaired by its next start, where the config allows it. */
-const REPAIRED: ReadonlySet<string> = new Set(['DIVERGED', 'WAL_CORRUPT', 'TABLE_CORRUPT']);
+const REPAIRED: ReadonlySet<string> = new Set(['DIVERGED', 'WAL_CORRUPT', 'TABLE_CORRUPT', 'DIR_ROLLED_BACK']);
 
 /** What ended a node that ran. */
 export function toFaultInService(error: unknown, repair: RepairMode): Fault {

@@ -13,6 +13,8 @@
  * No honest node is ever refused: a promise leaves once it is synced, so every later life begins with it, or with a later
  * term, in which the log may be another one. What was never promised may be lost with any crash.
  *
+ * Bounds: NODES_MAX nodes are remembered, those that were met last.
+ *
  * Not seen: a loss within one life of which this node has seen no promise. A leader sees all acks, a candidate the votes
  * for itself, everybody the lives. All but the lives is forgotten when this node ends.
  */
@@ -20,6 +22,8 @@ import { type Index, type Term, toIndex, toTerm } from '../base/position.ts';
 import type { Message, NodeId } from './types.ts';
 
 export const LINEAGE_MAX = 32;
+/** Twice as many as a cluster may have members. */
+const NODES_MAX = 128;
 
 /** How a node introduces one of its lives. */
 export interface LifeSign {
@@ -89,14 +93,11 @@ export class Witness {
         return `its log began at ${show(began)}, and it had promised ${show(promised)}`;
       }
     } else this.#promised.delete(id);
-    this.#seen.set(id, { dir, boot, life });
-    return undefined;
-  }
-
-  /** It belongs to the cluster no more. */
-  forget(id: NodeId): void {
     this.#seen.delete(id);
-    this.#promised.delete(id);
+    this.#seen.set(id, { dir, boot, life });
+    const [oldest] = this.#seen.keys();
+    if (this.#seen.size > NODES_MAX && oldest !== undefined) this.#seen.delete(oldest);
+    return undefined;
   }
 }
 

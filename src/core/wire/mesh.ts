@@ -1,10 +1,13 @@
 /**
- * The mesh protocol, version 3: between nodes. Each node dials every peer twice and sends only on what it
+ * The mesh protocol, version 4: between nodes. Each node dials every peer twice and sends only on what it
  * dialled: `control` (votes, heartbeats, acks, reads: small, never behind bulk) and `bulk` (appends, forwarded
  * proposals, snapshots).
  *
  *   hello    = magic u32 "CTLP" | version u8 | channel u8 | cluster string | from string | to string | boot u64
  *              | mesh string | membersIndex u64 | dir string
+ *              | life u64 | lineage | began          core/raft/witness.ts
+ *   lineage  = count u8 (32 at most) | boot u64 *
+ *   began    = term u64 | lastTerm u64 | lastIndex u64
  *   message  = kind u8 | …                       several follow each other in one WebSocket message
  *   batch    = crc u32 | message*                 CRC-32C: a byte changed on the way must not enter a log
  *
@@ -14,27 +17,24 @@ import { ByteReader, type ByteWriter } from '../base/bytes.ts';
 import { StoreError } from '../base/errors.ts';
 import { type Index, toIndex, toTerm } from '../base/position.ts';
 import type { Entry, Message, NodeId } from '../raft/types.ts';
+import { LINEAGE_MAX, type LifeSign } from '../raft/witness.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotMessage } from './snapshot.ts';
 
-export const MESH_VERSION = 3;
+export const MESH_VERSION = 4;
 export const MESH_MAGIC = 0x504c5443;
 
 export type Channel = 'control' | 'bulk';
 
-export interface MeshHello {
+export interface MeshHello extends LifeSign {
   readonly version: number;
   readonly channel: Channel;
   readonly cluster: string;
   readonly from: NodeId;
   readonly to: NodeId;
-  /** The sender's boot: a new one means that it forgot what was under way. */
-  readonly boot: number;
   /** Where the sender listens, "host:port": who does not know it can answer all the same. */
   readonly mesh: string;
   /** The entry of its log that says who the members are: whoever has an older one may be the one that is behind. */
   readonly membersIndex: number;
-  /** Identity of its data directory: a disk that was wiped has another. */
-  readonly dir: string;
 }
 
 export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
@@ -44,6 +44,10 @@ export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
     .u8(hello.channel === 'control' ? 0 : 1);
   writer.string(hello.cluster).string(hello.from).string(hello.to).u64(hello.boot);
   writer.string(hello.mesh).u64(hello.membersIndex).string(hello.dir);
+  const { life, lineage, began } = hello;
+  writer.u64(life).u8(lineage.length);
+  for (const boot of lineage) writer.u64(boot);
+  writer.u64(began.term).u64(began.lastTerm).u64(began.lastIndex);
 }
 
 export function decodeMeshHello(bytes: Uint8Array): MeshHello {
@@ -66,9 +70,22 @@ export function decodeMeshHello(bytes: Uint8Array): MeshHello {
     mesh: reader.string(),
     membersIndex: reader.u64(),
     dir: reader.string(),
+    life: reader.u64(),
+    lineage: decodeLineage(reader),
+    began: {
+      term: toTerm(reader.u64()),
+      lastTerm: toTerm(reader.u64()),
+      lastIndex: toIndex(reader.u64()),
+    },
   } as const;
   reader.end();
   return hello;
+}
+
+function decodeLineage(reader: ByteReader): number[] {
+  const count = reader.u8();
+  if (count > LINEAGE_MAX) throw new StoreError('PROTOCOL_ERROR', `${count} earlier lives; ${LINEAGE_MAX} at most`);
+  return Array.from({ length: count }, () => reader.u64());
 }
 
 /** What nodes say to each other beside Raft's own messages. */

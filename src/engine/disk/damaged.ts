@@ -13,7 +13,7 @@ import { readSmallFile, replaceFile } from './small-file.ts';
 export const DAMAGED = 'DAMAGED';
 
 /** Codes that say of a node's files that they are not what was written, or not the cluster's. */
-const DAMAGE: ReadonlySet<ErrorCode> = new Set(['WAL_CORRUPT', 'TABLE_CORRUPT', 'DIVERGED']);
+const DAMAGE: ReadonlySet<ErrorCode> = new Set(['WAL_CORRUPT', 'TABLE_CORRUPT', 'DIVERGED', 'DIR_ROLLED_BACK']);
 
 export const isDamage = (error: unknown): error is StoreError => error instanceof StoreError && DAMAGE.has(error.code);
 
@@ -28,11 +28,15 @@ export function markDamaged(disk: Disk, dir: string, { code, message, data }: St
   );
 }
 
-/** Throws what was met by an earlier run, under its code. */
-export function refuseDamaged(disk: Disk, dir: string): void {
+/**
+ * Throws what was met by an earlier run, under its code. `isRepaired` false: nobody repairs it, so that it may as well be
+ * met again; but a directory that has forgotten what it promised never starts.
+ */
+export function refuseDamaged(disk: Disk, dir: string, isRepaired: boolean): void {
   const said = readSmallFile(disk, `${dir}/${DAMAGED}`);
   if (said === undefined) return;
   const { code, message, data } = parse(said);
+  if (!isRepaired && code !== 'DIR_ROLLED_BACK') return;
   const known = [...DAMAGE].find((one) => one === code);
   throw new StoreError(known ?? 'TABLE_CORRUPT', `${message} (as its file ${DAMAGED} says)`, { data });
 }

@@ -9,11 +9,12 @@
  */
 import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { DAMAGED } from '../disk/damaged.ts';
+import { LIVES } from '../disk/lives.ts';
 import { linkOrCopy } from '../lsm/manifest/links.ts';
 
 /** What a node keeps in its directory, by what is in it; the lock stays where it is. */
 const DIRS = ['wal', 'tree', 'incoming', 'snapshot'];
-const FILES = ['DIVERGED', DAMAGED, 'INSTALL', 'IDENTITY'];
+const FILES = ['DIVERGED', DAMAGED, LIVES, 'INSTALL', 'IDENTITY'];
 
 /** "damaged-20261120T184217Z". */
 export const asideName = (when: Date): string =>

@@ -10,7 +10,7 @@ import { crc32c } from '../../core/base/crc32c.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { COMMAND_HEADER_BYTES } from '../../core/model/commands.ts';
 import { decodeMesh, decodeMeshHello, type MeshHello, type MeshMessage } from '../../core/wire/mesh.ts';
-import { SILENCE_MS_MAX } from './link.ts';
+import { ROLLED_BACK_CODE, SILENCE_MS_MAX } from './link.ts';
 
 export interface InboundWorld {
   readonly node: string;
@@ -64,10 +64,10 @@ export class Inbound {
   }
 
   /** Says why, and closes; nothing more is heard. */
-  refuse(reason: string): void {
+  refuse(reason: string, code = 1002): void {
     if (this.#isRefused) return;
     this.#isRefused = true;
-    this.#socket.close(1002, closeReason(reason));
+    this.#socket.close(code, closeReason(reason));
     setTimeout(() => this.#socket.terminate(), CLOSE_MS).unref();
   }
 
@@ -83,7 +83,7 @@ export class Inbound {
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       this.#world.onRefused(this.#from, error);
-      this.refuse(error.message);
+      this.refuse(error.message, error.code === 'DIR_ROLLED_BACK' ? ROLLED_BACK_CODE : undefined);
     }
   }
 }

@@ -9,6 +9,7 @@ import { WebSocket } from 'ws';
 import { ByteWriter } from '../../core/base/bytes.ts';
 import { crc32c } from '../../core/base/crc32c.ts';
 import { type Channel, encodeMeshHello, MESH_VERSION } from '../../core/wire/mesh.ts';
+import type { LifeSign } from '../../core/raft/witness.ts';
 import { Backoff } from '../backoff.ts';
 
 export interface LinkOptions {
@@ -16,18 +17,20 @@ export interface LinkOptions {
   readonly cluster: string;
   readonly from: string;
   readonly to: string;
-  readonly boot: number;
+  readonly life: LifeSign;
   readonly channel: Channel;
   /** Where this node listens. */
   readonly mesh: string;
   readonly membersIndex: () => number;
-  /** Identity of this node's data directory. */
-  readonly dir: string;
   readonly onOpen: () => void;
   /** `hasLasted`: it was of use; false where the peer took the socket and refused us. */
   readonly onClose: (reason: string, hasLasted: boolean) => void;
+  /** The peer has seen more of this directory than there is in it. */
+  readonly onRolledBack: (reason: string) => void;
 }
 
+/** With this a peer closes that refuses a directory which has forgotten something. */
+export const ROLLED_BACK_CODE = 4_001;
 const HANDSHAKE_MS = 3_000;
 export const PING_EVERY_MS = 1_000;
 export const SILENCE_MS_MAX = 4_000;
@@ -118,10 +121,10 @@ export class Link {
     let reason = 'closed';
     let hasLasted = false;
     socket.on('open', () => {
-      const { cluster, from, to, boot, channel, mesh, dir, membersIndex } = this.#options;
+      const { cluster, from, to, life, channel, mesh, membersIndex } = this.#options;
       const hello = new ByteWriter(128);
-      const known = { version: MESH_VERSION, channel, cluster, from, to, boot };
-      encodeMeshHello(hello, { ...known, mesh, dir, membersIndex: membersIndex() });
+      const known = { ...life, version: MESH_VERSION, channel, cluster, from, to };
+      encodeMeshHello(hello, { ...known, mesh, membersIndex: membersIndex() });
       socket.send(hello.take());
       this.#heardMs = performance.now();
       this.#isOpen = true;
@@ -142,6 +145,7 @@ export class Link {
       this.#isOpen = false;
       this.#socket = undefined;
       if (this.#isClosed) return;
+      if (code === ROLLED_BACK_CODE) this.#options.onRolledBack(text.toString());
       if (wasOpen) this.#options.onClose(text.length > 0 ? `${code} ${text.toString()}` : reason, hasLasted);
       this.#retry = setTimeout(() => this.#dial(), this.#backoff.next());
     });

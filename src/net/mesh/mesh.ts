@@ -19,6 +19,7 @@ import type { Transport } from '../../actors/mesh-outbox.ts';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { REPAIRED_DIR, RESTORED_DIR } from '../../core/raft/membership.ts';
+import type { LifeSign } from '../../core/raft/witness.ts';
 import type { Channel, MeshHello, MeshMessage } from '../../core/wire/mesh.ts';
 import { Inbound, type InboundWorld } from './inbound.ts';
 import { Link } from './link.ts';
@@ -36,15 +37,18 @@ export interface MeshPeer {
 export interface MeshOptions {
   readonly cluster: string;
   readonly node: string;
-  readonly boot: number;
-  /** Identity of this node's data directory. */
-  readonly dir: string;
+  /** How this node introduces itself. */
+  readonly life: LifeSign;
   /** Where this node listens: "host:port". */
   readonly listen: string;
   /** Who is let in though no peer, whatever the log says: the nodes of the config, at a node that joins. */
   readonly guests: readonly MeshPeer[];
   readonly log: LogFunction;
   readonly onMessages: (from: string, messages: readonly MeshMessage[]) => void;
+  /** A peer comes: what proves that its directory has forgotten something? Undefined: nothing. */
+  readonly meet: (peer: string, life: LifeSign) => string | undefined;
+  /** A peer has seen more of this node's directory than there is in it. */
+  readonly onRolledBack: (peer: string, reason: string) => void;
   /** A peer was let in, with this data directory. */
   readonly onPeerDir: (peer: string, dir: string) => void;
   readonly onConnected: (peer: string) => void;
@@ -177,17 +181,16 @@ export class Mesh implements Transport {
   }
 
   #newLink(to: string, mesh: string, channel: Channel): Link {
-    const { cluster, node, boot, log, onConnected, onDisconnected } = this.#options;
+    const { cluster, node, life, log, onConnected, onDisconnected, onRolledBack } = this.#options;
     let lastReason = '';
     return new Link({
       url: `ws://${mesh}`,
       cluster,
       from: node,
       to,
-      boot,
+      life,
       channel,
       mesh: this.#options.listen,
-      dir: this.#options.dir,
       membersIndex: () => this.#membersIndex,
       onOpen: () => {
         log('debug', 'mesh.connected', { peer: to, channel });
@@ -200,6 +203,7 @@ export class Mesh implements Transport {
         log(isKnown ? 'debug' : 'info', 'mesh.disconnected', { peer: to, channel, reason });
         if (channel === 'bulk') onDisconnected(to);
       },
+      onRolledBack: (reason) => onRolledBack(to, reason),
     });
   }
 
@@ -218,6 +222,9 @@ export class Mesh implements Transport {
     }
     // Whoever it is, it has not what "from" promised, and may not vote as it.
     if (!this.#isKnownBy(from, hello.dir)) throw new StoreError('PROTOCOL_ERROR', otherDirectory(from));
+    const loss = isPeer ? this.#options.meet(from, hello) : undefined;
+    if (loss !== undefined)
+      throw new StoreError('DIR_ROLLED_BACK', `from "${from}", put back to an older state: ${loss}`);
     const sockets = this.#inbound.get(from) ?? new Set();
     if (sockets.size >= SOCKETS_PER_PEER) throw new StoreError('PROTOCOL_ERROR', `too many sockets from "${from}"`);
     this.#inbound.set(from, sockets.add(inbound));

@@ -118,6 +118,9 @@ describe('the hello', () => {
   const hello = {
     mesh: '10.0.0.1:7421',
     membersIndex: 2 ** 40,
+    life: 12,
+    lineage: [2 ** 48, 7],
+    began: { term: toTerm(3), lastTerm: toTerm(2), lastIndex: toIndex(2 ** 40) },
     version: MESH_VERSION,
     channel: 'bulk',
     cluster: 'prod',
