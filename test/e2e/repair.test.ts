@@ -109,6 +109,10 @@ test('a follower and then a leader with a damaged log are given everything by th
   await until(`${whole} is ready`, async () => (await at.readiness(whole)).ok, { withinMs: WITHIN_MS });
   await work.stop();
   const sentinel = await client.put('end', 'end');
+  await until('no time to live is left', async () => {
+    for await (const entry of client.range({ prefix: 'd/' })) if (entry.expiryMs !== undefined) return false;
+    return true;
+  });
   const { applied } = await client.status();
   for (const id of at.ids) {
     const pinned = await at.pinned(id, { deadlineMs: WITHIN_MS });
