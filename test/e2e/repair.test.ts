@@ -62,7 +62,7 @@ test('a follower and then a leader with a damaged log are given everything by th
   const at = await start();
   await remembered(at);
   const work = new Workload(at);
-  await work.start(2);
+  await work.start(1);
   const client = await at.client({ deadlineMs: WITHIN_MS });
   const more = (count: number, what: string): Promise<unknown> => {
     const before = work.acked;
@@ -71,14 +71,14 @@ test('a follower and then a leader with a damaged log are given everything by th
       explain: () => at.logs(),
     });
   };
-  await more(200, 'at first');
+  await more(60, 'at first');
 
   const [follower = ''] = await at.followers();
   for (const [round, victim] of [follower, 'the leader'].entries()) {
     const id = round === 0 ? victim : await at.leader(WITHIN_MS);
     await at.kill(id);
     damageLog(at, id);
-    await more(100, `without ${id}`);
+    await more(30, `without ${id}`);
     at.spawn(id);
     await until(
       `${id} votes again`,
@@ -104,7 +104,7 @@ test('a follower and then a leader with a damaged log are given everything by th
   const leader = await at.leader(WITHIN_MS);
   const whole = at.ids.find((id) => id !== follower && id !== leader) ?? '';
   await at.kill(whole);
-  await more(100, `without ${whole}`);
+  await more(30, `without ${whole}`);
   at.spawn(whole);
   await until(`${whole} is ready`, async () => (await at.readiness(whole)).ok, { withinMs: WITHIN_MS });
   await work.stop();

@@ -207,9 +207,9 @@ test('a directory that was put back is refused by who saw more of it, and its no
   const n1 = await open('n1', peers);
   const n2 = await open('n2', peers);
   await until('n2 is let in', () => n1.dirs.length > 0);
-  const came = n1.dirs.length;
   n2.mesh.close();
   await until('n2 is gone', () => n1.events.includes('left n2'));
+  const came = n1.dirs.length;
   // A second life that says it is the first.
   const again = await open('n2', peers, { boot: 2 });
   await until('it is told', () => again.events.some((event) => event.startsWith('rolled back: n1 says')));
