@@ -17,6 +17,7 @@ import { InvariantViolation, unreachable } from '../core/base/assert.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision } from '../core/base/position.ts';
 import { type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
+import { type HashMark, isHashMismatch } from '../engine/ldb/ledger-hash.ts';
 import { LdbWriter, type SnapshotRow } from '../engine/ldb/writer.ts';
 
 /** The ledger as the SDK's `Client.ledger` gives it (client/types.ts; actors do not know the client). */
@@ -25,6 +26,7 @@ export type LedgerSource = (options: {
   readonly cluster: string;
   readonly signal?: AbortSignal;
   readonly wantsSnapshot?: boolean;
+  readonly wantsHashes?: boolean;
 }) => AsyncIterable<ReflectorFrame>;
 
 export type ReflectorFrame =
@@ -37,6 +39,7 @@ export type ReflectorFrame =
   | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotRow[] }
   | { readonly kind: 'snapshot-end'; readonly revision: Revision }
+  | { readonly kind: 'hash'; readonly revision: Revision; readonly hash: number }
   | { readonly kind: 'records'; readonly bytes: Uint8Array };
 
 export type ReflectorEvent =
@@ -52,6 +55,8 @@ export type ReflectorEvent =
       readonly timeMs: number;
       readonly entries: number;
     }
+  /** The cluster's state was another one at `revision`; `cure`: a snapshot, or (too soon after one) nothing. */
+  | { readonly kind: 'diverged'; readonly revision: number; readonly cure: 'snapshot' | 'none' }
   | { readonly kind: 'retry'; readonly reason: string; readonly delayMs: number };
 
 export interface ReflectorOptions {
@@ -71,6 +76,7 @@ export interface ReflectorOptions {
 const GATHER_BYTES_MAX = 4 * 1024 * 1024;
 const RETRY_DELAY_MS = 100;
 const RETRY_DELAY_MS_MAX = 5000;
+const HASH_CURE_EVERY_MS = 600_000;
 
 /** Resolves when `signal` says stop; rejects when going on cannot help. On the main thread only. */
 export async function runReflector(options: ReflectorOptions): Promise<void> {
@@ -78,7 +84,7 @@ export async function runReflector(options: ReflectorOptions): Promise<void> {
   let writer: LdbWriter | undefined;
   let reached = -1;
   let failures = 0;
-  const wish: Wish = { rebuild: options.rebuild ?? false, snapshot: false };
+  const wish: Wish = { rebuild: options.rebuild ?? false, snapshot: false, hashCuredMs: Number.NEGATIVE_INFINITY };
   try {
     for (;;) {
       let reason: unknown;
@@ -90,6 +96,7 @@ export async function runReflector(options: ReflectorOptions): Promise<void> {
         reason = error;
       }
       if (signal.aborted) return;
+      if (isHashMismatch(reason)) reason = divergence(reason, writer, wish, onEvent);
       if (isFatal(reason)) throw reason;
 
       const revision = writer?.revision ?? reached;
@@ -114,6 +121,8 @@ export async function runReflector(options: ReflectorOptions): Promise<void> {
 interface Wish {
   readonly rebuild: boolean;
   snapshot: boolean;
+  /** When a hash was last the reason for one, by the monotonic clock. */
+  hashCuredMs: number;
 }
 
 interface Stream {
@@ -136,6 +145,7 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish }: Stre
     fromRevision: plus(writer.revision, 1),
     cluster: writer.cluster,
     signal: AbortSignal.any([signal, broken.signal]),
+    wantsHashes: true,
     ...(wish.snapshot ? { wantsSnapshot: true } : {}),
   });
   let cluster = '';
@@ -160,6 +170,9 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish }: Stre
           if (snapshot !== undefined) throw unexpected(frame.kind, 'inside a snapshot');
           if (wish.snapshot) throw unexpected(frame.kind, 'before the snapshot that was asked for');
           await commits.add(frame.bytes, cluster);
+          break;
+        case 'hash':
+          commits.mark(frame);
           break;
         case 'snapshot-begin':
           await commits.done();
@@ -191,6 +204,26 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish }: Stre
   await commits.done();
 }
 
+/**
+ * The LDB is another one than the cluster: a snapshot puts that right. When it should be so again and again, the fault is
+ * not the LDB's, and a fleet that fetches everything over and over would only do harm: it goes on, and says so.
+ */
+function divergence(
+  error: StoreError,
+  writer: LdbWriter | undefined,
+  wish: Wish,
+  onEvent: (event: ReflectorEvent) => void,
+): Error {
+  const nowMs = performance.now();
+  const cure = nowMs - wish.hashCuredMs >= HASH_CURE_EVERY_MS ? 'snapshot' : 'none';
+  if (cure === 'snapshot') {
+    wish.snapshot = true;
+    wish.hashCuredMs = nowMs;
+  } else writer?.forgetHash();
+  onEvent({ kind: 'diverged', revision: Number(error.data['revision']), cure });
+  return new SnapshotNeeded(error.message, { cause: error });
+}
+
 /** Does the stream give what the LDB holds? */
 function checkFilter(writer: LdbWriter, filter: LedgerFilter | undefined, wish: Wish): void {
   try {
@@ -211,6 +244,7 @@ class Commits {
   readonly #onFailure: () => void;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
+  #marks: HashMark[] = [];
   #underWay: Promise<unknown> | undefined;
   #all: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
@@ -230,6 +264,11 @@ class Commits {
     while (this.#waitingBytes >= GATHER_BYTES_MAX && this.#failure === undefined) await this.#underWay;
   }
 
+  /** Of the state at one of the records that come next. */
+  mark({ revision, hash }: HashMark): void {
+    this.#marks.push({ revision, hash });
+  }
+
   /** Resolves when all is committed, or rejects as the commit did. */
   async done(): Promise<void> {
     await this.#all;
@@ -241,11 +280,15 @@ class Commits {
     try {
       while (this.#waiting.length > 0) {
         const pieces = this.#waiting;
+        const marks = this.#marks;
         this.#waiting = [];
         this.#waitingBytes = 0;
-        const commit = this.#writer.apply(pieces, cluster);
+        this.#marks = [];
+        const commit = this.#writer.apply(pieces, cluster, marks);
         this.#underWay = commit.catch(() => undefined);
         const { revision, records, timeMs } = await commit;
+        // Those whose records had not come yet.
+        this.#marks.unshift(...marks.filter((mark) => mark.revision > revision));
         if (records > 0) this.#onEvent({ kind: 'applied', revision, records, timeMs });
       }
     } catch (error) {

@@ -5,6 +5,7 @@
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { StateReader } from '../engine/state/state-reader.ts';
+import { CheckpointReader } from './checkpoints.ts';
 import { LedgerIntake } from './ledger-intake.ts';
 import { listen } from './runtime/bell.ts';
 import { RingReader } from './runtime/ring.ts';
@@ -22,6 +23,7 @@ export interface ShipperArgs {
   readonly cluster: string;
   readonly node: string;
   readonly subscriptionsMax: number;
+  readonly checkpoints: SharedArrayBuffer;
 }
 
 /** Without subscribers nobody rings for every record; the gauges still go on, and slow readers are told. */
@@ -37,6 +39,7 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
   const shared = new Shared(args.shared);
   const port = must(context.ports['gateway'], 'the shipper has a port to the gateway');
   const state = new StateReader({ memory: args.tree, dir: args.dir, options: args.options, owner: ownerOf('shipper') });
+  const checkpoints = new CheckpointReader(args.checkpoints);
   const shipper = new Shipper({
     state,
     applied: shared.reader('applied'),
@@ -47,6 +50,7 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
     ledgerFrom: shared.reader('ledgerFrom'),
     subscriptionsMax: args.subscriptionsMax,
     heldBytesMax: HELD_BYTES_MAX,
+    hashAt: (revision) => checkpoints.at(revision),
     post: (message: FromShipper) => {
       if (message.kind === 'part') port.postMessage(message, [message.frame.buffer as ArrayBuffer]);
       else port.postMessage(message);

@@ -20,6 +20,7 @@ import { encodeFilter, type LedgerFilter, TableDirectory } from '../core/model/l
 import { LedgerWindow } from '../core/model/window.ts';
 import { encodeEntry, FRAME, PART } from '../core/wire/client.ts';
 import type { StateCursor, StateReader } from '../engine/state/state-reader.ts';
+import { checkpointBefore } from './checkpoints.ts';
 import { FilteredLedger } from './filtered-ledger.ts';
 import { ReaderBudget } from './reader-budget.ts';
 
@@ -45,6 +46,8 @@ export interface Subscribe {
   readonly filter?: LedgerFilter | undefined;
   /** Ledger: it begins with a snapshot, whatever is kept. */
   readonly wantsSnapshot?: boolean | undefined;
+  /** Ledger, of everything: hash parts. */
+  readonly wantsHashes?: boolean | undefined;
 }
 
 export type ToShipper =
@@ -75,6 +78,8 @@ export interface ShipperWorld {
   /** The oldest revision of the ledger that is kept, in the window or behind it. */
   readonly ledgerFrom: () => number;
   readonly subscriptionsMax: number;
+  /** The hash of the state at a checkpoint, while it is known. */
+  readonly hashAt: (revision: number) => number | undefined;
   /** What may be on its way to all readers together. */
   readonly heldBytesMax: number;
   readonly post: (message: FromShipper) => void;
@@ -274,6 +279,7 @@ export class Shipper {
         }
         this.#post(sub, (writer) => writer.u8(PART.records).raw(rest));
       } else if (sub.options.mode === 'ledger') {
+        if (sub.options.wantsHashes === true) this.#sendHash(sub, records.last);
         this.#post(sub, (writer) => writer.u8(PART.records).raw(records.bytes));
       } else this.#sendWatched(sub, records.bytes, records.last);
       sub.next = plus(records.last, 1);
@@ -296,6 +302,14 @@ export class Shipper {
   /** Is what is wanted no longer kept? */
   #isCompacted(sub: Subscription): boolean {
     return sub.next < this.#world.ledgerFrom();
+  }
+
+  /** Before the records up to `last`: the newest hash that is noted of them. */
+  #sendHash(sub: Subscription, last: Revision): void {
+    const revision = checkpointBefore(last);
+    const hash = revision < sub.next ? undefined : this.#world.hashAt(revision);
+    if (hash === undefined) return;
+    this.#post(sub, (writer) => writer.u8(PART.hash).u64(revision).u32(hash));
   }
 
   // ── watches ──

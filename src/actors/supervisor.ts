@@ -217,7 +217,8 @@ export class Supervisor {
 
   #shipperArgs(): shipper.ShipperArgs {
     const { plumbing, subscriptionsMax, cluster, node } = this.#options;
-    return { ...this.#stateArgs(), ledger: plumbing.rings.ledger, cluster, node, subscriptionsMax };
+    const { rings, checkpoints } = plumbing;
+    return { ...this.#stateArgs(), ledger: rings.ledger, checkpoints, cluster, node, subscriptionsMax };
   }
 
   #spawnShipper(): Thread<unknown> {

@@ -200,10 +200,10 @@ export class LedgerStream implements Stream {
   }
 
   request(writer: ByteWriter, creditBytes: number): void {
-    const { cluster, token, filter } = this.#wishes;
+    const { cluster, token, filter, wantsHashes } = this.#wishes;
     const wantsSnapshot = this.#owesSnapshot;
     const fromRevision = this.#next;
-    wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, token, filter, wantsSnapshot });
+    wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, token, filter, wantsSnapshot, wantsHashes });
   }
 
   part(payload: Uint8Array, frameBytes: number): void {
@@ -217,6 +217,7 @@ export class LedgerStream implements Stream {
       const [cluster, node] = [reader.string(), reader.string()];
       return { kind: 'hello', cluster, node, filter: reader.left === 0 ? undefined : decodeFilter(reader) };
     }
+    if (kind === wire.PART.hash) return { kind: 'hash', revision: toIndex(reader.u64()), hash: reader.u32() };
     if (kind === wire.PART.records) {
       const bytes = reader.raw(reader.left).slice();
       this.#next = plus(lastRevision(bytes), 1);

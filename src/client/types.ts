@@ -244,6 +244,8 @@ export interface LedgerOptions {
   readonly filter?: LedgerFilter | undefined;
   /** Begins with a snapshot, even where the records are kept. */
   readonly wantsSnapshot?: boolean;
+  /** `hash` frames between the records, when nothing is filtered out. */
+  readonly wantsHashes?: boolean;
 }
 
 /**
@@ -264,6 +266,8 @@ export type LedgerFrame =
   | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotEntry[] }
   | { readonly kind: 'snapshot-end'; readonly revision: Revision }
+  /** The cluster's hash of its state (core/model/state-hash.ts) at a revision of the records that come next. */
+  | { readonly kind: 'hash'; readonly revision: Revision; readonly hash: number }
   /** Whole records in revision order, encoded as in core/model/ledger.ts (`decodeRecords`). */
   | { readonly kind: 'records'; readonly bytes: Uint8Array };
 

@@ -24,6 +24,8 @@ export interface ReflectorStatus {
   /** Snapshots taken to the end. */
   readonly snapshots: number;
   readonly retries: number;
+  /** Times that the cluster's state hash was another one (docs/ldb.md). */
+  readonly divergences: number;
   /** Why the last stream ended; '' when none has. */
   readonly lastReason: string;
 }
@@ -39,6 +41,7 @@ export class StatusKeeper {
   #records = 0;
   #snapshots = 0;
   #retries = 0;
+  #divergences = 0;
   #lastReason = '';
 
   constructor(maxLagMs: number, nowMs: () => number) {
@@ -63,6 +66,9 @@ export class StatusKeeper {
         if (event.state === 'begin') return;
         this.#snapshots++;
         this.#at(event.revision, event.timeMs);
+        break;
+      case 'diverged':
+        this.#divergences++;
         break;
       case 'retry':
         this.#isFollowing = false;
@@ -89,6 +95,7 @@ export class StatusKeeper {
       records: this.#records,
       snapshots: this.#snapshots,
       retries: this.#retries,
+      divergences: this.#divergences,
       lastReason: this.#lastReason,
     };
   }
@@ -120,6 +127,7 @@ export function reflectorMetrics(read: () => ReflectorStatus): Registry {
     ['commits_total', 'Commits to the replica.', ({ commits }) => commits],
     ['records_total', 'Ledger records applied.', ({ records }) => records],
     ['snapshots_total', 'Snapshots taken to the end.', ({ snapshots }) => snapshots],
+    ['divergences_total', 'Times that the cluster’s state hash was another one.', ({ divergences }) => divergences],
     ['retries_total', 'Streams that ended and were begun again.', ({ retries }) => retries],
   ];
   for (const [name, help, value] of series) {

@@ -3,6 +3,7 @@ import { type LedgerSource, type ReflectorEvent, runReflector } from '../../src/
 import type { Client, LedgerFrame, LedgerOptions } from '../../src/client/types.ts';
 import { utf8 } from '../../src/core/base/bytes.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
+import { StateHash } from '../../src/core/model/state-hash.ts';
 import { type LedgerFilter, parseFilter } from '../../src/core/model/ledger-filter.ts';
 import { type LdbReader, openLdb } from '../../src/engine/ldb/index.ts';
 import { LdbWriter, type SnapshotRow } from '../../src/engine/ldb/writer.ts';
@@ -337,4 +338,58 @@ describe('a part of the data', () => {
       of(records(revision + 1, [put('k2', 'w')])),
     ];
   }
+});
+
+describe('the state hash', () => {
+  const hashOf = (bytes: Uint8Array): number => {
+    const hash = new StateHash();
+    hash.fold(bytes, 0, bytes.length);
+    return hash.value;
+  };
+  const mark = (revision: number, hash = hashOf(streamRecords(1, revision))): LedgerFrame => ({
+    kind: 'hash',
+    revision: revisionOf(revision),
+    hash,
+  });
+  const snapshotAt = (revision: number): LedgerFrame[] => [
+    { kind: 'snapshot-begin', revision: revisionOf(revision), timeMs: 1 },
+    { kind: 'snapshot-entries', entries: new StreamModel().advanceTo(revision).snapshotRows() },
+    { kind: 'snapshot-end', revision: revisionOf(revision) },
+  ];
+
+  test('is asked for, and as long as it is the cluster’s all is well', async () => {
+    const source = streams([HELLO, mark(4), of(streamRecords(1, 5)), mark(8), of(streamRecords(6, 5))]);
+    await reflectUntil(10, source);
+    expect(source.asked[0]).toMatchObject({ wantsHashes: true });
+    expect(kinds()).not.toContain('diverged');
+  });
+
+  test('an LDB that was fed by a node with another state gets a snapshot, at once, and is right', async () => {
+    const bad = of(records(1, [put('only', 'on a bad node')]));
+    const source = streams(
+      [HELLO, bad, new StoreError('UNAVAILABLE', 'that node has ended')],
+      [HELLO, mark(4), of(streamRecords(2, 5))],
+      [HELLO, ...snapshotAt(9), mark(12), of(streamRecords(10, 5))],
+    );
+    await reflectUntil(14, source);
+    expect(source.asked.map(({ wantsSnapshot = false }) => wantsSnapshot)).toEqual([false, false, true]);
+    expect(events.find((event) => event.kind === 'diverged')).toEqual({
+      kind: 'diverged',
+      revision: 4,
+      cure: 'snapshot',
+    });
+    expect(withLdb(dump)).toEqual(new StreamModel().advanceTo(14).dump());
+  });
+
+  test('where a snapshot does not help, there is not one after the other: it goes on and says so', async () => {
+    const source = streams(
+      [HELLO, mark(4, 1), of(streamRecords(1, 5))],
+      [HELLO, ...snapshotAt(9), mark(12, 2), of(streamRecords(10, 3)), mark(14, 3), of(streamRecords(13, 3))],
+      [HELLO, mark(14, 3), of(streamRecords(13, 3))],
+    );
+    await reflectUntil(15, source);
+    expect(events.flatMap((event) => (event.kind === 'diverged' ? [event.cure] : []))).toEqual(['snapshot', 'none']);
+    expect(source.asked.map(({ wantsSnapshot = false }) => wantsSnapshot)).toEqual([false, true, false]);
+    expect(withLdb(dump)).toEqual(new StreamModel().advanceTo(15).dump());
+  });
 });

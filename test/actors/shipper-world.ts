@@ -21,7 +21,7 @@ export const put = (key: string, value = 'v'): Change => ({
 
 export interface Part {
   readonly sub: number;
-  readonly part: 'progress' | 'records' | 'hello' | 'begin' | 'entries' | 'end' | 'behind';
+  readonly part: 'hash' | 'progress' | 'records' | 'hello' | 'begin' | 'entries' | 'end' | 'behind';
   readonly revisions: number[];
   readonly keys: string[];
   readonly bytes: number;
@@ -37,6 +37,7 @@ export class World {
   /** The oldest revision kept; default: the window's. */
   ledgerFrom: number | undefined;
   applied = 0;
+  readonly hashes: Map<number, number> = new Map();
   timeMs = 0;
 
   constructor(
@@ -54,6 +55,7 @@ export class World {
       node: 'n1',
       windowBytes: options.windowBytes ?? MIB,
       subscriptionsMax: options.subscriptionsMax ?? 10,
+      hashAt: (revision) => this.hashes.get(revision),
       heldBytesMax: options.heldBytesMax ?? 1_000 * MIB,
       post: (message) => this.posted.push(message),
     });
@@ -147,6 +149,7 @@ function decode(message: FromShipper & { kind: 'part' }): Part {
   const kind = reader.u8();
   const part = { sub: message.sub, bytes: message.frame.length, revisions: [] as number[], keys: [] as string[] };
   if (kind === PART.progress) return { ...part, part: 'progress', revisions: [reader.u64()] };
+  if (kind === PART.hash) return { ...part, part: 'hash', revisions: [reader.u64(), reader.u32()] };
   if (kind === PART.hello) return { ...part, part: 'hello', keys: [reader.string(), reader.string()] };
   if (kind === PART.behind) return { ...part, part: 'behind', revisions: [reader.u64(), reader.u64()] };
   if (kind === PART.snapshotBegin) return { ...part, part: 'begin', revisions: [reader.u64()] };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { utf8 } from '../../src/core/base/bytes.ts';
+import { parseFilter } from '../../src/core/model/ledger-filter.ts';
 import { type Part, put, upTo, World } from './shipper-world.ts';
 
 const MIB = 1024 * 1024;
@@ -207,5 +208,35 @@ describe('replicas', () => {
     world.ship();
     world.write([put('next')]);
     expect(world.revisions(1)).toEqual([53]);
+  });
+});
+
+describe('state hashes', () => {
+  test('come before the records they are of: the newest of a part, to who asked and has everything', () => {
+    const world = new World();
+    for (let i = 0; i < 200; i++) world.write([put('a')]);
+    for (const revision of [64, 128, 192]) world.hashes.set(revision, revision * 3);
+    world.subscribe(1, { mode: 'ledger', wantsHashes: true });
+    world.subscribe(2, { mode: 'ledger' });
+    world.subscribe(3, { mode: 'ledger', wantsHashes: true, filter: parseFilter({ prefixes: ['a'] }) });
+    world.hashes.set(256, 9);
+    for (let i = 0; i < 60; i++) world.write([put('a')]);
+    const parts = world.parts(1);
+    const hashes = parts.flatMap((part, i) =>
+      part.part === 'hash' ? [{ told: part.revisions, next: parts[i + 1] }] : [],
+    );
+    expect(hashes.map(({ told }) => told)).toEqual([64, 128, 192, 256].map((at) => [at, world.hashes.get(at)]));
+    for (const { told, next } of hashes) {
+      expect(next?.part).toBe('records');
+      expect(next?.revisions).toContain(told[0]);
+    }
+    for (const sub of [2, 3]) expect(world.parts(sub).some(({ part }) => part === 'hash')).toBe(false);
+  });
+
+  test('one that is not noted is not told', () => {
+    const world = new World();
+    world.subscribe(1, { mode: 'ledger', wantsHashes: true });
+    for (let i = 0; i < 130; i++) world.write([put('a')]);
+    expect(world.parts(1).some(({ part }) => part === 'hash')).toBe(false);
   });
 });

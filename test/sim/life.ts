@@ -256,6 +256,7 @@ export class Life {
     });
 
     this.#shipperState = new StateReader({ ...ofTree, defer });
+    const hashes = new CheckpointReader(checkpoints);
     const shipper = new Shipper({
       state: this.#shipperState,
       applied: shared.reader('applied'),
@@ -265,6 +266,7 @@ export class Life {
       windowBytes: WINDOW_BYTES,
       ledgerFrom: shared.reader('ledgerFrom'),
       subscriptionsMax: 100,
+      hashAt: (revision) => hashes.at(revision),
       heldBytesMax: MIB,
       post: (message: FromShipper) => toGateway(() => this.gateway.ship(message)),
     });

@@ -157,9 +157,9 @@ export class Reads {
           throw new StoreError('LDB_FOREIGN', message);
         }
         const filter = this.#world.readers.grant(ledger.token, ledger.filter);
-        const { wantsSnapshot } = ledger;
+        const { wantsSnapshot, wantsHashes } = ledger;
         const range = { from: NONE, to: NONE };
-        this.#subscribe(connection, request, 'ledger', { ...ledger, ...range }, { filter, wantsSnapshot });
+        this.#subscribe(connection, request, 'ledger', { ...ledger, ...range }, { filter, wantsSnapshot, wantsHashes });
         break;
       }
       case wire.REQUEST.status:
@@ -393,7 +393,7 @@ export class Reads {
     request: number,
     mode: 'watch' | 'ledger',
     options: wire.WatchRequest,
-    more: Pick<Subscribe, 'filter' | 'wantsSnapshot'> = {},
+    more: Pick<Subscribe, 'filter' | 'wantsSnapshot' | 'wantsHashes'> = {},
   ): void {
     if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
     const sub = this.#nextSub++;

@@ -53,6 +53,11 @@ function printProgress(context: Context): OnEvent {
         records = 0;
         return;
       }
+      case 'diverged': {
+        const cure =
+          event.cure === 'snapshot' ? 'taking a snapshot' : 'one was taken for that a short while ago, so going on';
+        return say(`another state than the cluster's at revision ${event.revision}: ${cure}`);
+      }
       case 'freshness':
         return say(event.isFresh ? 'fresh' : `older than it may be: lag ${showMs(event.lagMs)}`);
       default:

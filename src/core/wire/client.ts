@@ -359,17 +359,20 @@ export interface LedgerRequest {
   readonly filter?: LedgerFilter | undefined;
   /** Begin with a snapshot, even where the records are kept. */
   readonly wantsSnapshot?: boolean | undefined;
+  /** Hash parts between the records, when nothing is filtered out. */
+  readonly wantsHashes?: boolean | undefined;
 }
 
 const TOKEN = 1;
 const FILTER = 2;
 const SNAPSHOT = 4;
+const HASHES = 8;
 
 export function encodeLedger(writer: ByteWriter, ledger: LedgerRequest): void {
-  const { token, filter, wantsSnapshot = false } = ledger;
+  const { token, filter, wantsSnapshot = false, wantsHashes = false } = ledger;
   writer.varint(ledger.fromRevision).string(ledger.cluster).varint(ledger.creditBytes);
   const said = (token === undefined ? 0 : TOKEN) | (filter === undefined ? 0 : FILTER);
-  const flags = said | (wantsSnapshot ? SNAPSHOT : 0);
+  const flags = said | (wantsSnapshot ? SNAPSHOT : 0) | (wantsHashes ? HASHES : 0);
   // Nothing wished for, nothing said: as clients wrote it before there was something to wish for.
   if (flags === 0) return;
   writer.u8(flags);
@@ -386,6 +389,7 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
     token: (flags & TOKEN) === 0 ? undefined : reader.string(),
     filter: (flags & FILTER) === 0 ? undefined : decodeFilter(reader),
     wantsSnapshot: (flags & SNAPSHOT) !== 0,
+    wantsHashes: (flags & HASHES) !== 0,
   };
 }
 
@@ -398,7 +402,11 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
  *   snapshotEntries   entry*
  *   snapshotEnd       revision u64
  *   behind            sent u64 | newest u64     a slow reader: everything up to `sent` was sent, and more is there
+ *   hash              revision u64 | hash u32   of the state at a revision of the records that come next (state-hash.ts)
  */
 export const PART: Readonly<
-  Record<'progress' | 'records' | 'hello' | 'snapshotBegin' | 'snapshotEntries' | 'snapshotEnd' | 'behind', number>
-> = { progress: 0, records: 1, hello: 2, snapshotBegin: 3, snapshotEntries: 4, snapshotEnd: 5, behind: 6 };
+  Record<
+    'progress' | 'records' | 'hello' | 'snapshotBegin' | 'snapshotEntries' | 'snapshotEnd' | 'behind' | 'hash',
+    number
+  >
+> = { progress: 0, records: 1, hello: 2, snapshotBegin: 3, snapshotEntries: 4, snapshotEnd: 5, behind: 6, hash: 7 };

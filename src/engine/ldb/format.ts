@@ -33,6 +33,8 @@ export const META = 'meta';
 export const INCOMING = 'incoming';
 export const POSITION_KEY: Uint8Array = utf8('position');
 export const FILTER_KEY: Uint8Array = utf8('filter');
+/** ledger-hash.ts */
+export const HASH_KEY: Uint8Array = utf8('hash');
 
 // ---- Position
 

@@ -29,6 +29,7 @@ import { isSameFilter, type LedgerFilter, showFilter } from '../../core/model/le
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
 import { type DirLock, lockDir } from '../disk/lock.ts';
 import { type Environment, openToWrite, type Table } from './environment.ts';
+import { decodeHash, encodeHash, foldRecords, type HashMark } from './ledger-hash.ts';
 import {
   type Key,
   decodePosition,
@@ -37,6 +38,7 @@ import {
   encodeStoredFilter,
   FILTER_KEY,
   FIRST_KEY,
+  HASH_KEY,
   LDB_KEY_BYTES_MAX,
   type LdbPosition,
   NO_POSITION,
@@ -91,6 +93,8 @@ export class LdbWriter {
   #position: LdbPosition;
   /** What it holds; undefined: everything. */
   #filter: LedgerFilter | undefined;
+  /** The cluster's state hash at the position; undefined: not known. */
+  #hash: number | undefined;
   #snapshot: (LdbPosition & { readonly filter: LedgerFilter | undefined }) | undefined;
   #commits = 0;
   #isBusy = false;
@@ -103,6 +107,9 @@ export class LdbWriter {
     this.#env = env;
     const stored = env.meta.getBinaryFast(POSITION_KEY);
     this.#position = stored === undefined ? NO_POSITION : decodePosition(stored, env.meta.lastSize, dir);
+    const hash = env.meta.getBinaryFast(HASH_KEY);
+    if (this.revision === 0) this.#hash = 0;
+    else if (hash !== undefined) this.#hash = decodeHash(hash, env.meta.lastSize, this.revision);
     const filter = env.meta.getBinaryFast(FILTER_KEY);
     this.#filter = filter === undefined ? undefined : decodeStoredFilter(filter, env.meta.lastSize, dir);
   }
@@ -129,7 +136,7 @@ export class LdbWriter {
   async #start(): Promise<void> {
     await this.#dropIncoming();
     // So that readers find a position, if only "nothing yet".
-    if (this.#env.meta.get(POSITION_KEY) === undefined) await this.#commit([], NO_POSITION);
+    if (this.#env.meta.get(POSITION_KEY) === undefined) await this.#commit([], NO_POSITION, 0);
   }
 
   get position(): LdbPosition {
@@ -151,18 +158,21 @@ export class LdbWriter {
 
   /**
    * Applies whole records (encoded as in core/model/ledger.ts; several pieces are one batch) in one transaction.
-   * Resolves once they are on disk and every reader can see them.
+   * Resolves once they are on disk and every reader can see them. When a mark says that the cluster's state is another
+   * one, LDB_CORRUPT, and nothing is applied.
    */
-  apply(pieces: Uint8Array | readonly Uint8Array[], cluster: string): Promise<Applied> {
+  apply(given: Uint8Array | readonly Uint8Array[], cluster: string, marks: readonly HashMark[] = []): Promise<Applied> {
     return this.#exclusively(async () => {
       assert(this.#snapshot === undefined, 'no records come inside a snapshot');
       this.checkCluster(cluster);
-      const records = pieces instanceof Uint8Array ? decodeRecords(pieces) : pieces.flatMap(decodeRecords);
+      const pieces = given instanceof Uint8Array ? [given] : given;
+      const records = pieces.flatMap(decodeRecords);
       const fresh = recordsAfter(this.revision, records);
       const last = fresh.at(-1);
       if (last === undefined) return { revision: this.revision, timeMs: this.timeMs, records: 0 };
       const timeMs = Math.max(this.timeMs, last.timeMs);
-      await this.#commit(writesOf(fresh), { cluster, revision: last.revision, timeMs });
+      const hash = this.#filter === undefined ? foldRecords(this.#hash, this.revision, pieces, marks) : undefined;
+      await this.#commit(writesOf(fresh), { cluster, revision: last.revision, timeMs }, hash);
       return { revision: last.revision, timeMs, records: fresh.length };
     });
   }
@@ -279,7 +289,17 @@ export class LdbWriter {
     }
   }
 
-  async #commit(writes: readonly Write[], position: LdbPosition): Promise<void> {
+  /** The cluster's state hash at the position, when it is known. */
+  get hash(): number | undefined {
+    return this.#hash;
+  }
+
+  /** It is learnt anew, from the next mark. */
+  forgetHash(): void {
+    this.#hash = undefined;
+  }
+
+  async #commit(writes: readonly Write[], position: LdbPosition, hash: number | undefined): Promise<void> {
     assert(position.revision >= this.revision, 'the position never goes back');
     const { kv, meta } = this.#env;
     const record = encodePosition(position);
@@ -288,9 +308,11 @@ export class LdbWriter {
     await this.#batch(() => {
       for (const { key, row } of writes) void (row === undefined ? kv.remove(key) : kv.put(key, row));
       void meta.put(POSITION_KEY, record);
+      if (hash !== undefined) void meta.put(HASH_KEY, encodeHash({ revision: position.revision, hash }));
       if (isFirst && this.#filter !== undefined) void meta.put(FILTER_KEY, encodeStoredFilter(this.#filter));
     });
     this.#position = position;
+    this.#hash = hash;
   }
 
   /** One transaction, on LMDB's own thread. `write` must not throw: what it has queued by then would be committed. */
@@ -336,6 +358,7 @@ export class LdbWriter {
       });
       this.#position = position;
       this.#filter = filter;
+      this.#hash = undefined;
       return { revision: position.revision, ...counts };
     } catch (error) {
       this.#failure = error;
