@@ -111,7 +111,7 @@ export class Memtable {
     restore(this.#machine, this.#retention, this.#state, reader.tree.visible);
     this.#history = new History(world.historyMs, this.#machine.applied);
     if (isCheckpoint(this.#machine.applied)) {
-      this.#checkpoints.note(this.#machine.applied, this.#machine.stateHash());
+      this.#checkpoints.note(this.#machine.applied, this.#machine.stateHash(), this.#machine.ledgerHash());
     }
     this.#bell = shared.bell('memtable');
     this.#replication = shared.bell('replication');
@@ -152,7 +152,7 @@ export class Memtable {
       }
       machine.apply(next.index, next.data);
       this.#next = undefined;
-      if (isCheckpoint(next.index)) this.#checkpoints.note(next.index, machine.stateHash());
+      if (isCheckpoint(next.index)) this.#checkpoints.note(next.index, machine.stateHash(), machine.ledgerHash());
       if (machine.records.length >= HAND_ON_BYTES || machine.results.length >= HAND_ON_BYTES) this.#publish();
     }
     this.#frame = undefined;

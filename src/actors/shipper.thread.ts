@@ -50,7 +50,7 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
     ledgerFrom: shared.reader('ledgerFrom'),
     subscriptionsMax: args.subscriptionsMax,
     heldBytesMax: HELD_BYTES_MAX,
-    hashAt: (revision) => checkpoints.at(revision),
+    hashAt: (revision) => checkpoints.ledgerAt(revision),
     post: (message: FromShipper) => {
       if (message.kind === 'part') port.postMessage(message, [message.frame.buffer as ArrayBuffer]);
       else port.postMessage(message);

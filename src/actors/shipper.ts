@@ -78,7 +78,7 @@ export interface ShipperWorld {
   /** The oldest revision of the ledger that is kept, in the window or behind it. */
   readonly ledgerFrom: () => number;
   readonly subscriptionsMax: number;
-  /** The hash of the state at a checkpoint, while it is known. */
+  /** The hash of the ledger at a checkpoint, while it is known. */
   readonly hashAt: (revision: number) => number | undefined;
   /** What may be on its way to all readers together. */
   readonly heldBytesMax: number;

@@ -17,12 +17,13 @@ test('a revision has the hash that was noted for it, until 4096 later ones were'
     const start = 64 * below(random, 2 ** 40);
     const hashOf = (revision: number): number => Math.imul(revision / 64, 0x9e3779b1) >>> 0;
     const last = start + 64 * below(random, 10_000);
-    for (let at = start; at <= last; at += 64) writer.note(at, hashOf(at));
+    for (let at = start; at <= last; at += 64) writer.note(at, hashOf(at), hashOf(at) ^ 5);
     for (let i = 0; i < 500; i++) {
       const at = start + 64 * (below(random, 12_000) - 1_000);
       if (at < 0) continue;
       const isKept = at >= start && at <= last && at > last - KEPT;
       expect(reader.at(at), `${at} of ${start} to ${last}`).toBe(isKept ? hashOf(at) : undefined);
+      expect(reader.ledgerAt(at)).toBe(isKept ? (hashOf(at) ^ 5) >>> 0 : undefined);
     }
   });
 });
@@ -39,16 +40,17 @@ test('a slot that is half written is absent, at every step of its writing', () =
   const words = new Int32Array(buffer);
   const [writer, reader] = [new CheckpointWriter(buffer), new CheckpointReader(buffer)];
   const [old, next] = [64 * 3, 64 * (3 + 4096)];
-  writer.note(next, 222);
+  writer.note(next, 222, 2);
   const after = [...words];
-  writer.note(old, 111);
+  writer.note(old, 111, 1);
   expect(reader.at(old)).toBe(111);
   // The writer's steps, one by one, up to the last.
-  for (const at of [9, 10]) {
+  for (const at of [12, 13, 14]) {
     words[at] = after[at] as number;
     expect([reader.at(old), reader.at(next)]).toEqual([undefined, undefined]);
+    expect([reader.ledgerAt(old), reader.ledgerAt(next)]).toEqual([undefined, undefined]);
   }
-  words[11] = after[11] as number;
+  words[15] = after[15] as number;
   expect([reader.at(old), reader.at(next)]).toEqual([undefined, 222]);
 });
 

@@ -266,7 +266,7 @@ export class Life {
       windowBytes: WINDOW_BYTES,
       ledgerFrom: shared.reader('ledgerFrom'),
       subscriptionsMax: 100,
-      hashAt: (revision) => hashes.at(revision),
+      hashAt: (revision) => hashes.ledgerAt(revision),
       heldBytesMax: MIB,
       post: (message: FromShipper) => toGateway(() => this.gateway.ship(message)),
     });

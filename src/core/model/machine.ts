@@ -56,7 +56,7 @@ const NOT_FOUND = new Uint8Array([0]);
 const FOREIGN_MIN = 0x80;
 
 /** Of what `save` writes; its first byte. Without one, the number of `applied` stood there. */
-const SAVED_VERSION = 2;
+const SAVED_VERSION = 3;
 /** It had no control data. */
 const SAVED_WITHOUT_CONTROL = 1;
 
@@ -102,23 +102,33 @@ export class Machine {
 
   /** The hash of everything applied (state-hash.ts). Costs what was written since it was last asked for. */
   stateHash(): number {
+    this.#foldRecords();
+    return this.#hash.value;
+  }
+
+  /** The hash of all ledger records, which replicas know too. */
+  ledgerHash(): number {
+    this.#foldRecords();
+    return this.#hash.ledger;
+  }
+
+  #foldRecords(): void {
     const { records } = this;
     assert(records.length >= this.#hashedBytes, 'records are reset by resetRecords');
     if (records.length > this.#hashedBytes) this.#hash.fold(records.view(), this.#hashedBytes, records.length);
     this.#hashedBytes = records.length;
-    return this.#hash.value;
   }
 
   /** The driver has taken the records. */
   resetRecords(): void {
-    this.stateHash();
+    this.#foldRecords();
     this.records.reset();
     this.#hashedBytes = 0;
   }
 
   /** What is beside the store's rows: hash, log time, sessions, control data's counts. With the rows of the same moment, the whole state. */
   save(writer: ByteWriter): void {
-    writer.u8(SAVED_VERSION).varint(this.applied).u32(this.stateHash());
+    writer.u8(SAVED_VERSION).varint(this.applied).u32(this.ledgerHash()).u32(this.#hash.hidden);
     this.#time.save(writer);
     this.sessions.encode(writer);
     this.#control.save(writer);
@@ -132,10 +142,12 @@ export class Machine {
     assert(this.applied === 0, 'a machine is restored before it applies');
     const { version, revision } = readSaved(reader);
     this.applied = revision;
-    this.#hash.restore(reader.u32());
+    const hasControl = version > SAVED_WITHOUT_CONTROL;
+    const ledger = reader.u32();
+    this.#hash.restore(ledger, hasControl ? reader.u32() : 0);
     this.#time.restore(reader);
     this.sessions.decode(reader);
-    if (version > SAVED_WITHOUT_CONTROL) this.#control.restore(reader);
+    if (hasControl) this.#control.restore(reader);
   }
 
   /** The store remembers this expiry, by age. `key` is kept. */
@@ -343,20 +355,13 @@ export class Machine {
       getPrivate: (key) => store.newestPrivate(key),
       putPrivate: (key, value) => {
         store.putPrivate(key, value, this.applied);
-        this.#hashPrivate(key, value);
+        this.#hash.foldPrivate(key, value);
       },
       removePrivate: (key) => {
         store.removePrivate(key, this.applied);
-        this.#hashPrivate(key, NONE);
+        this.#hash.foldPrivate(key, NONE);
       },
     };
-  }
-
-  /** Private rows are in no record: the hash has them before the record of their entry. A removed one is empty. */
-  #hashPrivate(key: Uint8Array, value: Uint8Array): void {
-    this.stateHash();
-    const bytes = new ByteWriter(key.length + value.length + 8).blob(key).blob(value).view();
-    this.#hash.fold(bytes, 0, bytes.length);
   }
 
   /** A key stands once in a record: what an entry does to it outdoes its expiry in the same entry. */

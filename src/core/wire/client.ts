@@ -402,7 +402,7 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
  *   snapshotEntries   entry*
  *   snapshotEnd       revision u64
  *   behind            sent u64 | newest u64     a slow reader: everything up to `sent` was sent, and more is there
- *   hash              revision u64 | hash u32   of the state at a revision of the records that come next (state-hash.ts)
+ *   hash              revision u64 | hash u32   of the ledger at a revision of the records that come next (state-hash.ts)
  */
 export const PART: Readonly<
   Record<

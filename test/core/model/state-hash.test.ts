@@ -41,6 +41,25 @@ test('does not depend on how the bytes are cut', () => {
   });
 });
 
+test('private rows change it, and not the ledger’s', () => {
+  const [a, b] = [new StateHash(), new StateHash()];
+  const bytes = Uint8Array.of(1, 2, 3);
+  for (const hash of [a, b]) hash.fold(bytes, 0, 3);
+  expect(a.value).toBe(a.ledger);
+  a.foldPrivate(Uint8Array.of(7), Uint8Array.of(8));
+  expect(a.value).not.toBe(b.value);
+  expect(a.ledger).toBe(b.ledger);
+  // Wherever it comes between the records.
+  b.fold(bytes, 0, 3);
+  b.foldPrivate(Uint8Array.of(7), Uint8Array.of(8));
+  a.fold(bytes, 0, 3);
+  expect([a.value, a.ledger]).toEqual([b.value, b.ledger]);
+  const again = new StateHash();
+  again.restore(a.ledger, a.hidden);
+  for (const hash of [a, again]) hash.foldPrivate(Uint8Array.of(7), new Uint8Array(0));
+  expect(again.value).toBe(a.value);
+});
+
 test('of a machine: of all its records, whenever they are taken, and over restarts', () => {
   forSeeds(30, (random) => {
     const entries = Array.from({ length: 100 }, (_, i) => randomEntry(random, i));

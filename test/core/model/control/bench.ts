@@ -117,10 +117,10 @@ export class ControlBench extends Bench {
   /** Rows and bytes that the machine counts, by table id. */
   sizes(): Map<number, { rows: number; bytes: number }> {
     const reader = new ByteReader(this.saved());
-    // Version, applied, hash; three times; the sessions' sweep, and that there are none.
+    // Version, applied, two hashes; three times; the sessions' sweep, and that there are none.
     reader.u8();
     reader.varint();
-    reader.raw(4 + 3 * 8 + 8);
+    reader.raw(2 * 4 + 3 * 8 + 8);
     if (reader.varint() !== 0) throw new Error('sizes are read where there are no sessions');
     // Families, and the next id.
     reader.varint();
