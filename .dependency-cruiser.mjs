@@ -18,7 +18,8 @@ const layers = {
   actors: ['engine', 'core'],
   // Doors turn bytes into commands and errors into answers, in core's words.
   // net → engine: net/replication.thread.ts puts that thread together: the mesh's sockets and the WAL meet there.
-  net: ['actors', 'engine', 'core'],
+  // net → client/control-types: the executive's routes ask what the SDK asks; node.ts hands them its own client.
+  net: ['actors', 'engine', 'core', 'client/control-types'],
   client: ['core'],
   // The embedded engine in the level world's dress; it has nothing to do with a node.
   level: ['engine/store', 'core'],

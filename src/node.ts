@@ -23,6 +23,7 @@ import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
 import { nodeDisk } from './engine/disk/node-disk.ts';
 import { markDamaged } from './engine/disk/damaged.ts';
+import { executiveRoutes } from './net/executive/routes.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
 import { EmbeddedDoor } from './node/embedded.ts';
@@ -202,6 +203,7 @@ class Node implements RunningNode, Breakable {
       metrics: async () => ({ contentType: this.#metrics.contentType, body: await this.#metrics.metrics() }),
       health: () => this.#health(),
       readiness: () => this.#readiness(),
+      routes: executiveRoutes(this.#client.control, () => this.#readiness().ok),
       connectionsMax: this.#config.connectionsMax,
       originsAllowed: this.#config.originsAllowed,
       log: this.#log,

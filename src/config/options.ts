@@ -136,7 +136,7 @@ export const HEARTBEATS_PER_TIMEOUT_MIN = 3;
 export const NODE_FIELDS: Readonly<Record<'client' | 'peer' | 'http' | 'dataDir' | 'join', string>> = {
   client: "where clients connect, like 'ws://127.0.0.1:7411'",
   peer: "where the other nodes connect, like 'ws://127.0.0.1:7421'",
-  http: "where /metrics and /healthz are served, like 'http://127.0.0.1:7431'",
+  http: "where the HTTP API, /metrics and /healthz are served, like 'http://127.0.0.1:7431'",
   dataDir: "the directory for this node's files, like 'data/n1'",
   join: 'true at a node that is added to a cluster which is there already',
 };

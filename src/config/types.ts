@@ -9,7 +9,7 @@ export interface NodeConfig {
   readonly client: string;
   /** Where the other nodes connect: ws://host:port. */
   readonly peer: string;
-  /** /metrics, /healthz, /readyz: http://host:port. */
+  /** The HTTP API, /metrics, /healthz, /readyz: http://host:port. */
   readonly http: string;
   /** The node's files. In a config file, relative to that file. One node, one directory. */
   readonly dataDir: string;

@@ -7,6 +7,8 @@ import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { NODE_FIELDS, RAFT_OPTIONS, TOP_KEYS, TUNING_OPTIONS } from '../../src/config/options.ts';
 import { ERROR_CODE_LIST, ERROR_CODES } from '../../src/core/base/errors.ts';
+import type { Control } from '../../src/client/control-types.ts';
+import { executiveRoutes } from '../../src/net/executive/routes.ts';
 import { root } from './repo.ts';
 
 const documents = ['README.md', 'CHANGELOG.md', ...globSync('docs/**/*.md', { cwd: root })].sort();
@@ -45,6 +47,12 @@ test('the README tells every option with its default', () => {
   expect([...rows.keys()].sort()).toEqual(keys.sort());
   for (const { name, default: value } of TUNING_OPTIONS) expect(rows.get(name)).toMatch(new RegExp(`^${value}\\b`));
   for (const { name, default: value } of RAFT_OPTIONS) expect(rows.get(`raft.${name}`)).toBe(String(value));
+});
+
+test('http.md tells every route of the HTTP API, and no other', () => {
+  const told = Array.from(textOf('docs/http.md').matchAll(/^\| `([A-Z]+ [^`]+)` \|/gm), ([, route]) => route);
+  const routes = executiveRoutes({} as Control, () => true).map(({ method, path }) => `${method} ${path}`);
+  expect(new Set(told)).toEqual(new Set(routes));
 });
 
 test('formats.md numbers the errors as the wire does', () => {

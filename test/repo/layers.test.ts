@@ -22,6 +22,7 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['layer-actors', 'actors/a.ts', `import { x } from '../client/x.ts';`],
   ['layer-net', 'net/a.ts', `import '../config/x.ts';`],
   ['layer-net', 'net/a.ts', `const x = await import('../node.ts');`],
+  ['layer-net', 'net/a.ts', `import type { X } from '../client/x.ts';`],
   ['layer-client', 'client/a.ts', `let x: import('../net/x.ts').X;`],
   ['layer-level', 'level/a.ts', `import { x } from '../engine/lsm/x.ts';`],
   ['layer-level', 'level/a.ts', `import { x } from '../actors/x.ts';`],

@@ -45,8 +45,8 @@ export function problemAnswer(problem: Problem, options: { readonly asJson: bool
   return { status, headers, contentType: PROBLEM_TYPE, body: stringifyJson(body) };
 }
 
-function retryAfter(retry: Retry, { retryAfterMs }: Readonly<Record<string, unknown>>): Record<string, string> {
+function retryAfter(retry: Retry, { retryMs }: Readonly<Record<string, unknown>>): Record<string, string> {
   if (retry === 'never') return {};
-  const seconds = typeof retryAfterMs === 'number' ? Math.ceil(retryAfterMs / 1000) : RETRY_AFTER_S;
+  const seconds = typeof retryMs === 'number' ? Math.ceil(retryMs / 1000) : RETRY_AFTER_S;
   return { 'retry-after': String(seconds) };
 }

@@ -112,9 +112,29 @@ export class HttpServer {
       config: { isProbe: route.isProbe === true },
       handler: async (request, reply) => {
         const answer = await handle(callOf(request, reply));
-        return send(reply, answer);
+        const { body } = answer;
+        if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return send(reply, answer);
+        return this.#stream(request, reply, { ...answer, body });
       },
     });
+  }
+
+  /** With its first part there: what fails before that is an answer of its own, and no broken stream. */
+  async #stream(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    answer: Answer & { readonly body: AsyncIterable<string> },
+  ): Promise<FastifyReply> {
+    const { body, ...rest } = answer;
+    // Nothing is read for who wants nothing of it.
+    if (request.method === 'HEAD') return send(reply, rest);
+    const parts = body[Symbol.asyncIterator]();
+    const first = await parts.next();
+    const failed = (error: unknown): void => {
+      const { code } = problemOf(error);
+      this.#options.log('warn', 'http.broken', { id: request.id, route: routeOf(request), code });
+    };
+    return send(reply, rest, Readable.from(continued(first, parts, failed)));
   }
 
   /** Before the body is read: is there room, and may this be asked at all. */
@@ -285,27 +305,27 @@ function accepts({ headers: { accept } }: FastifyRequest, ...types: readonly str
   return types.some((type) => named.includes(type));
 }
 
-async function send(reply: FastifyReply, answer: Answer): Promise<FastifyReply> {
+function send(reply: FastifyReply, answer: Answer, stream?: Readable): FastifyReply {
   const { status, contentType, body, headers } = answer;
   reply.code(status ?? 200);
   if (headers !== undefined) reply.headers(headers);
   if (contentType !== undefined) reply.header('content-type', contentType);
-  if (body === undefined) return reply.send();
-  if (typeof body === 'string' || body instanceof Uint8Array) {
-    return reply.send(typeof body === 'string' ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength));
-  }
-  return reply.send(Readable.from(await primed(body)));
+  if (body instanceof Uint8Array) return reply.send(Buffer.from(body.buffer, body.byteOffset, body.byteLength));
+  return reply.send(stream ?? body);
 }
 
-/** With its first part there: what fails before that is an answer of its own, and no broken stream. */
-async function primed(parts: AsyncIterable<string>): Promise<AsyncIterable<string>> {
-  const iterator = parts[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  return (async function* (): AsyncGenerator<string> {
-    try {
-      for (let part = first; part.done !== true; part = await iterator.next()) yield part.value;
-    } finally {
-      await iterator.return?.();
-    }
-  })();
+/** The first part, and those that follow. What ends them early ends the connection: the reader sees a broken stream. */
+async function* continued(
+  first: IteratorResult<string>,
+  parts: AsyncIterator<string>,
+  failed: (error: unknown) => void,
+): AsyncGenerator<string> {
+  try {
+    for (let part = first; part.done !== true; part = await parts.next()) yield part.value;
+  } catch (error) {
+    failed(error);
+    throw error;
+  } finally {
+    await parts.return?.();
+  }
 }

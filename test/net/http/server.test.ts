@@ -106,7 +106,7 @@ test('a body is bytes, whatever its content type', async () => {
 
 test('a failure is its message, or a problem for who asks for JSON; the code is in a header', async () => {
   const refusing = route('GET', '/refused', () => {
-    throw new StoreError('RATE_LIMITED', 'too many rows', { data: { limit: 9n, retryAfterMs: 1500 } });
+    throw new StoreError('RATE_LIMITED', 'too many rows', { data: { limit: 9n, retryMs: 1500 } });
   });
   const { url } = await serve(refusing);
   const plain = await fetch(`${url}/refused`);
@@ -123,7 +123,7 @@ test('a failure is its message, or a problem for who asks for JSON; the code is 
   expect(json.headers.get('x-request-id')).toBe('r-7');
   expect(await json.json()).toEqual({
     ...{ type: 'about:blank', title: 'rate limited', status: 429, detail: 'too many rows', code: 'RATE_LIMITED' },
-    ...{ retry: 'later', data: { limit: 9, retryAfterMs: 1500 }, requestId: 'r-7' },
+    ...{ retry: 'later', data: { limit: 9, retryMs: 1500 }, requestId: 'r-7' },
   });
 });
 
@@ -213,8 +213,14 @@ test('a stream that fails before its first part is a proper failure; a reader th
   const failing = {
     [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(new StoreError('NOT_FOUND', 'no such table')) }),
   };
-  const { url } = await serve(
+  const { url, logged } = await serve(
     route('GET', '/late', () => ({ body: failing })),
+    route('GET', '/torn', () => ({
+      body: (async function* (): AsyncGenerator<string> {
+        yield 'a part';
+        throw new StoreError('COMPACTED', 'too slow');
+      })(),
+    })),
     route('GET', '/endless', () => ({
       contentType: 'application/x-ndjson',
       body: (async function* (): AsyncGenerator<string> {
@@ -227,6 +233,12 @@ test('a stream that fails before its first part is a proper failure; a reader th
     })),
   );
   expect((await fetch(`${url}/late`)).status).toBe(404);
+  expect((await fetch(`${url}/endless`, { method: 'HEAD' })).headers.get('content-type')).toBe('application/x-ndjson');
+  await expect((await fetch(`${url}/torn`)).text()).rejects.toThrow();
+  expect(logged.find(({ event }) => event === 'http.broken')?.fields).toMatchObject({
+    route: '/torn',
+    code: 'COMPACTED',
+  });
   const reader = (await fetch(`${url}/endless`)).body?.getReader();
   expect(Buffer.from((await reader?.read())?.value ?? '').toString()).toMatch(/^0 /);
   await reader?.cancel();

@@ -1,0 +1,143 @@
+/**
+ * Fuzzed requests: whatever comes, the answer is one of the API's own, never a 500, and the node goes on. A real node is
+ * behind it, so what the door lets through is judged by the model too.
+ */
+import * as fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ERROR_CODE_LIST } from '../../../src/core/base/errors.ts';
+import { type Ask, writerHeaders } from '../../support/http-client.ts';
+import { type HttpNode, startHttpNode } from '../../support/http-node.ts';
+
+let node: HttpNode;
+let ask: Ask;
+let operations: string[] = [];
+
+const RUNS = Number(process.env['CTLMESH_HTTP_FUZZ'] ?? 60);
+const auth = writerHeaders({ writer: 'fuzzer', secret: 'sesame' });
+
+beforeAll(async () => {
+  node = await startHttpNode();
+  ask = node.ask;
+  await ask('POST /writers/fuzzer', { body: 'sesame' });
+  await ask('POST /families/fam');
+  const fields = ['string', 'integer', 'decimal', 'text', 'binary', 'bytestring'].map((type) => [type, type]);
+  await ask('POST /families/fam/tables/tab', { body: { fields, keyFields: ['string', 'integer'] } });
+  const { paths } = JSON.parse((await ask('GET /openapi.json')).body) as { paths: Record<string, object> };
+  operations = Object.entries(paths)
+    .flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`))
+    .filter((operation) => operation !== 'GET /sleep' && !operation.startsWith('DELETE /writers'));
+});
+
+afterAll(() => node.stop());
+
+const known: ReadonlySet<string> = new Set(ERROR_CODE_LIST);
+
+async function isAnswered(request: string, body: string | Uint8Array | undefined): Promise<void> {
+  const hasBody = body !== undefined && !request.startsWith('GET');
+  const { status, code } = await ask(request, { headers: auth, ...(hasBody ? { body } : {}) });
+  expect([request, status === 200 ? code === '' : status >= 400 && status < 500 && known.has(code)]).toEqual([
+    request,
+    true,
+  ]);
+}
+
+const name = fc.oneof(fc.constantFrom('fam', 'tab', 'fuzzer'), fc.string({ unit: 'binary', minLength: 1 }));
+const body = fc.oneof(fc.json(), fc.string(), fc.uint8Array(), fc.json({ maxDepth: 4, stringUnit: 'binary' }));
+const scalar = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.double(),
+  fc.boolean(),
+  fc.constant(null),
+  fc.bigInt(),
+  fc.base64String(),
+);
+const odd = fc.oneof(scalar, fc.anything({ maxDepth: 1 }));
+
+/** JSON with numbers of any length in it. */
+const stringify = (value: unknown): string =>
+  JSON.stringify(value, (_key, one: unknown) =>
+    typeof one === 'bigint' ? (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(`${one}`) : one,
+  ) ?? '';
+
+test('any path, any body', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(),
+      fc.array(name, { minLength: 3, maxLength: 3 }),
+      body,
+      fc.string(),
+      async (n, names, bytes, query) => {
+        const operation = operations[n % operations.length] as string;
+        let at = 0;
+        const path = operation.replace(/\{\w+\}/g, () => encodeURIComponent((names[at++] as string).toWellFormed()));
+        await isAnswered(`${path}?key=${encodeURIComponent(query.toWellFormed())}`, bytes);
+      },
+    ),
+    { numRuns: RUNS },
+  );
+});
+
+const field = fc.constantFrom(
+  'string',
+  'integer',
+  'decimal',
+  'text',
+  'binary',
+  'bytestring',
+  'STRING',
+  'none',
+  '__proto__',
+);
+const mutation = fc.record(
+  {
+    table: fc.oneof(fc.constantFrom('tab', 'TAB', 'none'), odd),
+    delete: odd,
+    patch: odd,
+    values: fc.oneof(fc.dictionary(field, odd), odd),
+  },
+  { requiredKeys: [] },
+);
+const nearly = fc.record(
+  { table: fc.constant('tab'), delete: fc.boolean(), values: fc.dictionary(field, scalar, { minKeys: 6, maxKeys: 6 }) },
+  { requiredKeys: ['table', 'values'] },
+);
+
+test('batches that are nearly right', async () => {
+  const batch = fc.record(
+    { mutations: fc.array(fc.oneof(nearly, mutation), { maxLength: 5 }), cookie: odd, check_cookie: odd },
+    { requiredKeys: ['mutations'] },
+  );
+  await fc.assert(
+    fc.asyncProperty(batch, (given) => isAnswered('POST /families/fam/mutations', stringify(given))),
+    { numRuns: RUNS * 2 },
+  );
+});
+
+test('declarations and limits that are nearly right', async () => {
+  const pairs = fc.array(fc.oneof(fc.tuple(fc.string(), field), fc.array(odd, { maxLength: 3 })), { maxLength: 4 });
+  const table = fc.record(
+    { fields: fc.oneof(pairs, odd), keyFields: fc.oneof(fc.array(fc.string()), odd) },
+    { requiredKeys: [] },
+  );
+  const limit = fc.record({ amount: odd, period: odd, 'max-size': odd, 'warn-size': odd }, { requiredKeys: [] });
+  const asked = fc.oneof(
+    fc.tuple(fc.constantFrom('POST /families/fam/tables/new', 'PUT /families/fam/tables/tab', 'POST /tables'), table),
+    fc.tuple(fc.constantFrom('POST /limits/writers/fuzzer', 'POST /limits/tables/fam/tab'), limit),
+  );
+  await fc.assert(
+    fc.asyncProperty(asked, ([request, given]) => isAnswered(request, stringify(given))),
+    { numRuns: RUNS * 2 },
+  );
+});
+
+test('the node is what it was', async () => {
+  expect((await ask('GET /readyz')).status).toBe(200);
+  const values = { string: 'a', integer: 1, decimal: 1, text: '', binary: '', bytestring: '' };
+  await ask('DELETE /limits/writers/fuzzer');
+  await ask('DELETE /limits/tables/fam/tab');
+  const got = await ask('POST /families/fam/mutations', {
+    headers: auth,
+    body: { mutations: [{ table: 'tab', values }] },
+  });
+  expect([got.status, got.body]).toEqual([200, '']);
+});
