@@ -1,4 +1,4 @@
-/** `kvctl ldb follow`, in a process that ends with the one that forked it. */
+/** `kvctl ldb follow` and `kvctl reflector`, in a process that ends with the one that forked it. */
 import { main } from '../src/cli/kvctl.ts';
 
 /** kvctl ends a commit that is under way, but while it waits for nodes that are gone it does not listen for long. */

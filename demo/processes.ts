@@ -58,8 +58,18 @@ export class Processes {
     return Object.values(this.config.nodes).map((node) => node.client);
   }
 
+  /** HTTP addresses of all nodes. */
+  get https(): string[] {
+    return Object.values(this.config.nodes).map((node) => node.http);
+  }
+
   get ldbDir(): string {
-    return join(this.#dir, 'ldb');
+    return this.ldbDirOf('ldb');
+  }
+
+  /** Of the replica with this name. */
+  ldbDirOf(name: string): string {
+    return join(this.#dir, name);
   }
 
   /** Resolves when the node is up. */
@@ -78,6 +88,13 @@ export class Processes {
   startFollower(): void {
     const args = ['ldb', 'follow', '--from', this.urls.join(','), '--ldb', this.ldbDir, '--json'];
     this.#fork('ldb', join(root, 'demo', 'follower.ts'), args);
+  }
+
+  /** A replica in `ldbDirOf(name)`; of one family, where one is named. */
+  startReflector(name: string, family?: string): void {
+    const filter = family === undefined ? [] : ['--family', family];
+    const args = ['reflector', '--from', this.urls.join(','), '--ldb', this.ldbDirOf(name), '--json', ...filter];
+    this.#fork(name, join(root, 'demo', 'follower.ts'), args);
   }
 
   /** SIGKILL, now. Resolves when the process is gone. */

@@ -52,6 +52,12 @@ export class Screen {
     this.#row(label, value, detail, isGood ? 'green' : 'red');
   }
 
+  /** A line as it is: of a table, of a plot. */
+  line(text: string): void {
+    this.clear();
+    this.#write(text);
+  }
+
   /** Nothing more is shown. */
   end(): void {
     this.clear();
