@@ -7,6 +7,8 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { defineCluster, startNode } from 'ctlmesh';
+import { ask, defineActor } from 'ctlmesh/actors';
+import { z } from 'zod';
 
 const port = Number(process.argv[3] ?? 7461);
 const dataDir = process.argv[2] ?? mkdtempSync(join(tmpdir(), 'ctlmesh-'));
@@ -24,6 +26,19 @@ const config = defineCluster({
   logLevel: 'warn',
 });
 
+// An actor of the application: it ends with the node.
+const hits = defineActor({
+  name: 'hits',
+  protocol: { increment: ask({ by: z.int() }, z.int()) },
+  start: () => ({ total: 0 }),
+  on: {
+    increment: (state, { by }) => {
+      state.total += by;
+      return state.total;
+    },
+  },
+});
+
 const node = await startNode(config, 'solo');
 try {
   const { revision } = await node.put('limits/eu', JSON.stringify({ rps: 500 }));
@@ -34,6 +49,8 @@ try {
     'rangeSync:',
     node.rangeSync({ prefix: 'limits/' }).map((entry) => entry.keyText()),
   );
+  const ref = await node.actors.spawn(hits, { name: 'hits' });
+  console.log('actor:', ref.path, await ref.ask({ kind: 'increment', by: 2 }));
   const { role, term, applied } = node.status();
   console.log(`status: ${role}, term ${term}, applied ${applied}`);
 } finally {

@@ -7,7 +7,7 @@
  *   node.getSync('flags/new-ui')?.text();
  *   await node.stop();
  *
- * Clients: `ctlmesh/client`. Local replicas: `ctlmesh/ldb`.
+ * Clients: `ctlmesh/client`. Local replicas: `ctlmesh/ldb`. Actors, in a node (`node.actors`) or without one: `ctlmesh/actors`.
  *
  * @module
  */

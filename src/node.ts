@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import type { Registry } from 'prom-client';
 import { type Death, Restarts } from './actors/restarts.ts';
+import { type ActorSystem, createSystem } from './actors/runtime/index.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
 import type { ActorName } from './actors/shared.ts';
 import { WATCHDOG } from './actors/topology.ts';
@@ -60,6 +61,11 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
   rangeSync(options?: { readonly prefix?: Bytes; readonly limit?: number }): Entry[];
   /** What each actor says of itself. */
   inspect(): Promise<Record<string, unknown>>;
+  /**
+   * The application's own actors: they run as long as the node does, and stop before it. When its root gives up, the
+   * node stops, with `failed`.
+   */
+  readonly actors: ActorSystem;
   /** Stops in order; what was acknowledged stays. May be called twice. */
   stop(): Promise<void>;
   /**
@@ -128,6 +134,7 @@ class Node implements RunningNode, Breakable {
   /** Clients can connect. */
   #isOpen = false;
   #failure: Error | undefined;
+  readonly actors: ActorSystem;
   readonly failed: Promise<Error>;
   #tellFailed: (error: Error) => void = () => {};
 
@@ -149,6 +156,8 @@ class Node implements RunningNode, Breakable {
       throw new StoreError('UNAVAILABLE', `${this.id} starts again`);
     });
     this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#embedded.dial);
+    this.actors = createSystem({ log: this.#log });
+    void this.actors.failed.then((error) => this.#fail(error));
   }
 
   get #parts(): Parts {
@@ -249,6 +258,8 @@ class Node implements RunningNode, Breakable {
 
   async #stop(): Promise<void> {
     await this.#restarting;
+    // They may use the store until they have ended.
+    await this.actors.stop();
     await this.#handOver();
     // Newest first: no client may wait on something that is already gone.
     await this.#client.close();

@@ -79,5 +79,13 @@ test('an embedded node reads in the same turn what it was told is written', asyn
   cluster = await TestCluster.prepare(); // For its directory.
   const read = await output('examples/embedded.ts', join(cluster.dir, 'embedded'), String(port));
   expect(read).toContain('getSync: { rps: 500 }');
+  expect(read).toContain('actor: /hits 2');
   expect(read).toContain('status: leader');
+});
+
+test('a supervised pool of workers: one dies, is back, and no part of the work is lost', async () => {
+  const told = await output('examples/workers.ts');
+  expect(told).toMatch(/^back: \/pool\/primes-\d#2$/m);
+  expect(told).toMatch(/^again: \d+ /m);
+  expect(told).toMatch(/^primes below 400000: 33860$/m);
 });

@@ -75,6 +75,8 @@ export interface ThreadOptions {
   readonly control: { begin(): void; end(): void };
   /** It holds native handles: it is never terminated, and its stop fails with DEADLINE_EXCEEDED if it does not end. */
   readonly native?: boolean;
+  /** Its heap's bound, as far as V8 keeps it: one that grows by small parts is ended alone. Default: Node's. */
+  readonly heapMiB?: number | undefined;
   /** How long the start may take: a minute, for a long log to be read. */
   readonly startDeadlineMs?: number;
 }
@@ -106,6 +108,7 @@ export class Thread<Started> {
       transferList: [port2, ...Object.values(ports)],
       // An application's own flags (--inspect, --import) are not the store's.
       execArgv: [],
+      ...(options.heapMiB === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.heapMiB } }),
     });
     this.#port = port1;
     this.#control = wrap<ControlApi>(nodeEndpoint(port1));

@@ -163,6 +163,15 @@ describe('a thread that dies takes nobody by surprise', () => {
     },
   );
 
+  test('no memory left: its actor comes back', async () => {
+    const { system: actors, lines } = system({ threadHeapMiB: 24 });
+    const ref = await actors.spawn(worker, { thread: 'own', name: 'w' });
+    const error = await errorOf(ref.ask({ kind: 'fail', how: 'memory' }, { deadlineMs: 60_000 }));
+    expect(error.code).toBe('ACTOR_STOPPED');
+    await until(() => ref.stable().incarnation === 2);
+    expect(lines.find(({ event }) => event === 'actor.thread.died')?.fields['message']).toMatch(/memory/);
+  });
+
   test('a start in a thread that cannot find the actor says so', async () => {
     const { system: actors } = system();
     const lost = { ...worker, name: 'lost' };

@@ -28,6 +28,8 @@ export interface SystemOptions {
   readonly supervise?: SuperviseOptions;
   /** Actors at once: 10 000. One more is OVERLOADED. */
   readonly actorsMax?: number;
+  /** Bound of each thread's heap, as far as V8 keeps it (docs/actors.md): Node's. */
+  readonly threadHeapMiB?: number;
   /** What looks for handlers that do not return. */
   readonly watchdog?: WatchdogOptions;
 }

@@ -24,6 +24,7 @@ export interface ActorThreadOptions {
   readonly idBase: number;
   readonly native: boolean;
   readonly options: Pick<SystemOptions, 'actorsMax' | 'watchdog'>;
+  readonly heapMiB: number | undefined;
   readonly linkTo: (thread: number) => Link | undefined;
   /** The last actor in it has ended. */
   readonly onEmpty: () => Promise<void>;
@@ -71,6 +72,7 @@ export class ActorThread {
       ports: { actors: far },
       log,
       native,
+      heapMiB: options.heapMiB,
       control: { begin: () => {}, end: () => {} },
     });
     this.link = new Link(near, {

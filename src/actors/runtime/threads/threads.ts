@@ -72,7 +72,7 @@ export class Threads implements Elsewhere {
     do number = (this.#made++ % (THREADS_MAX - 1)) + 1;
     while (this.#byNumber.has(number));
     const use = Math.floor(this.#made / (THREADS_MAX - 1));
-    const { actorsMax, watchdog } = this.#options;
+    const { actorsMax, watchdog, threadHeapMiB } = this.#options;
     const thread = new ActorThread({
       system,
       name,
@@ -80,6 +80,7 @@ export class Threads implements Elsewhere {
       idBase: use * IDS_PER_USE,
       native,
       options: { ...(actorsMax === undefined ? {} : { actorsMax }), ...(watchdog === undefined ? {} : { watchdog }) },
+      heapMiB: threadHeapMiB,
       linkTo: (wanted) => this.#byNumber.get(wanted)?.link,
       onEmpty: () => thread.close(),
       onHopeless: (error) => system.fail(error),
