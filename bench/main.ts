@@ -18,6 +18,7 @@ import { ldbGet } from './ldb-get.ts';
 import { ldbLag } from './ldb-lag.ts';
 import { ldbRow } from './ldb-row.ts';
 import { linGet } from './lin-get.ts';
+import { mutate } from './mutate.ts';
 import { quorumPut } from './quorum-put.ts';
 import { Cleanup, cleanUpAtExit } from './support/cleanup.ts';
 import { measureFloors } from './support/floors.ts';
@@ -34,6 +35,7 @@ const SCENARIOS: readonly Scenario[] = [
   ldbGet,
   ldbLag,
   ldbRow,
+  mutate,
   fill,
   overwrite,
   readRandom,

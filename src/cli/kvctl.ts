@@ -18,13 +18,16 @@ import { registerImport } from './kvctl/import.ts';
 import { registerInspect } from './kvctl/inspect.ts';
 import { registerLdb } from './kvctl/ldb.ts';
 import { registerMember } from './kvctl/member.ts';
+import { registerMutate } from './kvctl/mutate.ts';
 import { registerReflector } from './kvctl/reflector.ts';
 import { registerRepair } from './kvctl/repair.ts';
 import { registerRestore } from './kvctl/restore.ts';
 import { registerScrub } from './kvctl/scrub.ts';
 import { registerStatus } from './kvctl/status.ts';
+import { registerTables } from './kvctl/tables.ts';
 import { registerTxn } from './kvctl/txn.ts';
 import { registerWatch } from './kvctl/watch.ts';
+import { registerWriters } from './kvctl/writers.ts';
 
 const DEADLINE_DEFAULT_MS = 10_000;
 
@@ -112,6 +115,9 @@ Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an i
   registerTxn(program, execute);
   registerStatus(program, execute);
   registerMember(program, execute);
+  registerTables(program, execute);
+  registerWriters(program, execute);
+  registerMutate(program, execute);
   registerImport(program, execute);
   registerLdb(program, execute);
   registerReflector(program, execute);

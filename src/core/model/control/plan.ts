@@ -116,13 +116,24 @@ function keyOf(writer: ByteWriter, { prefix, key }: Fitted, values: readonly Tag
 }
 
 function find(planned: Map<string, PlannedRow>, world: PlanWorld, { schema }: Fitted, key: Uint8Array): PlannedRow {
-  const name = String.fromCharCode(...key);
+  const name = nameOf(key);
   const known = planned.get(name);
   if (known !== undefined) return known;
   const value = world.get(key);
   const row = { schema, key, value, bytesBefore: value === undefined ? 0 : key.length + value.length };
   planned.set(name, row);
   return row;
+}
+
+/**
+ * A text for each key, for a Map: two bytes a character. An odd byte at the end needs no mark, because no row's key is a
+ * prefix of another one's.
+ */
+function nameOf(key: Uint8Array): string {
+  let name = '';
+  const even = key.length & ~1;
+  for (let i = 0; i < even; i += 2) name += String.fromCharCode((key[i] as number) | ((key[i + 1] as number) << 8));
+  return even === key.length ? name : name + String.fromCharCode(key[even] as number);
 }
 
 /** What the row will hold. */
