@@ -48,6 +48,7 @@ const layers = {
     'engine/tools',
     'actors/reflector',
     'reflector',
+    'sidecar',
     'testing',
     'core',
   ],

@@ -23,6 +23,7 @@ import { registerReflector } from './kvctl/reflector.ts';
 import { registerRepair } from './kvctl/repair.ts';
 import { registerRestore } from './kvctl/restore.ts';
 import { registerScrub } from './kvctl/scrub.ts';
+import { registerSidecar } from './kvctl/sidecar.ts';
 import { registerStatus } from './kvctl/status.ts';
 import { registerTables } from './kvctl/tables.ts';
 import { registerTxn } from './kvctl/txn.ts';
@@ -49,6 +50,7 @@ function systemDeps(signal: AbortSignal): KvctlDeps {
     connect: async (urls, options) => (await import('../client/index.ts')).connect(urls, options),
     openLdb: async (dir) => (await import('../engine/ldb/index.ts')).openLdb(dir),
     runReflector: async (follow) => (await import('../actors/reflector.ts')).runReflector(follow),
+    startSidecar: async (options) => (await import('../sidecar/sidecar.ts')).startSidecar(options),
     startReflector: async (options) => (await import('../reflector/index.ts')).startReflector(options),
     stdin: process.stdin,
     stdout: process.stdout,
@@ -121,6 +123,7 @@ Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an i
   registerImport(program, execute);
   registerLdb(program, execute);
   registerReflector(program, execute);
+  registerSidecar(program, execute);
   registerBackup(program, execute);
   registerRestore(program, execute);
   registerInspect(program, execute);

@@ -13,6 +13,7 @@ import type { ClientEvent } from '../client/types.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { type FilterInput, type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
 import { HttpDoor } from '../net/http-door.ts';
+import { type Sidecar, startSidecar } from '../sidecar/sidecar.ts';
 import { ledgerSource, type SourceOptions } from './source.ts';
 import { reflectorMetrics, type ReflectorStatus, StatusKeeper } from './status.ts';
 
@@ -34,6 +35,8 @@ export interface StartReflectorOptions {
   readonly rebuild?: boolean;
   /** Where /healthz, /readyz and /metrics are served, like `http://127.0.0.1:7440`; default: nowhere. */
   readonly http?: string;
+  /** Where its rows are served to programs in other languages (docs/ldb.md), like `http://127.0.0.1:1331`. */
+  readonly sidecar?: string;
   /** A replica whose log time is older is not ready; default 60 000. */
   readonly maxLagMs?: number;
   /** For one connection to stand; default 10 000. */
@@ -82,6 +85,7 @@ class Reflector implements RunningReflector {
   readonly #onEvent: (event: ReflectorNews) => void;
   readonly #filter: LedgerFilter | undefined;
   #door: HttpDoor | undefined;
+  #sidecar: Sidecar | undefined;
   #loop: Promise<void> | undefined;
   #looks: NodeJS.Timeout | undefined;
   #wasFresh = false;
@@ -116,6 +120,13 @@ class Reflector implements RunningReflector {
           return { ok: ok && this.#failure === undefined, checks };
         },
       });
+    }
+    try {
+      const { sidecar, dir } = this.#options;
+      if (sidecar !== undefined) this.#sidecar = await startSidecar({ dir, url: sidecar, besideWriter: true });
+    } catch (error) {
+      await this.#door?.close();
+      throw error;
     }
     this.#looks = setInterval(() => this.#look(), LOOK_EVERY_MS);
     this.#loop = runReflector(this.#loopOptions()).catch((error: unknown) => {
@@ -167,6 +178,8 @@ class Reflector implements RunningReflector {
     this.#stopped ??= (async () => {
       this.#stop.abort();
       clearInterval(this.#looks);
+      // Before the writer: its reader has the same environment.
+      await this.#sidecar?.close();
       await this.#loop;
       await this.#door?.close();
     })();

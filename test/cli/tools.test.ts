@@ -291,6 +291,7 @@ describe('repair', () => {
       openLdb: nothing,
       runReflector: nothing,
       startReflector: nothing,
+      startSidecar: nothing,
       stdin,
       stdout: new Printed(),
       stderr,

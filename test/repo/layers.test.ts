@@ -34,6 +34,7 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['layer-config', 'config/a.ts', `import { x } from '../node.ts';`],
   ['layer-node', 'node.ts', `export type { X } from './cli/x.ts';`],
   ['layer-index', 'index.ts', `export * from './cli/x.ts';`],
+  ['layer-sidecar', 'sidecar/a.ts', `import { x } from '../client/x.ts';`],
   ['layer-reflector', 'reflector/a.ts', `import { x } from '../actors/x.ts';`],
   ['layer-reflector', 'reflector/a.ts', `import { x } from '../cli/x.ts';`],
   ['layer-cli', 'cli/a.ts', `import { x } from '../engine/wal/x.ts';`],

@@ -2,6 +2,7 @@
 import type { ReflectorOptions } from '../../actors/reflector.ts';
 import type { Client, ConnectOptions, Entry } from '../../client/types.ts';
 import type { RunningReflector, StartReflectorOptions } from '../../reflector/reflector.ts';
+import type { Sidecar, SidecarOptions } from '../../sidecar/sidecar.ts';
 import type { Terminal } from '../cluster/console.ts';
 
 export interface Input extends AsyncIterable<Uint8Array | string> {
@@ -30,6 +31,7 @@ export interface KvctlDeps {
   readonly connect: (urls: readonly string[], options: ConnectOptions) => Promise<Client>;
   readonly openLdb: (dir: string) => Promise<LdbView>;
   readonly runReflector: (options: ReflectorOptions) => Promise<void>;
+  readonly startSidecar: (options: SidecarOptions) => Promise<Sidecar>;
   readonly startReflector: (options: StartReflectorOptions) => Promise<RunningReflector>;
   readonly stdin: Input;
   readonly stdout: Terminal;

@@ -20,6 +20,7 @@ interface Flags {
   readonly table?: string[];
   readonly prefix?: string[];
   readonly rebuild?: boolean;
+  readonly sidecar?: string;
 }
 
 export function registerReflector(program: Command, run: Run): void {
@@ -37,6 +38,9 @@ export function registerReflector(program: Command, run: Run): void {
         .env('CTLMESH_MAX_LAG')
         .argParser(parseDuration)
         .default(MAX_LAG_MS, showMs(MAX_LAG_MS)),
+    )
+    .addOption(
+      new Option('--sidecar <url>', 'serve its rows too, like http://127.0.0.1:1331').env('CTLMESH_SIDECAR_HTTP'),
     )
     .option('--family <name>', 'only this family, and what else is named; may be given again', several)
     .option('--table <family/table>', 'only this table, and what else is named; may be given again', several)
@@ -70,6 +74,7 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
     onConnection: noteConnection(context),
     rebuild: flags.rebuild ?? false,
     ...(http === undefined ? {} : { http }),
+    ...(flags.sidecar === undefined ? {} : { sidecar: flags.sidecar }),
     ...(token === undefined || token === '' ? {} : { token }),
     ...(filter === undefined ? {} : { filter }),
   });
