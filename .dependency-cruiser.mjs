@@ -31,8 +31,10 @@ const layers = {
   // The assembly names every part once: config → engine → actors → net, and back down in reverse.
   // node.ts → client: the embedded node speaks to its own gateway through the SDK, over an in-process transport.
   node: ['net', 'actors', 'engine', 'core', 'client', 'config'],
+  // A replica's rows over HTTP.
+  sidecar: ['net/http', 'engine/ldb', 'core'],
   // A second assembly: the SDK's ledger → actors/reflector → an LDB, with a door of its own.
-  reflector: ['net', 'actors/reflector', 'engine/ldb', 'core', 'client'],
+  reflector: ['net', 'sidecar', 'actors/reflector', 'engine/ldb', 'core', 'client'],
   // The public surface re-exports what users may have.
   index: ['node', 'net', 'actors', 'engine', 'core', 'client', 'config'],
   // cli → client: kvctl is a user of the SDK. cli → engine/ldb: `kvctl ldb` reads a local replica file.
