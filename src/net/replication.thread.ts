@@ -17,6 +17,7 @@ import { Shared } from '../actors/shared.ts';
 import type { FromFiles } from '../actors/snapshot-files.ts';
 import { must } from '../core/base/assert.ts';
 import { ByteReader } from '../core/base/bytes.ts';
+import { StoreError } from '../core/base/errors.ts';
 import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
 import { decodeMembership, initialMembership, type Member, REPAIRED_DIR } from '../core/raft/membership.ts';
 import { Raft } from '../core/raft/raft.ts';
@@ -25,6 +26,7 @@ import { endForgetful, meetLife } from './mesh/lives.ts';
 import { readLives } from '../engine/disk/lives.ts';
 import { markDiverged } from '../engine/disk/diverged.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
+import { gapBetween } from '../engine/wal/gap.ts';
 import { WalReader } from '../engine/wal/reader.ts';
 import { endOf, recoverWal, type WalEnd } from '../engine/wal/recovery.ts';
 import { Mesh } from './mesh/mesh.ts';
@@ -84,6 +86,10 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     trimmedBytes: recovered.trimmedBytes,
     ms: Math.round(performance.now() - startedAt),
   });
+  const gap = gapBetween(args.appliedIndex, recovered);
+  if (gap !== undefined) {
+    throw new StoreError('WAL_CORRUPT', `the log in ${args.dir} ${gap}`, { data: { file: args.dir, offset: 0 } });
+  }
   shared.set('loggedLsn', recovered.lastLsn);
   shared.set('syncedLsn', recovered.lastLsn);
 

@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, writeSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -155,6 +155,38 @@ describe('a start that fails leaves nothing behind', () => {
   test('when there is no such node', async () => {
     await expect(startNode(await config(), 'n9')).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
   });
+});
+
+test('a log that is gone while its tables are there is damage, and said so', async () => {
+  const input = await config({ memtableBytes: 1024 * 1024 });
+  const node = await startNode(input, 'n1', { logger: pino({ level: 'silent' }) });
+  for (let i = 0; node.status().flushed === 0; i++) await node.put(`k${i}`, 'v'.repeat(100_000));
+  await node.stop();
+  rmSync(join(dirOf(input), 'wal'), { recursive: true });
+  await expect(start(input)).rejects.toMatchObject({
+    code: 'WAL_CORRUPT',
+    message: expect.stringContaining('ends at 0, before the tables'),
+  });
+});
+
+test('a node that meets a damaged table while it runs ends, and leaves word for its next start', async () => {
+  const input = await config({ memtableBytes: 1024 * 1024, cacheBytes: 0 });
+  const n1 = input.nodes['n1'] as ClusterConfigInput['nodes'][string];
+  // Somebody who could repair it, and need not run for this.
+  const others = { client: 'ws://127.0.0.1:9', peer: 'ws://127.0.0.1:19', http: 'http://127.0.0.1:29' };
+  const n2 = { ...others, dataDir: `${n1.dataDir}-2`, join: true };
+  const node = await start({ ...input, nodes: { n1, n2 } });
+  for (let i = 0; node.status().flushed === 0; i++) await node.put(`k${i}`, 'v'.repeat(100_000));
+  const tree = join(n1.dataDir, 'tree');
+  for (const name of readdirSync(tree).filter((one) => one.endsWith('.ldb'))) {
+    const fd = openSync(join(tree, name), 'r+');
+    writeSync(fd, Buffer.alloc(4_000, 0xaa), 0, 4_000, 100);
+    closeSync(fd);
+  }
+  await expect(node.get('k0')).rejects.toThrow();
+  expect(await node.failed).toMatchObject({ code: 'TABLE_CORRUPT' });
+  const said = JSON.parse(readFileSync(join(n1.dataDir, 'DAMAGED'), 'utf8')) as object;
+  expect(said).toMatchObject({ code: 'TABLE_CORRUPT', data: { file: expect.stringContaining('.ldb') } });
 });
 
 test('calls of every kind go through the node’s own gateway', async () => {

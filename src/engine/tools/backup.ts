@@ -45,7 +45,8 @@ import { diskFailure } from './failures.ts';
 import { readManifest } from './read-manifest.ts';
 import { wholeEnd } from './read-wal.ts';
 import { SetDisk } from './set-disk.ts';
-import { gapBetween, logState, wholeState } from './whole-state.ts';
+import { gapBetween } from '../wal/gap.ts';
+import { logState, wholeState } from './whole-state.ts';
 
 export interface BackupOptions {
   readonly disk: Disk;

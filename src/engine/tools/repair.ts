@@ -30,7 +30,8 @@ import type { DataDir } from './data-dir.ts';
 import { OverlayDisk } from './overlay-disk.ts';
 import { readManifest } from './read-manifest.ts';
 import { metaOf, tableTools } from './table-tools.ts';
-import { gapBetween, logState } from './whole-state.ts';
+import { gapBetween } from '../wal/gap.ts';
+import { logState } from './whole-state.ts';
 
 export interface RepairPlan {
   readonly report: RepairReport;

@@ -16,7 +16,7 @@ import { diskFailure } from './failures.ts';
 import type { DataDir } from './data-dir.ts';
 import { readManifest } from './read-manifest.ts';
 import { readWal } from './read-wal.ts';
-import { gapBetween } from './whole-state.ts';
+import { gapBetween } from '../wal/gap.ts';
 
 export interface Damage {
   readonly code: string;

@@ -10,16 +10,12 @@
 import type { Disk } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { Manifest } from '../lsm/manifest/manifest.ts';
+import { gapBetween, type LogRange } from '../wal/gap.ts';
 import { readLog } from '../wal/read-log.ts';
 
 export interface WholeState extends LogRange {
   readonly flushedRevision: number;
   readonly term: number;
-}
-
-export interface LogRange {
-  readonly firstIndex: number;
-  readonly lastIndex: number;
 }
 
 /** Reads manifest and log as a start does, and changes nothing. Throws TABLE_CORRUPT, WAL_CORRUPT. */
@@ -32,13 +28,6 @@ export function wholeState(disk: Disk, { tree, wal }: { readonly tree: string; r
     throw new StoreError('WAL_CORRUPT', `the log in ${wal} ${gap}`, { data: { file: wal, offset: 0, ...log } });
   }
   return { flushedRevision, ...log };
-}
-
-/** What is wrong between tables that end at `flushedRevision` and a log; undefined: nothing. */
-export function gapBetween(flushedRevision: number, { firstIndex, lastIndex }: LogRange): string | undefined {
-  if (firstIndex > flushedRevision + 1) return `begins at ${firstIndex}, and the tables end at ${flushedRevision}`;
-  if (lastIndex < flushedRevision) return `ends at ${lastIndex}, before the tables, which end at ${flushedRevision}`;
-  return undefined;
 }
 
 /** What the log amounts to. Throws WAL_CORRUPT. */
