@@ -5,11 +5,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { ActorName } from '../../src/actors/shared.ts';
 import { RESTARTS } from '../../src/actors/topology.ts';
+import type { StoreError } from '../../src/core/base/errors.ts';
 import type { Revision } from '../../src/core/base/position.ts';
 import type { ClusterConfigInput } from '../../src/config/index.ts';
 import { type RunningNode, startNode } from '../../src/node.ts';
@@ -210,6 +212,25 @@ test('a turn that never ends is told of by name, and its thread is ended', { tim
   expect([health.ok, health.checks['memtable']]).toEqual([false, expect.stringMatching(/stuck|coming back/)]);
   await back(lines, 'memtable');
   expect((await node.put('k', 'v')).revision).toBeGreaterThan(0);
+});
+
+test('a node that is stopped while it comes back stops, and is whole', { timeout: TEST_MS }, async () => {
+  const { node, input } = await start();
+  const { revision } = await node.put('k', 'v');
+  const waiting = node.put('k2', 'v', { deadlineMs: WITHIN_MS }).then(
+    () => 'done',
+    (error: StoreError) => error.code,
+  );
+  await node[BREAK]('memtable', 'vanish');
+  // Sooner or later on its way back.
+  await sleep(Math.random() * 300);
+  await node.stop();
+  // Nobody is left waiting.
+  expect(['done', 'CLOSED', 'OUTCOME_UNKNOWN']).toContain(await waiting);
+  expect(() => node.getSync('k')).toThrow(/closed|starts again/);
+  const again = await startNode(input, 'n1', { logger: pino({ level: 'silent' }) });
+  onTestFinished(() => again.stop());
+  expect(await again.get('k')).toMatchObject({ revision });
 });
 
 test('nobody breaks a node that is not a test’s', async () => {

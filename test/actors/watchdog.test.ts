@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import type { LogFunction } from '../../src/actors/runtime/thread.ts';
+import { Watchdog, type Watched } from '../../src/actors/watchdog.ts';
+import type { StoreError } from '../../src/core/base/errors.ts';
+
+const BOUNDS = { tickMs: 1_000, reportTicks: 3, killTicks: 6 };
+
+/** Threads that answer when the test says so, and what the watchdog says of them. */
+function world() {
+  const lines: string[] = [];
+  const log: LogFunction = (_level, event, fields = {}) =>
+    lines.push([event, fields['actor'], fields['ms']].filter((part) => part !== undefined).join(' '));
+  const thread = (name: Watched['name'], isKilled = true) => {
+    const killed: StoreError[] = [];
+    let asks = 0;
+    let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
+    const watched: Watched = {
+      name,
+      isKilled,
+      ask: () => {
+        asks++;
+        return new Promise<void>((resolve, reject) => {
+          settle = { resolve, reject };
+        });
+      },
+      kill: (reason) => void killed.push(reason),
+    };
+    const answer = async (): Promise<void> => {
+      settle?.resolve();
+      await Promise.resolve();
+    };
+    const end = async (): Promise<void> => {
+      settle?.reject(new Error('ended'));
+      await Promise.resolve();
+    };
+    return { watched, killed, answer, end, asks: () => asks };
+  };
+  return { dog: new Watchdog(BOUNDS, log), lines, thread };
+}
+
+test('who answers is asked again with each tick, and never told of', async () => {
+  const { dog, lines, thread } = world();
+  const well = thread('memtable');
+  for (let i = 0; i < 20; i++) {
+    dog.tick([well.watched]);
+    await well.answer();
+    await Promise.resolve();
+  }
+  expect([well.asks(), lines, dog.isStuck(well.watched)]).toEqual([20, [], false]);
+});
+
+test('who does not answer is told of by name, once, and ended later; who answers at last is told of too', async () => {
+  const { dog, lines, thread } = world();
+  const [stuck, slow, well] = [thread('compactor'), thread('memtable'), thread('shipper')];
+  for (let i = 0; i < 5; i++) {
+    dog.tick([stuck.watched, slow.watched, well.watched]);
+    await well.answer();
+    await Promise.resolve();
+  }
+  expect(lines).toEqual(['actor.stuck compactor 3000', 'actor.stuck memtable 3000']);
+  expect([dog.isStuck(stuck.watched), dog.isStuck(well.watched)]).toEqual([true, false]);
+  await slow.answer();
+  await Promise.resolve();
+  expect(lines.slice(2)).toEqual(['actor.unstuck memtable 4000']);
+  expect(dog.isStuck(slow.watched)).toBe(false);
+  for (let i = 0; i < 10; i++) dog.tick([stuck.watched]);
+  expect([stuck.asks(), stuck.killed.length]).toEqual([1, 1]);
+  expect(stuck.killed[0]).toMatchObject({ code: 'ACTOR_STOPPED', message: expect.stringContaining('compactor') });
+});
+
+test('the log’s two are told of and never ended; who has ended is forgotten', async () => {
+  const { dog, lines, thread } = world();
+  const syncer = thread('syncer', false);
+  for (let i = 0; i < 50; i++) dog.tick([syncer.watched]);
+  expect([lines, syncer.killed]).toEqual([['actor.stuck syncer 3000'], []]);
+  await syncer.end();
+  await Promise.resolve();
+  expect(dog.isStuck(syncer.watched)).toBe(false);
+});
