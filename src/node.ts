@@ -24,6 +24,7 @@ import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
 import { nodeDisk } from './engine/disk/node-disk.ts';
 import { markDamaged } from './engine/disk/damaged.ts';
+import type { StateReader } from './engine/state/state-reader.ts';
 import { executiveRoutes } from './net/executive/routes.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
@@ -118,6 +119,8 @@ class Node implements RunningNode, Breakable {
   /** The parts are gone, or not there yet. */
   #isBetween = true;
   readonly #embedded = new EmbeddedDoor();
+  /** What the application, and clients, have been shown: after a restart nothing older is. */
+  #appliedBefore = 0;
   /** A snapshot takes the place of the state, or an actor has died. */
   #restarting: Promise<void> | undefined;
   /** Who has died, until all are back. */
@@ -151,13 +154,21 @@ class Node implements RunningNode, Breakable {
     });
     this.#life = this.#newLife();
     this.#metrics = this.#newMetrics();
-    this.#reads = new LocalReads(() => {
-      if (!this.#isBetween) return this.#parts.state;
-      throw new StoreError('UNAVAILABLE', `${this.id} starts again`);
-    });
+    this.#reads = new LocalReads(() => this.#reader());
     this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#embedded.dial);
     this.actors = createSystem({ log: this.#log });
     void this.actors.failed.then((error) => this.#fail(error));
+  }
+
+  #reader(): StateReader {
+    const { state, plumbing } = this.#parts;
+    if (this.#isBetween) throw new StoreError('UNAVAILABLE', `${this.id} starts again`);
+    if (this.#appliedBefore === 0) return state;
+    if (plumbing.shared.get('applied') < this.#appliedBefore) {
+      throw new StoreError('UNAVAILABLE', `${this.id} starts again, and is not yet where it was`);
+    }
+    this.#appliedBefore = 0;
+    return state;
   }
 
   get #parts(): Parts {
@@ -178,6 +189,7 @@ class Node implements RunningNode, Breakable {
       onMembers: (known) => {
         this.#known = known;
       },
+      appliedBefore: this.#appliedBefore,
       restarts: this.#restarts,
       watchdog: this.#watchdog,
       onInstall: () => this.#startAgain(),
@@ -306,6 +318,7 @@ class Node implements RunningNode, Breakable {
       this.#isBetween = true;
       this.#embedded.shut();
       await this.#life.end();
+      this.#appliedBefore = Math.max(this.#appliedBefore, this.status().applied);
       await sleep(pauseMs, undefined, { signal: this.#stopSignal.signal }).catch(() => {});
       if (this.#stopping !== undefined) return;
       death = await this.#liveAgain();

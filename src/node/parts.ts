@@ -42,6 +42,8 @@ export interface PartsWorld {
   readonly onMembers: (known: readonly Member[]) => void;
   /** Runs a callback of the gateway; what it throws is the gateway's death. */
   readonly guard: (work: () => void) => void;
+  /** What earlier lives of this node have shown. */
+  readonly appliedBefore: number;
   readonly restarts: Restarts;
   readonly watchdog: WatchdogBounds;
   /** An actor is gone, and all have to start again, or stop. */
@@ -123,6 +125,7 @@ export function assembleParts(world: PartsWorld): Parts {
     leader: world.leader,
     status: world.status,
     onMembers: world.onMembers,
+    appliedBefore: world.appliedBefore,
     inFlightMax: config.inFlightMax,
     readers: readerGrants(config, process.env),
   });

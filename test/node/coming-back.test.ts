@@ -11,7 +11,8 @@ import { pino } from 'pino';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { ActorName } from '../../src/actors/shared.ts';
 import { RESTARTS } from '../../src/actors/topology.ts';
-import type { StoreError } from '../../src/core/base/errors.ts';
+import type { Entry } from '../../src/client/index.ts';
+import { isStoreError, type StoreError } from '../../src/core/base/errors.ts';
 import type { Revision } from '../../src/core/base/position.ts';
 import type { ClusterConfigInput } from '../../src/config/index.ts';
 import { type RunningNode, startNode } from '../../src/node.ts';
@@ -80,8 +81,51 @@ const metric = async (http: string, actor: ActorName): Promise<number> => {
   return Number(line?.split(' ').at(-1));
 };
 
+/** Reads what is here, again and again: never less than was there before, whatever breaks meanwhile. */
+function reader(node: Node, acked: ReadonlyMap<string, number>): { stop(): Promise<number> } {
+  let isOver = false;
+  let reads = 0;
+  const check = (key: string, revision: number, entry: Entry | undefined): void => {
+    if (entry?.revision !== revision)
+      throw new Error(`${key} is at ${entry?.revision ?? 'no'} revision, not ${revision}`);
+    reads++;
+  };
+  const unless = (error: unknown): void => {
+    if (!isStoreError(error, 'UNAVAILABLE')) throw error;
+  };
+  const done = (async () => {
+    while (!isOver) {
+      const last = [...acked].at(-1);
+      if (last !== undefined) {
+        const [key, revision] = last;
+        try {
+          check(key, revision, node.getSync(key));
+        } catch (error) {
+          unless(error);
+        }
+        check(key, revision, await node.get(key, { consistency: 'local', deadlineMs: WITHIN_MS }));
+      }
+      await sleep(1);
+    }
+  })();
+  done.catch(() => {});
+  return {
+    stop: async () => {
+      isOver = true;
+      await done;
+      return reads;
+    },
+  };
+}
+
 /** Writes until it is told to stop; what was acknowledged, by key. */
-function writer(node: Node): { stop(): Promise<Map<string, number>>; stopped(): Promise<Map<string, number>> } {
+interface Writer {
+  readonly acked: ReadonlyMap<string, number>;
+  stop(): Promise<Map<string, number>>;
+  stopped(): Promise<Map<string, number>>;
+}
+
+function writer(node: Node): Writer {
   const acked = new Map<string, number>();
   let isOver = false;
   const done = (async () => {
@@ -96,6 +140,7 @@ function writer(node: Node): { stop(): Promise<Map<string, number>>; stopped(): 
   })();
   done.catch(() => {});
   return {
+    acked,
     /** Of a node that has stopped by itself. */
     stopped: async () => {
       isOver = true;
@@ -128,6 +173,7 @@ test('each comes back by itself, under load, with everything that was acknowledg
   })();
   watching.catch(() => {});
   const load = writer(node);
+  const reading = reader(node, load.acked);
   await until('there is a load', () => node.status().applied > 200, { withinMs: WITHIN_MS });
   const ways: readonly (readonly [ActorName, Breaking])[] = [
     ['memtable', 'vanish'],
@@ -146,6 +192,7 @@ test('each comes back by itself, under load, with everything that was acknowledg
     await until('writes go on', () => node.status().applied > before + 20, { withinMs: WITHIN_MS });
   }
   const acked = await load.stop();
+  expect(await reading.stop()).toBeGreaterThan(10);
   for (const [key, revision] of acked) expect(node.getSync(key)?.revision).toBe(revision);
   const last = Math.max(...acked.values());
   await until('the watch has all of it', () => seen.at(-1) === last, { withinMs: WITHIN_MS });

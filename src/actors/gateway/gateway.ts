@@ -48,6 +48,8 @@ export interface GatewayWorld {
   readonly status: () => object;
   /** The members have changed: everybody who ever was one, in the order of their numbers. */
   readonly onMembers: (known: readonly Member[]) => void;
+  /** What an earlier life of this node has shown: nobody is shown less. Default 0. */
+  readonly appliedBefore?: number;
   /** Requests that the node holds at once, over all connections. */
   readonly inFlightMax: number;
   /** Who may follow the ledger; default: everybody. */

@@ -29,6 +29,8 @@ import { Undelivered } from './undelivered.ts';
 export interface ReadsWorld {
   readonly state: Pick<StateReader, 'get' | 'scan' | 'getPrivate' | 'privateRows'>;
   readonly applied: () => number;
+  /** What an earlier life of this node has shown: a read waits until that is here again. Default 0. */
+  readonly appliedBefore?: number;
   /** Says whether somebody waits for entries to be applied, so that the memtable rings for them. */
   readonly tellWaits: (waits: boolean) => void;
   readonly outbox: RingWriter;
@@ -300,6 +302,7 @@ export class Reads {
   /** Answers now if it may, or puts it behind the barrier. */
   #await(read: PendingRead, { isSettled }: { readonly isSettled: boolean }): void {
     this.count++;
+    read.needs = Math.max(read.needs, this.#world.appliedBefore ?? 0);
     const isHere = isSettled || this.#isFresh(read);
     if (isHere && read.needs <= this.#world.applied()) {
       this.#answer(read);
