@@ -9,7 +9,7 @@ const BOUNDS = { tickMs: 1_000, reportTicks: 3, killTicks: 6 };
 function world() {
   const lines: string[] = [];
   const log: LogFunction = (_level, event, fields = {}) =>
-    lines.push([event, fields['actor'], fields['ms']].filter((part) => part !== undefined).join(' '));
+    lines.push([event, ...Object.values(fields)].map(String).join(' '));
   const thread = (name: Watched['name'], isKilled = true) => {
     const killed: StoreError[] = [];
     let asks = 0;
