@@ -29,6 +29,7 @@ import { executiveRoutes } from './net/executive/routes.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { createMetrics } from './net/metrics.ts';
 import { EmbeddedDoor } from './node/embedded.ts';
+import { healthOf } from './node/health.ts';
 import { judge } from './node/judgement.ts';
 import { Life } from './node/life.ts';
 import { LocalReads } from './node/local-reads.ts';
@@ -41,8 +42,8 @@ import { leaderOf, statusOf } from './node/status.ts';
 import {
   BREAK,
   type Breakable,
+  breakDown,
   type Breaking,
-  hasTestHooks,
   type TestOptions,
   WATCHDOG_BOUNDS,
 } from './node/test-hooks.ts';
@@ -422,14 +423,9 @@ class Node implements RunningNode, Breakable {
   }
 
   #health(): Readiness {
-    const { actors } = this.#parts.supervisor;
-    const isHealthy = this.#failure === undefined && actors.every(([, state]) => state === 'running');
-    const wal = this.#parts.plumbing.shared.get('walFailed') === 0 ? 'ok' : 'a sync failed';
-    const back = this.#comingBack === undefined ? {} : { [this.#comingBack]: 'coming back' };
-    return {
-      ok: isHealthy && wal === 'ok' && this.#comingBack === undefined,
-      checks: { ...Object.fromEntries(actors), ...back, wal },
-    };
+    const { supervisor, plumbing } = this.#parts;
+    const hasFailed = this.#failure !== undefined;
+    return healthOf({ supervisor, shared: plumbing.shared, comingBack: this.#comingBack, hasFailed });
   }
 
   #readiness(): Readiness {
@@ -442,14 +438,7 @@ class Node implements RunningNode, Breakable {
     });
   }
 
-  async [BREAK](actor: ActorName, how: Breaking): Promise<void> {
-    if (!hasTestHooks()) throw new StoreError('BAD_REQUEST', 'only a node of a test breaks when it is told to');
-    const { gateway, plumbing, supervisor } = this.#parts;
-    if (actor !== 'gateway') return supervisor.breakDown(actor, how);
-    // It has no thread of its own that could end.
-    gateway.turn = () => {
-      throw new Error('a test has it throw');
-    };
-    plumbing.shared.bell('gateway').ring();
+  [BREAK](actor: ActorName, how: Breaking): Promise<void> {
+    return breakDown(this.#parts, actor, how);
   }
 }

@@ -5,6 +5,8 @@
 import type { BreakDown } from '../actors/runtime/thread.ts';
 import type { ActorName } from '../actors/shared.ts';
 import type { WatchdogBounds } from '../actors/watchdog.ts';
+import { StoreError } from '../core/base/errors.ts';
+import type { Parts } from './parts.ts';
 
 export const BREAK: unique symbol = Symbol('ctlmesh.test.break');
 export const WATCHDOG_BOUNDS: unique symbol = Symbol('ctlmesh.test.watchdog');
@@ -21,4 +23,19 @@ export interface TestOptions {
   readonly [WATCHDOG_BOUNDS]?: WatchdogBounds;
 }
 
-export const hasTestHooks = (): boolean => process.env['CTLMESH_TEST_HOOKS'] === '1';
+/** BAD_REQUEST where nobody is testing. */
+export async function breakDown(
+  { gateway, plumbing, supervisor }: Parts,
+  actor: ActorName,
+  how: Breaking,
+): Promise<void> {
+  if (process.env['CTLMESH_TEST_HOOKS'] !== '1') {
+    throw new StoreError('BAD_REQUEST', 'only a node of a test breaks when it is told to');
+  }
+  if (actor !== 'gateway') return supervisor.breakDown(actor, how);
+  // It has no thread of its own that could end.
+  gateway.turn = () => {
+    throw new Error('a test has it throw');
+  };
+  plumbing.shared.bell('gateway').ring();
+}
