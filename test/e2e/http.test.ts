@@ -116,3 +116,19 @@ test('the leader is killed in the middle: every batch is there once, on every no
     expect(rows).toHaveLength(2 * BATCHES + 1);
   }
 });
+
+test('without a quorum a node gives what it has to who asks for that, and refuses the rest by the deadline', async () => {
+  const [left = '', ...others] = cluster.ids;
+  await cluster.kill(...others);
+  const row = 'GET /row/orders/items?key=-1';
+  expect((await at(left, `${row}&consistency=local`)).body).toBe('{"n":-1,"sum":0}\n');
+  const short = { ...headers, 'ctlmesh-deadline-ms': '700' };
+  const read = await at(left, row, { headers: short });
+  expect([503, 504]).toContain(read.status);
+  const body = { mutations: [{ table: 'items', values: { n: -2, sum: 0 } }] };
+  const write = await at(left, 'POST /families/orders/mutations', { headers: short, body });
+  expect([503, 504]).toContain(write.status);
+  expect(['UNAVAILABLE', 'OUTCOME_UNKNOWN', 'DEADLINE_EXCEEDED']).toContain(write.code);
+  // `/status` follows /readyz: a follower that is alone knows no leader, a leader that is alone steps down.
+  await expect.poll(async () => (await at(left, 'GET /status')).status, { timeout: 20_000 }).toBe(503);
+});
