@@ -13,6 +13,8 @@ let ask: Ask;
 let operations: string[] = [];
 
 const RUNS = Number(process.env['CTLMESH_HTTP_FUZZ'] ?? 60);
+/** What takes a minute, and what would turn the fuzzer itself away. */
+const SPARED = new Set(['GET /sleep', 'PUT /writers/{writer}', 'DELETE /writers/{writer}']);
 const auth = writerHeaders({ writer: 'fuzzer', secret: 'sesame' });
 
 beforeAll(async () => {
@@ -25,7 +27,7 @@ beforeAll(async () => {
   const { paths } = JSON.parse((await ask('GET /openapi.json')).body) as { paths: Record<string, object> };
   operations = Object.entries(paths)
     .flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`))
-    .filter((operation) => operation !== 'GET /sleep' && !operation.startsWith('DELETE /writers'));
+    .filter((operation) => !SPARED.has(operation));
 });
 
 afterAll(() => node.stop());
@@ -133,8 +135,7 @@ test('declarations and limits that are nearly right', async () => {
 test('the node is what it was', async () => {
   expect((await ask('GET /readyz')).status).toBe(200);
   const values = { string: 'a', integer: 1, decimal: 1, text: '', binary: '', bytestring: '' };
-  await ask('DELETE /limits/writers/fuzzer');
-  await ask('DELETE /limits/tables/fam/tab');
+  for (const path of ['writers/fuzzer', 'tables/fam/tab', 'writers', 'tables']) await ask(`DELETE /limits/${path}`);
   const got = await ask('POST /families/fam/mutations', {
     headers: auth,
     body: { mutations: [{ table: 'tab', values }] },
