@@ -3,7 +3,8 @@
  * without a message, a lock or a copy.
  *
  *   words     0 next free word · 1 levels in use · 2 versions · 3 live keys · 4..15 head tower · 16 index is full
- *             17.. index: a hash table of keys (open addressing, a power of two of slots), 0 = free
+ *             17.. index: a hash table of keys (open addressing, a power of two of slots): 0 = free, or the key's place
+ *                  in as many low bits as places need, and above them bits of its hash
  *   key       0 prefix     first four key bytes, big-endian, sign bit flipped: most comparisons end here
  *             1 key length (16 bits) | height << 16
  *             2 newest version
@@ -38,6 +39,7 @@
  */
 import { assert } from '../../core/base/assert.ts';
 import { copyOut } from './copy.ts';
+import { hashKey, prefixOf } from './key-hash.ts';
 
 const MAX_HEIGHT = 12;
 const FREE = 0;
@@ -90,6 +92,8 @@ export class Skiplist {
   readonly #words: Int32Array;
   readonly #bytes: Uint8Array;
   readonly #slotMask: number;
+  /** The bits of a slot that say where the key is; the others are its hash's. */
+  readonly #placeMask: number;
   /** Where the first key goes. */
   readonly #start: number;
   /** Where the last search in the index ended; -1: not at a free slot. */
@@ -107,6 +111,7 @@ export class Skiplist {
     this.#bytes = new Uint8Array(buffer);
     const slots = slotsOf(buffer.byteLength);
     this.#slotMask = slots - 1;
+    this.#placeMask = 2 ** (32 - Math.clz32(buffer.byteLength >>> 2)) - 1;
     this.#start = INDEX + slots;
     assert(this.#start * 4 <= buffer.byteLength, 'an arena has room for its index');
   }
@@ -156,7 +161,8 @@ export class Skiplist {
     assert(value.length <= VALUE_BYTES_MAX, 'a value length fits in 30 bits');
     const words = this.#words;
     const prefix = prefixOf(key);
-    const node = this.#findKey(key, prefix);
+    const hash = hashKey(key, key.length);
+    const node = this.#findKey(key, prefix, hash);
     const older = node === 0 ? 0 : (words[node + NEWEST] as number);
     const wasLive = older !== 0 && this.kind(older) === KIND_PUT;
     assert(older === 0 || this.revision(older) <= revision, 'versions of a key never go back');
@@ -174,7 +180,7 @@ export class Skiplist {
     words[version + OLDER] = older;
     this.#bytes.set(value, (version + VALUE_AT) * 4);
 
-    if (node === 0) this.#link(version + versionWords, key, { prefix, height, version });
+    if (node === 0) this.#link(version + versionWords, key, { prefix, hash, height, version });
     else Atomics.store(words, node + NEWEST, version);
     words[VERSIONS] = (words[VERSIONS] as number) + 1;
     const isLive = kind === KIND_PUT;
@@ -182,9 +188,14 @@ export class Skiplist {
     return wasLive;
   }
 
-  /** The newest version of `key` at or below `revision` (a put or a tombstone); 0 when there is none. */
-  find(key: Uint8Array, revision: number): VersionRef {
-    const node = this.#findKey(key, prefixOf(key));
+  /**
+   * The newest version of `key`, whose hashKey is `hash`, at or below `revision` (a put or a tombstone); 0 when there
+   * is none.
+   */
+  find(key: Uint8Array, revision: number, hash: number = hashKey(key, key.length)): VersionRef {
+    // Nothing is in it: what the caller may see was allocated before it was told so.
+    if (this.#words[FREE] === 0) return 0;
+    const node = this.#findKey(key, prefixOf(key), hash);
     return node === 0 ? 0 : this.versionAt(node, revision);
   }
 
@@ -283,7 +294,7 @@ export class Skiplist {
   #link(
     node: NodeRef,
     key: Uint8Array,
-    { prefix, height, version }: { prefix: number; height: number; version: VersionRef },
+    { prefix, hash, height, version }: { prefix: number; hash: number; height: number; version: VersionRef },
   ): void {
     const words = this.#words;
     this.#seek(key, prefix, this.#before);
@@ -299,29 +310,32 @@ export class Skiplist {
       Atomics.store(words, link, node);
     }
     if (height > levels) Atomics.store(words, LEVELS, height);
-    this.#addToIndex(node);
+    this.#addToIndex(node, hash);
   }
 
   /** Puts a key that `#findKey` has just not found into the slot at which it ended. */
-  #addToIndex(node: NodeRef): void {
+  #addToIndex(node: NodeRef, hash: number): void {
     const mask = this.#slotMask;
     if (this.#freeSlot >= 0 && this.#indexed < mask - (mask >>> 2)) {
-      Atomics.store(this.#words, INDEX + this.#freeSlot, node);
+      Atomics.store(this.#words, INDEX + this.#freeSlot, node | (hash & ~this.#placeMask));
       this.#indexed++;
     } else Atomics.store(this.#words, INDEX_FULL, 1);
   }
 
-  #findKey(key: Uint8Array, prefix: number): NodeRef {
+  #findKey(key: Uint8Array, prefix: number, hash: number): NodeRef {
     const words = this.#words;
     const mask = this.#slotMask;
-    let slot = hashOf(key) & mask;
+    const placeMask = this.#placeMask;
+    let slot = hash & mask;
     this.#freeSlot = -1;
     for (let i = 0; i < PROBES_MAX; i++, slot = (slot + 1) & mask) {
-      const node = Atomics.load(words, INDEX + slot);
-      if (node === 0) {
+      const word = Atomics.load(words, INDEX + slot);
+      if (word === 0) {
         this.#freeSlot = slot;
         break;
       }
+      if (((word ^ hash) & ~placeMask) !== 0) continue;
+      const node = word & placeMask;
       if (words[node + PREFIX] === prefix && this.#keyEquals(node, key)) return node;
     }
     if (Atomics.load(words, INDEX_FULL) === 0) return 0;
@@ -427,20 +441,4 @@ export function bytesFor(keyBytes: number, valueBytes: number): number {
 /** Slots of the index: a power of two, at least 16. */
 function slotsOf(bytes: number): number {
   return 2 ** Math.max(4, Math.floor(Math.log2(bytes / BYTES_PER_SLOT)));
-}
-
-/** FNV-1a, and a last mix, because the index looks at the low bits. */
-function hashOf(key: Uint8Array): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ (key[i] as number), 0x01000193);
-  return hash ^ (hash >>> 15);
-}
-
-/** The first four bytes as a signed word that sorts as the bytes do. */
-function prefixOf(key: Uint8Array): number {
-  const a = key[0] ?? 0;
-  const b = key[1] ?? 0;
-  const c = key[2] ?? 0;
-  const d = key[3] ?? 0;
-  return ((a << 24) | (b << 16) | (c << 8) | d) ^ 0x8000_0000;
 }

@@ -75,6 +75,8 @@ function storeU64(bytes: Uint8Array, at: number, value: number): void {
  */
 export class KeyTagger {
   #buffer: Uint8Array = new Uint8Array(1024);
+  /** Views of it by their length, as far as they were wanted: each is an object. */
+  #views: (Uint8Array | undefined)[] = [];
 
   constructor() {
     this.#buffer[0] = KEYSPACE.user;
@@ -85,10 +87,12 @@ export class KeyTagger {
     if (length > this.#buffer.length) {
       this.#buffer = new Uint8Array(length * 2);
       this.#buffer[0] = KEYSPACE.user;
+      this.#views = [];
     }
     const buffer = this.#buffer;
     if (key.length > 32) buffer.set(key, 1);
     else for (let i = 0; i < key.length; i++) buffer[i + 1] = key[i] as number;
-    return buffer.subarray(0, length);
+    this.#views[length] ??= buffer.subarray(0, length);
+    return this.#views[length];
   }
 }

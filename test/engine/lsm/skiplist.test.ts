@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { InvariantViolation } from '../../../src/core/base/assert.ts';
 import { compareBytes } from '../../../src/core/base/bytes.ts';
+import { hashKey } from '../../../src/engine/lsm/key-hash.ts';
 import { bytesFor, KIND_PUT, KIND_TOMBSTONE, Skiplist } from '../../../src/engine/lsm/skiplist.ts';
 import { below, forSeeds, pick, randomBytes } from '../../core/base/seeded.ts';
 
@@ -112,19 +113,12 @@ describe('the index', () => {
 });
 
 describe('keys chosen to collide', () => {
-  /** The index's own hash. */
-  const hashOf = (bytes: Uint8Array): number => {
-    let hash = 0x811c9dc5;
-    for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
-    return hash ^ (hash >>> 15);
-  };
-
   test('are all found, and no other, though most stay out of the index', () => {
     // 128 KiB have 512 slots, and 300 keys all want the same one.
     const colliding: Uint8Array[] = [];
     for (let i = 0; colliding.length < 400; i++) {
       const each = Uint8Array.from(Buffer.from(`key-${i}`));
-      if ((hashOf(each) & 511) === 300) colliding.push(each);
+      if ((hashKey(each, each.length) & 511) === 300) colliding.push(each);
     }
     const list = Skiplist.create(128 * 1024);
     for (const [i, each] of colliding.slice(0, 300).entries()) list.insert(each, i + 1, KIND_PUT, NONE, 0);

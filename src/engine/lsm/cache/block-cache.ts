@@ -17,7 +17,8 @@
  *
  * Reading: slot, entry, is it this file and offset, copy, a fence, and a look whether the tail has passed the
  * position. If it has, the copy may be of other bytes, and counts as a miss. (`lend` leaves out the copy: the look
- * at the tail is then the reader's, when it has what it wants.) A slot, a tag or an entry may hold
+ * at the tail is then the reader's, when it has what it wants. What a block means is the reader's too: those that are
+ * lent are forms, see block-directory.ts.) A slot, a tag or an entry may hold
  * anything meanwhile; lengths are checked before they are used, and nothing else can do harm.
  *
  * (Turned down: frames of fixed size, which lose half of each for blocks that vary; pins on entries, two atomic writes
@@ -30,18 +31,13 @@
 import { assert } from '../../../core/base/assert.ts';
 import { fence } from '../shared/fence.ts';
 import { OWNER_DEFAULT } from '../shared/pins.ts';
+import { type CacheCounts, Counts } from './counts.ts';
 import { HEADER_BYTES, layoutOf, memoryBytes, UNIT_BYTES } from './layout.ts';
 import { Slab } from './slab.ts';
 
 const LOCK = 0;
 const TAIL = 16;
 const HEAD = 17;
-/** In words of 64 bits. */
-const TOTALS = 16;
-const HITS = TOTALS;
-const MISSES = TOTALS + 1;
-const PUTS = TOTALS + 2;
-const REJECTED = TOTALS + 3;
 
 const POSITION = 0;
 const BYTES = 1;
@@ -61,17 +57,10 @@ const TWO_32 = 0x1_0000_0000;
 const BLOCKS_MIN = 8;
 /** Second chances per put, so that none takes long. */
 const CHANCES_MAX = 32;
-/** Counts are added to the shared totals each time so many have come together. */
-const COUNTS_MAX = 256;
 
-export interface CacheStats {
+export interface CacheStats extends CacheCounts {
   readonly capacityBytes: number;
   readonly usedBytes: number;
-  readonly hits: number;
-  readonly misses: number;
-  readonly puts: number;
-  /** Puts that did not get the lock. */
-  readonly rejected: number;
 }
 
 /** Memory for a cache that takes no more than `bytes`, all included; with less than 64 KiB it never holds a block. */
@@ -82,7 +71,6 @@ export function createBlockCache(bytes: number): SharedArrayBuffer {
 export class BlockCache {
   readonly #words: Int32Array;
   readonly #doubles: Float64Array;
-  readonly #totals: BigInt64Array;
   readonly #memory: SharedArrayBuffer;
   readonly #slots: Int32Array;
   readonly #tags: Uint8Array;
@@ -95,12 +83,7 @@ export class BlockCache {
   readonly #slab = new Slab();
   /** For a block on its way from the tail to the head. */
   #moving = new Uint8Array(0);
-  /** Counts of this thread that are not in the totals yet. */
-  #hits = 0;
-  #misses = 0;
-  #puts = 0;
-  #rejected = 0;
-  #uncounted = 0;
+  readonly #counts: Counts;
 
   readonly #owner: number;
 
@@ -108,9 +91,10 @@ export class BlockCache {
     this.#owner = owner;
     const { slots, tagsAt, touchedAt, ringAt, ringUnits, positions } = layoutOf(memory.byteLength);
     this.#memory = memory;
+    this.bytes = new Uint8Array(memory);
     this.#words = new Int32Array(memory);
     this.#doubles = new Float64Array(memory);
-    this.#totals = new BigInt64Array(memory, 0, HEADER_BYTES / 8);
+    this.#counts = new Counts(new BigInt64Array(memory, 0, HEADER_BYTES / 8));
     this.#slots = new Int32Array(memory, HEADER_BYTES, slots);
     this.#tags = new Uint8Array(memory, tagsAt, slots);
     this.#touched = new Uint8Array(memory, touchedAt, slots);
@@ -123,32 +107,46 @@ export class BlockCache {
 
   /** The block, as a copy of the caller's own; undefined when it is not there. */
   get(fileNumber: number, offset: number): Uint8Array | undefined {
-    if (this.#uncounted >= COUNTS_MAX) this.#addCounts();
-    this.#uncounted++;
+    this.#counts.next();
     if (this.#ringUnits === 0) return this.#miss();
     const position = this.#find(fileNumber, offset);
     if (position < 0) return this.#miss();
     const at = this.#wordAt(position);
     const block = this.#slab.copy(this.#doubles, (at * 4 + ENTRY_BYTES) / 8, this.#lentBytes);
     if (!this.isIntact(position)) return this.#miss();
-    this.#hits++;
+    this.#counts.hits++;
     return block;
   }
 
   /**
-   * The block where it stands in shared memory, without a copy: for a short look, which counts only if `isIntact` says
-   * so of its `lease` when all of it has been read. Until then it may be other bytes, or change under the reader.
+   * Lends a block where it stands, in `bytes[lentAt, lentEnd)`, without a copy: for a short look, which counts only if
+   * `isIntact` says so of its `lease` when all of it has been read. Until then it may be other bytes, or change under
+   * the reader. False: it is not there.
    */
-  lend(fileNumber: number, offset: number, hint = -1): Uint8Array | undefined {
-    if (this.#uncounted >= COUNTS_MAX) this.#addCounts();
-    this.#uncounted++;
-    if (this.#ringUnits === 0) return this.#miss();
-    const position = this.#isStill(hint, fileNumber, offset) ? hint : this.#find(fileNumber, offset);
-    if (position < 0) return this.#miss();
+  lend(fileNumber: number, offset: number): boolean {
+    this.#counts.next();
+    const position = this.#ringUnits === 0 ? -1 : this.#find(fileNumber, offset);
+    if (position < 0) {
+      this.#counts.misses++;
+      return false;
+    }
+    this.#lendAt(position);
+    return true;
+  }
+
+  /** Lends it if it still stands where it was lent as `lease`, some time ago (-1: never): spares the search. */
+  lendAgain(fileNumber: number, offset: number, lease: number): boolean {
+    if (lease < 0 || !this.#isStill(lease, fileNumber, offset)) return false;
+    this.#counts.next();
+    this.#lendAt(lease);
+    return true;
+  }
+
+  #lendAt(position: number): void {
+    this.#counts.hits++;
     this.lease = position;
-    this.#hits++;
-    const at = this.#wordAt(position);
-    return new Uint8Array(this.#memory, at * 4 + ENTRY_BYTES, this.#lentBytes);
+    this.lentAt = this.#wordAt(position) * 4 + ENTRY_BYTES;
+    this.lentEnd = this.lentAt + this.#lentBytes;
   }
 
   /** Does the block still stand where it was lent some time ago? Spares the search; the look at the tail comes later. */
@@ -161,12 +159,16 @@ export class BlockCache {
     this.#lentBytes = bytes;
     // Now and then is enough to be known as read, and what is read often is read then too.
     const slot = words[at + SLOT] as number;
-    if ((this.#uncounted & 7) === 0 && slot >= 0 && slot <= this.#slotMask) this.#touched[slot] = 1;
+    if ((this.#counts.uncounted & 7) === 0 && slot >= 0 && slot <= this.#slotMask) this.#touched[slot] = 1;
     return true;
   }
 
-  /** Names the block that was lent last. */
+  /** All of the cache's memory. */
+  readonly bytes: Uint8Array;
+  /** Of the block that was lent last: its name, and where it stands. */
   lease = -1;
+  lentAt = 0;
+  lentEnd = 0;
   #lentBytes = 0;
 
   /** True when nothing of what was lent, or copied, has been overwritten yet. */
@@ -198,17 +200,25 @@ export class BlockCache {
 
   /** Offers a block: it is cached unless it is too large, or another thread is writing. */
   put(fileNumber: number, offset: number, bytes: Uint8Array): void {
+    this.#offer(fileNumber, offset, bytes, false);
+  }
+
+  /** Offers other bytes for a block that may be there; where it stood they stay as they are until they go. */
+  replace(fileNumber: number, offset: number, bytes: Uint8Array): void {
+    this.#offer(fileNumber, offset, bytes, true);
+  }
+
+  #offer(fileNumber: number, offset: number, bytes: Uint8Array, isNew: boolean): void {
     assert(Number.isSafeInteger(fileNumber) && fileNumber >= 0, 'a file number is a safe integer');
     assert(Number.isSafeInteger(offset) && offset >= 0, 'an offset is a safe integer');
     if (this.#ringUnits === 0 || bytes.length > this.#blockBytesMax) return;
-    if (this.#uncounted >= COUNTS_MAX) this.#addCounts();
-    this.#uncounted++;
+    this.#counts.next();
     if (Atomics.compareExchange(this.#words, LOCK, 0, this.#owner) !== 0) {
-      this.#rejected++;
+      this.#counts.rejected++;
       return;
     }
     try {
-      this.#putLocked(fileNumber, offset, bytes);
+      this.#putLocked(fileNumber, offset, bytes, isNew);
     } finally {
       Atomics.store(this.#words, LOCK, 0);
     }
@@ -221,15 +231,11 @@ export class BlockCache {
 
   /** Totals over all threads; other threads' newest few hundred are not in them yet. */
   get stats(): CacheStats {
-    this.#addCounts();
     const head = Atomics.load(this.#words, HEAD);
     return {
       capacityBytes: this.#ringUnits * UNIT_BYTES,
       usedBytes: this.#ringUnits === 0 ? 0 : this.#distance(Atomics.load(this.#words, TAIL), head) * UNIT_BYTES,
-      hits: Number(Atomics.load(this.#totals, HITS)),
-      misses: Number(Atomics.load(this.#totals, MISSES)),
-      puts: Number(Atomics.load(this.#totals, PUTS)),
-      rejected: Number(Atomics.load(this.#totals, REJECTED)),
+      ...this.#counts.totals(),
     };
   }
 
@@ -254,15 +260,18 @@ export class BlockCache {
     }
   }
 
-  #putLocked(fileNumber: number, offset: number, bytes: Uint8Array): void {
+  #putLocked(fileNumber: number, offset: number, bytes: Uint8Array, isNew: boolean): void {
     const hash = hashOf(fileNumber, offset);
     const bucket = this.#bucketOf(hash);
-    // Two threads that missed the same block both read it: the first to come keeps it.
     for (let slot = bucket; slot < bucket + WAYS; slot++) {
       const position = (this.#slots[slot] as number) - 1;
-      if (position >= 0 && this.#isOf(this.#wordAt(position), position, fileNumber, offset)) return;
+      if (position < 0 || !this.#isOf(this.#wordAt(position), position, fileNumber, offset)) continue;
+      // Two threads that missed the same block both read it: the first to come keeps it.
+      if (!isNew) return;
+      // No slot leads to it any more, and the tail will pass it by.
+      Atomics.store(this.#slots, slot, 0);
     }
-    this.#puts++;
+    this.#counts.puts++;
     this.#giveChances(unitsOf(bytes.length));
     const slot = this.#freeSlot(bucket);
     this.#tags[slot] = hash & 0xff;
@@ -394,20 +403,8 @@ export class BlockCache {
   }
 
   #miss(): undefined {
-    this.#misses++;
+    this.#counts.misses++;
     return undefined;
-  }
-
-  #addCounts(): void {
-    Atomics.add(this.#totals, HITS, BigInt(this.#hits));
-    Atomics.add(this.#totals, MISSES, BigInt(this.#misses));
-    Atomics.add(this.#totals, PUTS, BigInt(this.#puts));
-    Atomics.add(this.#totals, REJECTED, BigInt(this.#rejected));
-    this.#hits = 0;
-    this.#misses = 0;
-    this.#puts = 0;
-    this.#rejected = 0;
-    this.#uncounted = 0;
   }
 }
 

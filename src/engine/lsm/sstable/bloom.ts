@@ -5,36 +5,11 @@
  *
  * Each key sets k bits: one 32-bit hash, and k - 1 more by adding the hash rotated right by 17 (Kirsch and
  * Mitzenmacher: as good as k hashes). k = 0.69 bits per key, and 10 bits per key give about 1 % false positives.
- * A key is kept and asked by its hash alone: computed once, whatever it is compared with.
+ * A key is kept and asked by its hash alone (key-hash.ts): computed once, whatever it is compared with.
  */
 
-const SEED = 0xbc9f1d34;
-const MULTIPLIER = 0xc6a4a793;
 const PROBES_MAX = 30;
 const BITS_MIN = 64;
-
-/** LevelDB's hash of `bytes[0, length)`; unsigned. */
-export function bloomHash(bytes: Uint8Array, length: number): number {
-  let hash = SEED ^ Math.imul(length, MULTIPLIER);
-  let at = 0;
-  for (; at + 4 <= length; at += 4) {
-    const word =
-      (bytes[at] as number) |
-      ((bytes[at + 1] as number) << 8) |
-      ((bytes[at + 2] as number) << 16) |
-      ((bytes[at + 3] as number) << 24);
-    hash = Math.imul(hash + word, MULTIPLIER);
-    hash ^= hash >>> 16;
-  }
-  const left = length - at;
-  if (left === 3) hash += (bytes[at + 2] as number) << 16;
-  if (left >= 2) hash += (bytes[at + 1] as number) << 8;
-  if (left >= 1) {
-    hash = Math.imul(hash + (bytes[at] as number), MULTIPLIER);
-    hash ^= hash >>> 24;
-  }
-  return hash >>> 0;
-}
 
 /** Bytes of a filter of `keys` keys. */
 export function bloomBytes(keys: number, bitsPerKey: number): number {
@@ -73,7 +48,7 @@ export function bloomMayContain(filter: Uint8Array, at: number, end: number, has
   if (probes > PROBES_MAX) return true;
   const bits = (end - at - 1) * 8;
   const delta = (hash >>> 17) | (hash << 15);
-  let turned = hash;
+  let turned = hash >>> 0;
   for (let probe = 0; probe < probes; probe++) {
     const bit = turned % bits;
     if (((filter[at + (bit >>> 3)] as number) & (1 << (bit & 7))) === 0) return false;

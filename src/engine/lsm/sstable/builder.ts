@@ -24,7 +24,7 @@ import { StoreError } from '../../../core/base/errors.ts';
 import { isOutOfSpace } from '../../disk/full-disk.ts';
 import { checksum } from '../../disk/checksum.ts';
 import { BlockBuilder } from './block-builder.ts';
-import { bloomHash } from './bloom.ts';
+import { hashKey } from '../key-hash.ts';
 import { snappyCompress } from './compression.ts';
 import { FilterBuilder } from './filter-block.ts';
 import {
@@ -141,7 +141,7 @@ export class TableBuilder {
     if (this.#hasPending) {
       this.#addToIndex(shortestSeparator(this.#last, this.#lastLength, key, keyLength));
     }
-    this.#filter?.add(bloomHash(key, userKeyLength(keyLength)));
+    this.#filter?.add(hashKey(key, userKeyLength(keyLength)));
     this.#data.add(key, keyLength, bytes, start, end);
     assert(typeOf(key, keyLength) <= TYPE_PUT, 'a table holds puts and tombstones');
     assert(Number.isSafeInteger(revisionOf(key, keyLength)), 'a revision is a safe integer');

@@ -1,23 +1,25 @@
 /**
- * Fences: where each block of a table ends, as numbers, so that the block of a key is found without walking the index.
- *
- * The keys of a table begin alike. The six bytes behind what they have in common, as a number, tell most blocks apart:
- * a search among numbers that lie side by side meets a few cache lines, one in the index block meets two per step.
- * Where the number of a key is that of a fence, the index itself is asked (-1).
- *
- *   separators   user/0000|034871…  user/0000|035105…  user/0000|035340…        fence = the six bytes behind the bar
+ * Fences: where each block of a table ends, as numbers (key-numbers.ts), so that the block of a key is found without
+ * walking the index. Where numbers do not tell, the index itself is asked.
  */
+import { KeyNumbers } from '../key-numbers.ts';
 import type { BlockCursor } from './block-cursor.ts';
 import type { BlockHandle } from './format.ts';
 import { TRAILER_BYTES } from './keys.ts';
 
+/** So many looks into a block, and it gets a directory. */
+const LOOKS_MAX = 4;
+/** It gets none. */
+const LOOKS_NEVER = 255;
+
 export class Fences {
-  readonly #prefix: Uint8Array;
-  readonly #numbers: Float64Array;
+  readonly #numbers: KeyNumbers;
   readonly #offsets: Float64Array;
   readonly #sizes: Uint32Array;
   /** Where the cache had each block when it was last asked for. */
   readonly hints: Int32Array;
+  /** How often each was looked into since it came, without a directory (block-directory.ts). */
+  readonly #looks: Uint8Array;
 
   /** Reads the whole index; `handleAt` says where the block of the cursor's entry is. */
   constructor(index: BlockCursor, handleAt: (into: BlockHandle) => void) {
@@ -31,54 +33,43 @@ export class Fences {
       offsets.push(handle.offset);
       sizes.push(handle.size);
     }
-    const first = keys[0] ?? new Uint8Array(0);
-    // The last separator has nothing to part: it is the shortest key behind the table, and has nothing in common with it.
-    const last = keys.at(-2) ?? first;
-    let common = 0;
-    while (common < first.length && common < last.length && first[common] === last[common]) common++;
-    this.#prefix = first.slice(0, common);
-    this.#numbers = Float64Array.from(keys, (key) => numberAt(key, common));
-    if (keys.length > 0) this.#numbers[keys.length - 1] = Number.POSITIVE_INFINITY;
+    this.#numbers = new KeyNumbers(keys);
     this.#offsets = Float64Array.from(offsets);
     this.#sizes = Uint32Array.from(sizes);
     this.hints = new Int32Array(keys.length).fill(-1);
+    this.#looks = new Uint8Array(keys.length);
   }
 
   get bytes(): number {
-    return this.hints.length * 24;
+    return this.hints.length * 25;
   }
 
   /** The one block that may have versions of `user`; -1: ask the index. */
   find(user: Uint8Array): number {
-    const prefix = this.#prefix;
-    const common = prefix.length;
-    if (user.length < common) return -1;
-    for (let i = common - 1; i >= 0; i--) if (user[i] !== prefix[i]) return -1;
-    const numbers = this.#numbers;
-    const wanted = numberAt(user, common);
-    let low = 0;
-    let high = numbers.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((numbers[middle] as number) < wanted) low = middle + 1;
-      else high = middle;
-    }
-    return low === numbers.length || numbers[low] === wanted ? -1 : low;
+    return this.#numbers.find(user);
   }
 
   handle(block: number, into: BlockHandle): void {
     into.offset = this.#offsets[block] as number;
     into.size = this.#sizes[block] as number;
   }
-}
 
-/** Six bytes from `at` on as a number that sorts as they do; what is missing counts as zeros. */
-function numberAt(key: Uint8Array, at: number): number {
-  let high = 0;
-  let low = 0;
-  for (let i = 0; i < 3; i++) {
-    high = (high << 8) | (key[at + i] ?? 0);
-    low = (low << 8) | (key[at + i + 3] ?? 0);
+  /** Counts a look into a block without a directory: is it time for one? */
+  countLook(block: number): boolean {
+    const looks = this.#looks[block] as number;
+    if (looks === LOOKS_NEVER) return false;
+    this.#looks[block] = looks + 1 < LOOKS_MAX ? looks + 1 : 0;
+    return looks + 1 >= LOOKS_MAX;
   }
-  return high * 0x100_0000 + low;
+
+  /** The block gets no directory. */
+  lookNoMore(block: number): void {
+    this.#looks[block] = LOOKS_NEVER;
+  }
+
+  /** The cache no longer has the block where it was. */
+  forget(block: number): void {
+    this.hints[block] = -1;
+    if (this.#looks[block] !== LOOKS_NEVER) this.#looks[block] = 0;
+  }
 }

@@ -8,6 +8,7 @@
 import { assert } from '../../../core/base/assert.ts';
 import type { DiskFile } from '../../../core/base/env.ts';
 import { BlockCursor } from './block-cursor.ts';
+import { blockStart, DirectoryBuilder, plainForm } from './block-directory.ts';
 import { BlockWindow, readBlock, readExactly, type TableFileMeta } from './block-source.ts';
 import { Fences } from './fences.ts';
 import { FilterReader } from './filter-block.ts';
@@ -28,14 +29,32 @@ export interface BlockCacheLike {
   get(fileNumber: number, offset: number): Uint8Array | undefined;
   /** The bytes are lent: a cache copies them. */
   put(fileNumber: number, offset: number, bytes: Uint8Array): void;
-  /**
-   * Bytes that may change while they are looked at, for a short look: what was found counts if `isIntact` says so of
-   * the `lease` afterwards. Without it, `get` is used. `hint`: the lease of the same block some time ago; -1: none.
-   */
-  lend?(fileNumber: number, offset: number, hint: number): Uint8Array | undefined;
-  isIntact?(lease: number): boolean;
-  readonly lease?: number;
 }
+
+/**
+ * A cache that also lends: bytes that may change while they are looked at, for a short look; what was found counts if
+ * `isIntact` says so of the `lease` afterwards. It is given forms of blocks (block-directory.ts) in place of blocks.
+ */
+export interface LendingCache extends BlockCacheLike {
+  /** True: the form is `bytes[lentAt, lentEnd)`, and `lease` names it. */
+  lend(fileNumber: number, offset: number): boolean;
+  /** The same, without a search: only if it is still where it was at that lease (-1: nowhere). */
+  lendAgain(fileNumber: number, offset: number, lease: number): boolean;
+  isIntact(lease: number): boolean;
+  /** Puts a form in the place of another of the same block. */
+  replace(fileNumber: number, offset: number, form: Uint8Array): void;
+  readonly bytes: Uint8Array;
+  readonly lentAt: number;
+  readonly lentEnd: number;
+  readonly lease: number;
+}
+
+function isLending(cache: BlockCacheLike): cache is LendingCache {
+  return 'lend' in cache;
+}
+
+/** Of this thread. */
+const DIRECTORIES = new DirectoryBuilder();
 
 /** For whoever reads each block once. */
 export const NO_CACHE: BlockCacheLike = { get: () => undefined, put: () => {} };
@@ -45,6 +64,8 @@ export class TableBlocks {
   readonly footer: Footer;
   readonly #file: DiskFile;
   readonly #cache: BlockCacheLike;
+  /** The cache, if it is one that lends. */
+  readonly lending: LendingCache | undefined;
   #index: Uint8Array | undefined;
   #fences: Fences | undefined;
   /** Undefined until it is wanted; null: the table has none. */
@@ -58,6 +79,7 @@ export class TableBlocks {
     this.footer = readFooter(file, meta);
     this.#file = file;
     this.#cache = cache;
+    this.lending = isLending(cache) ? cache : undefined;
   }
 
   get heldBytes(): number {
@@ -110,23 +132,30 @@ export class TableBlocks {
   data(handle: BlockHandle): Uint8Array {
     const { number } = this.meta;
     const cached = this.#cache.get(number, handle.offset);
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) return this.lending === undefined ? cached : cached.subarray(blockStart(cached, 0));
     const block = readBlock(this.#file, this.meta, handle);
-    this.#cache.put(number, handle.offset, block);
+    if (this.lending === undefined) {
+      this.#cache.put(number, handle.offset, block);
+      return block;
+    }
+    this.#cache.put(number, handle.offset, plainForm(block));
     return block;
   }
 
-  /** A data block for a short look, if the cache lends one; `lease` then says which. */
-  lent(handle: BlockHandle, hint: number): Uint8Array | undefined {
-    return this.#cache.lend?.(this.meta.number, handle.offset, hint);
-  }
-
-  get lease(): number {
-    return this.#cache.lease ?? -1;
-  }
-
-  isIntact(lease: number): boolean {
-    return this.#cache.isIntact?.(lease) ?? true;
+  /**
+   * Gives the block at `handle`, which was lent last, a directory in the cache, and a copy of it without to the caller:
+   * undefined when it changed meanwhile. `hasOne`: false when no directory can be made.
+   */
+  addDirectory(
+    handle: BlockHandle,
+    lending: LendingCache,
+  ): { readonly block: Uint8Array; readonly hasOne: boolean } | undefined {
+    const { bytes, lentAt, lentEnd, lease } = lending;
+    const block = bytes.slice(Math.min(blockStart(bytes, lentAt), lentEnd), lentEnd);
+    if (!lending.isIntact(lease)) return undefined;
+    const form = DIRECTORIES.build(block);
+    if (form !== undefined) lending.replace(this.meta.number, handle.offset, form);
+    return { block, hasOne: form !== undefined };
   }
 
   /** Reads the handle at the entry of the index at which `cursor` stands. */

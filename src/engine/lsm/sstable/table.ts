@@ -11,19 +11,20 @@
 import { EMPTY } from '../../../core/base/bytes.ts';
 import type { DiskFile } from '../../../core/base/env.ts';
 import { BlockCursor } from './block-cursor.ts';
+import { blockStart, DirectoryLookup, hasDirectory } from './block-directory.ts';
 import { ABSENT, BlockLookup, FOUND } from './block-lookup.ts';
 import type { TableFileMeta } from './block-source.ts';
-import { bloomHash } from './bloom.ts';
+import { hashKey } from '../key-hash.ts';
 import { TableCursor } from './cursor.ts';
+import type { Fences } from './fences.ts';
 import { tableCorrupt, type BlockHandle } from './format.ts';
 import { encodeInternalKey, isVersionOf, revisionOf, SEEK_TYPE, TRAILER_BYTES, TYPE_PUT, typeOf } from './keys.ts';
 import type { TableProperties } from './properties.ts';
-import { type BlockCacheLike, TableBlocks } from './table-blocks.ts';
+import { type BlockCacheLike, type LendingCache, TableBlocks } from './table-blocks.ts';
 
 export type { BlockCacheLike, TableProperties };
 
-/** No block may have the key · one may, and only the index knew which. */
-const NOWHERE = -2;
+/** Of a block among the fences: only the index knew which one it is. */
 const UNKNOWN = -1;
 
 /** What a point read found. One object serves many reads; what it says is valid until the next. */
@@ -37,6 +38,16 @@ export class TableResult {
   valueEnd = 0;
   /** -1: the block is nobody else's. Else it is lent: what was copied out of it counts if this lease is still intact. */
   lease = -1;
+
+  /** What a lookup found in `block`. */
+  take(found: BlockLookup | DirectoryLookup, block: Uint8Array): void {
+    this.found = true;
+    this.type = found.type;
+    this.revision = found.revision;
+    this.block = block;
+    this.valueStart = found.valueStart;
+    this.valueEnd = found.valueEnd;
+  }
 }
 
 export class Table {
@@ -44,6 +55,7 @@ export class Table {
   readonly #path: string;
   /** For point reads. */
   readonly #index = new BlockCursor();
+  readonly #directory = new DirectoryLookup();
   readonly #lookup = new BlockLookup();
   /** For what the lookup leaves open. */
   readonly #block = new BlockCursor();
@@ -68,53 +80,122 @@ export class Table {
 
   /** Whether there may be a version of this key; false is sure. Reads index and filter, no data. */
   mayContain(userKey: Uint8Array): boolean {
-    this.#aim(userKey, Number.MAX_SAFE_INTEGER);
-    return this.#locate(userKey) !== NOWHERE && this.#passesFilter(userKey);
+    const fences = this.#blocks.fences();
+    const at = fences.find(userKey);
+    if (at >= 0) fences.handle(at, this.#handle);
+    else {
+      this.#aim(userKey, Number.MAX_SAFE_INTEGER);
+      if (!this.#findBlock()) return false;
+    }
+    return this.#passesFilter(hashKey(userKey, userKey.length));
   }
 
   /**
    * Finds the newest version of the key that is not newer than `revision`, be it a put or a tombstone. Says whether
-   * there is one. `isLent`: the block may be lent by the cache, and the caller checks `result.lease` once it has copied
-   * what it wants.
+   * there is one. `hash` is the key's hashKey. `isLent`: the block may be lent by the cache, and the caller checks
+   * `result.lease` once it has copied what it wants.
    */
-  get(userKey: Uint8Array, revision: number, result: TableResult, isLent = false): boolean {
+  get(
+    userKey: Uint8Array,
+    revision: number,
+    result: TableResult,
+    hash: number = hashKey(userKey, userKey.length),
+    isLent = false,
+  ): boolean {
     result.found = false;
-    this.#aim(userKey, revision);
-    const at = this.#locate(userKey);
-    if (at === NOWHERE || !this.#passesFilter(userKey)) return false;
-    const { hints } = this.#blocks.fences();
-    const lent = isLent ? this.#blocks.lent(this.#handle, at === UNKNOWN ? -1 : (hints[at] as number)) : undefined;
-    if (lent !== undefined) {
-      const { lease } = this.#blocks;
-      if (at !== UNKNOWN) hints[at] = lease;
-      try {
-        result.lease = lease;
-        this.#look(lent, userKey, result);
-        if (this.#blocks.isIntact(lease)) return result.found;
-      } catch (error) {
-        // Bytes that changed under the look may be anything; damage is what stands there when nobody writes.
-        if (this.#blocks.isIntact(lease)) throw error;
-      }
-      result.found = false;
+    const fences = this.#blocks.fences();
+    let at = fences.find(userKey);
+    if (at >= 0) fences.handle(at, this.#handle);
+    else {
+      this.#aim(userKey, revision);
+      if (!this.#findBlock()) return false;
+      at = UNKNOWN;
     }
-    result.lease = -1;
-    return this.#look(this.#blocks.data(this.#handle), userKey, result);
+    const { lending } = this.#blocks;
+    if (lending === undefined || !isLent) {
+      if (!this.#passesFilter(hash)) return false;
+    } else {
+      const { number } = this.#blocks.meta;
+      const { offset } = this.#handle;
+      // The block's own directory knows more than the filter, if the block is at hand.
+      let isThere = lending.lendAgain(number, offset, at === UNKNOWN ? -1 : (fences.hints[at] as number));
+      if (!isThere) {
+        if (!this.#passesFilter(hash)) return false;
+        isThere = lending.lend(number, offset);
+      }
+      if (isThere) {
+        const own = at === UNKNOWN ? undefined : this.#countLook(lending, fences, at);
+        if (own !== undefined) return this.#lookOwn(own, userKey, revision, result);
+        const { lease } = lending;
+        try {
+          result.lease = lease;
+          this.#lookLent(lending, userKey, hash, revision, result);
+          if (lending.isIntact(lease)) return result.found;
+        } catch (error) {
+          // Bytes that changed under the look may be anything; damage is what stands there when nobody writes.
+          if (lending.isIntact(lease)) throw error;
+        }
+        result.found = false;
+      }
+      // Where it stood last is not where it stands, and it comes without a directory.
+      if (at !== UNKNOWN) fences.forget(at);
+    }
+    return this.#lookOwn(this.#blocks.data(this.#handle), userKey, revision, result);
   }
 
-  #look(block: Uint8Array, userKey: Uint8Array, result: TableResult): boolean {
-    const { offset } = this.#handle;
-    const lookup = this.#lookup;
-    const outcome = lookup.find(block, this.#target, this.#targetLength);
-    if (outcome === ABSENT) return false;
-    if (outcome === FOUND && lookup.type <= TYPE_PUT) {
-      result.found = true;
-      result.type = lookup.type;
-      result.revision = lookup.revision;
-      result.block = block;
-      result.valueStart = lookup.valueStart;
-      result.valueEnd = lookup.valueEnd;
-      return true;
+  /**
+   * Notes a look into the block that was lent. When it is time for a directory, it gets one, and the caller a copy of the
+   * block: what was lent may be gone for it.
+   */
+  #countLook(lending: LendingCache, fences: Fences, at: number): Uint8Array | undefined {
+    fences.hints[at] = lending.lease;
+    if (hasDirectory(lending.bytes, lending.lentAt) || !fences.countLook(at)) return undefined;
+    // Another thread may have been first.
+    if (!lending.lend(this.#blocks.meta.number, this.#handle.offset)) return undefined;
+    fences.hints[at] = lending.lease;
+    if (hasDirectory(lending.bytes, lending.lentAt)) return undefined;
+    const made = this.#blocks.addDirectory(this.#handle, lending);
+    if (made?.hasOne === false) fences.lookNoMore(at);
+    return made?.block;
+  }
+
+  /** Looks into a block that is nobody else's. */
+  #lookOwn(block: Uint8Array, userKey: Uint8Array, revision: number, result: TableResult): boolean {
+    result.lease = -1;
+    this.#aim(userKey, revision);
+    return this.#seek(block, userKey, result);
+  }
+
+  /** Looks into the form that was lent last. */
+  #lookLent(lending: LendingCache, userKey: Uint8Array, hash: number, revision: number, result: TableResult): void {
+    const { bytes, lentAt, lentEnd } = lending;
+    if (hasDirectory(bytes, lentAt)) {
+      const lookup = this.#directory;
+      const outcome = lookup.find(bytes, lentAt, lentEnd, userKey, hash, revision);
+      if (outcome === ABSENT) return;
+      if (outcome === FOUND && lookup.type <= TYPE_PUT) {
+        result.take(lookup, bytes);
+        return;
+      }
     }
+    this.#aim(userKey, revision);
+    const start = blockStart(bytes, lentAt);
+    const block = bytes.subarray(start < lentEnd ? start : lentEnd, lentEnd);
+    if (!hasDirectory(bytes, lentAt)) {
+      const lookup = this.#lookup;
+      const outcome = lookup.find(block, this.#target, this.#targetLength);
+      if (outcome === ABSENT) return;
+      if (outcome === FOUND && lookup.type <= TYPE_PUT) {
+        result.take(lookup, block);
+        return;
+      }
+    }
+    this.#seek(block, userKey, result);
+  }
+
+  /** Finds #target by a cursor. */
+  #seek(block: Uint8Array, userKey: Uint8Array, result: TableResult): boolean {
+    const { offset } = this.#handle;
     const cursor = this.#block;
     cursor.reset(block, this.#path, offset);
     cursor.seek(this.#target, this.#targetLength);
@@ -168,15 +249,6 @@ export class Table {
     this.#targetLength = encodeInternalKey(this.#target, userKey, revision, SEEK_TYPE);
   }
 
-  /** Puts the one block that may have #target into #handle. Gives its place among the fences, if they knew it. */
-  #locate(userKey: Uint8Array): number {
-    const fences = this.#blocks.fences();
-    const at = fences.find(userKey);
-    if (at < 0) return this.#findBlock() ? UNKNOWN : NOWHERE;
-    fences.handle(at, this.#handle);
-    return at;
-  }
-
   /** Finds the block that may have #target; false: none does. */
   #findBlock(): boolean {
     this.#index.reset(this.#blocks.index(), this.#path, this.#blocks.footer.index.offset);
@@ -186,8 +258,8 @@ export class Table {
     return true;
   }
 
-  #passesFilter(userKey: Uint8Array): boolean {
+  #passesFilter(hash: number): boolean {
     const filter = this.#blocks.filter();
-    return filter === undefined || filter.mayContain(this.#handle.offset, bloomHash(userKey, userKey.length));
+    return filter === undefined || filter.mayContain(this.#handle.offset, hash);
   }
 }

@@ -13,7 +13,7 @@ import { EMPTY } from '../../../core/base/bytes.ts';
 import type { DiskFile } from '../../../core/base/env.ts';
 import { BlockCursor } from './block-cursor.ts';
 import type { BlockWindow, TableFileMeta } from './block-source.ts';
-import { bloomHash } from './bloom.ts';
+import { hashKey } from '../key-hash.ts';
 import type { TableInfo } from './builder.ts';
 import { BLOCK_TRAILER_BYTES, FOOTER_BYTES, tableCorrupt, type BlockHandle } from './format.ts';
 import { compareInternal, revisionOf, TYPE_PUT, typeOf, userKeyLength } from './keys.ts';
@@ -114,7 +114,7 @@ class Verifier {
       if (this.#last.length > 0 && compareInternal(this.#last, this.#last.length, key, keyLength) >= 0) {
         throw this.#bad(offset, 'keys do not ascend');
       }
-      if (filter !== undefined && !filter.mayContain(offset, bloomHash(key, userKeyLength(keyLength)))) {
+      if (filter !== undefined && !filter.mayContain(offset, hashKey(key, userKeyLength(keyLength)))) {
         throw this.#bad(offset, 'the filter misses a key of this block');
       }
       countEntry(this.#found, key, keyLength, cursor.block, cursor.valueStart, cursor.valueEnd);

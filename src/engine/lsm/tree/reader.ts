@@ -21,10 +21,12 @@ import { Snapshots, type Snapshot } from '../shared/snapshots.ts';
 import { VersionBoard } from '../shared/version-board.ts';
 import { decodeVersion } from '../shared/version-codec.ts';
 import { copyOut } from '../copy.ts';
+import { hashKey } from '../key-hash.ts';
 import { KIND_PUT, Skiplist } from '../skiplist.ts';
 import { envelopeExpiryMs, envelopeValueStart } from '../sstable/envelope.ts';
 import { TYPE_PUT } from '../sstable/keys.ts';
 import { TableResult } from '../sstable/table.ts';
+import { attach, type Attached } from './attached.ts';
 import { type CursorBounds, TreeCursor, unknownEnvelope } from './cursor.ts';
 import { LevelCursor } from './level-cursor.ts';
 import { MemtableCursor } from './memtable-cursor.ts';
@@ -33,7 +35,7 @@ import { type InternalCursor, MergeCursor } from './merge.ts';
 import type { TreeOptions } from './options.ts';
 import { TableCache } from './table-cache.ts';
 import { compareUserPart, isInBounds, isWithin, tableOf } from './table-search.ts';
-import { LEVELS, type TableRef } from './version.ts';
+import type { TableRef } from './version.ts';
 
 export interface ReaderWorld {
   readonly disk: Disk;
@@ -47,17 +49,11 @@ export interface ReaderWorld {
   readonly nowMs: () => number;
 }
 
+/** For `nowMs`: the time is asked for when a value has an expiry, and few have. */
+const NOW = -1;
+
 /** Above every revision. */
 const UNPUBLISHED: number = Number.MAX_SAFE_INTEGER;
-
-/** A version as this thread reads it. */
-interface Attached {
-  readonly number: number;
-  readonly flushedGeneration: number;
-  readonly level0: readonly TableRef[];
-  /** Levels that hold anything, from the top. */
-  readonly levels: readonly (readonly TableRef[])[];
-}
 
 /** A revision that stays readable until it is released. */
 export interface TreeSnapshot {
@@ -120,14 +116,14 @@ export class TreeReader {
   get(key: Uint8Array): StoredValue | undefined {
     const version = this.#enter();
     try {
-      return this.#find(version, key, this.#control.visible, this.#world.nowMs());
+      return this.#find(version, key, this.#control.visible, NOW);
     } finally {
       this.#slot.leave();
     }
   }
 
   /** The value at `revision`, which is visible and at or above the floor or held by a snapshot; else COMPACTED. */
-  getAt(key: Uint8Array, revision: number, nowMs: number = this.#world.nowMs()): StoredValue | undefined {
+  getAt(key: Uint8Array, revision: number, nowMs: number = NOW): StoredValue | undefined {
     const version = this.#enter();
     try {
       this.#checkReadable(revision);
@@ -141,7 +137,7 @@ export class TreeReader {
   newest(key: Uint8Array): StoredValue | undefined {
     const version = this.#enter();
     try {
-      return this.#find(version, key, UNPUBLISHED, this.#world.nowMs());
+      return this.#find(version, key, UNPUBLISHED, NOW);
     } finally {
       this.#slot.leave();
     }
@@ -151,12 +147,13 @@ export class TreeReader {
   newestRevision(key: Uint8Array): number {
     const version = this.#enter();
     try {
+      const hash = hashKey(key, key.length);
       for (let g = this.#control.activeGeneration; g > version.flushedGeneration; g--) {
         const list = this.#list(g);
-        const found = list.find(key, UNPUBLISHED);
+        const found = list.find(key, UNPUBLISHED, hash);
         if (found !== 0) return list.kind(found) === KIND_PUT ? list.revision(found) : 0;
       }
-      return this.#findInTables(version, key, UNPUBLISHED, true) && this.#hit.type === TYPE_PUT
+      return this.#findInTables(version, key, UNPUBLISHED, hash, true) && this.#hit.type === TYPE_PUT
         ? this.#hit.revision
         : 0;
     } finally {
@@ -165,24 +162,30 @@ export class TreeReader {
   }
 
   #find(version: Attached, key: Uint8Array, revision: number, nowMs: number): StoredValue | undefined {
+    const hash = hashKey(key, key.length);
     for (let g = this.#control.activeGeneration; g > version.flushedGeneration; g--) {
       const list = this.#list(g);
-      const found = list.find(key, revision);
+      const found = list.find(key, revision, hash);
       if (found === 0) continue;
       if (list.kind(found) !== KIND_PUT) return undefined;
       const expiryMs = list.expiryMs(found);
-      if (expiryMs !== 0 && expiryMs <= nowMs) return undefined;
+      if (this.#isExpired(expiryMs, nowMs)) return undefined;
       return { value: list.valueCopy(found), revision: list.revision(found) as Revision, expiryMs };
     }
-    if (!this.#findInTables(version, key, revision, true)) return undefined;
+    if (!this.#findInTables(version, key, revision, hash, true)) return undefined;
     if (this.#hit.type !== TYPE_PUT) return undefined;
     let stored = this.#copyHit();
     // The cache has come round while we looked: once more, with a block of our own.
     if (stored === undefined) {
-      if (!this.#findInTables(version, key, revision, false)) throw new InvariantViolation('what was found is there');
+      if (!this.#findInTables(version, key, revision, hash, false))
+        throw new InvariantViolation('what was found is there');
       stored = must(this.#copyHit(), 'a block of our own is whole');
     }
-    return stored.expiryMs !== 0 && stored.expiryMs <= nowMs ? undefined : stored;
+    return this.#isExpired(stored.expiryMs, nowMs) ? undefined : stored;
+  }
+
+  #isExpired(expiryMs: number, nowMs: number): boolean {
+    return expiryMs !== 0 && expiryMs <= (nowMs === NOW ? this.#world.nowMs() : nowMs);
   }
 
   /** The value of #hit; undefined when its block was overwritten before it was copied. */
@@ -197,14 +200,14 @@ export class TreeReader {
   }
 
   /** Leaves what it finds in #hit; `isLent`: in a block that is the cache's. */
-  #findInTables(version: Attached, key: Uint8Array, revision: number, isLent: boolean): boolean {
+  #findInTables(version: Attached, key: Uint8Array, revision: number, hash: number, isLent: boolean): boolean {
     const { level0, levels } = version;
     let found = false;
     for (const table of level0) {
       // Newest first: what follows can hold nothing newer than what was found.
       if (found && table.largestRevision <= this.#hit.revision) break;
       if (table.smallestRevision > revision || !isWithin(table, key)) continue;
-      if (!this.#tables.get(table).get(key, revision, this.#other, isLent)) continue;
+      if (!this.#tables.get(table).get(key, revision, this.#other, hash, isLent)) continue;
       if (found && this.#other.revision <= this.#hit.revision) continue;
       const other = this.#hit;
       this.#hit = this.#other;
@@ -212,10 +215,11 @@ export class TreeReader {
       found = true;
     }
     if (found) return true;
-    for (const tables of levels) {
-      const table = tables[tableOf(tables, key)];
+    for (const { tables, ends } of levels) {
+      const at = ends.find(key);
+      const table = tables[at < 0 ? tableOf(tables, key) : at];
       if (table === undefined || compareUserPart(table.smallest, key) > 0) continue;
-      if (this.#tables.get(table).get(key, revision, this.#hit, isLent)) return true;
+      if (this.#tables.get(table).get(key, revision, this.#hit, hash, isLent)) return true;
     }
     return false;
   }
@@ -292,7 +296,7 @@ export class TreeReader {
     for (const table of version.level0) {
       if (isInBounds(table, bounds)) sources.push(this.#tables.get(table).cursor());
     }
-    for (const tables of version.levels) {
+    for (const { tables } of version.levels) {
       const wanted = tables.filter((table) => isInBounds(table, bounds));
       if (wanted.length > 0) sources.push(new LevelCursor(wanted, (table) => this.#tables.get(table).cursor()));
     }
@@ -343,13 +347,7 @@ export class TreeReader {
       const version = decodeVersion(bytes, this.#known);
       this.#known = new Map(version.levels.flat().map((table) => [table.number, table]));
       this.#tables.retain((table) => this.#known.has(table));
-      assert(version.levels.length === LEVELS, 'a version has seven levels');
-      this.#attached = {
-        number,
-        flushedGeneration: version.flushedGeneration,
-        level0: must(version.levels[0], 'level 0'),
-        levels: version.levels.slice(1).filter((tables) => tables.length > 0),
-      };
+      this.#attached = attach(number, version);
       return this.#attached;
     }
   }

@@ -113,6 +113,90 @@ test('any run of gets and puts gives what was put or nothing, the newest put alw
   });
 });
 
+describe('a loan', () => {
+  const cache = (): BlockCache => new BlockCache(createBlockCache(64 * KIB));
+  const lent = (from: BlockCache): Uint8Array => from.bytes.slice(from.lentAt, from.lentEnd);
+
+  test('is the block where it stands, by a search or again without one', () => {
+    const one = cache();
+    const block = blockOf({ fileNumber: 4, offset: 300, bytes: 900 });
+    expect(one.lend(4, 300)).toBe(false);
+    one.put(4, 300, block);
+    one.put(4, 301, Uint8Array.of(1));
+    expect(one.lend(4, 300)).toBe(true);
+    const { lease } = one;
+    expect(lent(one)).toEqual(block);
+    expect(one.lend(4, 301)).toBe(true);
+    expect(one.lendAgain(4, 300, lease)).toBe(true);
+    expect([one.lease, one.isIntact(lease)]).toEqual([lease, true]);
+    expect(lent(one)).toEqual(block);
+  });
+
+  test('is not given again of another block, nor of what was never lent, nor once the block is gone', () => {
+    const one = cache();
+    const block = blockOf({ fileNumber: 4, offset: 300, bytes: 900 });
+    one.put(4, 300, block);
+    one.lend(4, 300);
+    const { lease } = one;
+    for (const [file, offset] of [
+      [4, 301],
+      [5, 300],
+      [4, 300 + 2 ** 32],
+    ] as const) {
+      expect(one.lendAgain(file, offset, lease)).toBe(false);
+    }
+    expect(one.lendAgain(4, 300, -1)).toBe(false);
+    for (let i = 0; i < 200; i++) one.put(9, i, new Uint8Array(900));
+    expect(one.isIntact(lease)).toBe(false);
+    // Where it stood there may be its bytes still, but the lease says that they do not count.
+    if (one.lendAgain(4, 300, lease)) expect(one.isIntact(one.lease)).toBe(false);
+    one.checkInvariants();
+  });
+
+  test('goes on where it was when the block is replaced, until the ring comes round; the next one is of the new bytes', () => {
+    const one = cache();
+    const [old, other] = [new Uint8Array(500).fill(1), new Uint8Array(700).fill(2)];
+    one.put(4, 300, old);
+    one.lend(4, 300);
+    const { lease } = one;
+    one.replace(4, 300, other);
+    one.checkInvariants();
+    expect(one.get(4, 300)).toEqual(other);
+    expect(one.lendAgain(4, 300, lease)).toBe(true);
+    expect(lent(one)).toEqual(old);
+    expect(one.isIntact(lease)).toBe(true);
+    one.lend(4, 300);
+    expect(lent(one)).toEqual(other);
+    one.put(4, 300, old);
+    expect(one.get(4, 300)).toEqual(other);
+    one.replace(4, 301, old);
+    expect(one.get(4, 301)).toEqual(old);
+    for (let i = 0; i < 200; i++) one.put(9, i, new Uint8Array(900));
+    expect([one.isIntact(lease), one.get(4, 300)]).toEqual([false, undefined]);
+    one.checkInvariants();
+  });
+
+  test('counts as a read: what is lent again and again stays', () => {
+    const one = new BlockCache(createBlockCache(256 * KIB));
+    one.put(1, 0, new Uint8Array(2000).fill(7));
+    one.lend(1, 0);
+    let { lease } = one;
+    let searches = 0;
+    for (let cold = 0; cold < 3000; cold++) {
+      one.put(2, cold, new Uint8Array(2000));
+      for (let again = 0; again < 8; again++) {
+        if (one.lendAgain(1, 0, lease) && one.isIntact(lease)) continue;
+        expect(one.lend(1, 0)).toBe(true);
+        lease = one.lease;
+        searches++;
+      }
+      expect(one.bytes[one.lentAt]).toBe(7);
+    }
+    // Each round of the ring it moves on to another place.
+    expect(searches).toBeLessThan(60);
+  });
+});
+
 test('what is read again and again outlives any number of blocks that are read once', () => {
   const cache = new BlockCache(createBlockCache(256 * KIB));
   const hot = Array.from({ length: 30 }, (_, i) => i);
