@@ -3,15 +3,23 @@ import { threadId } from 'node:worker_threads';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import {
+  type ActorRef,
   type ActorSystem,
   createSystem,
   defineActor,
+  refTo,
   stream,
   type SystemOptions,
   tell,
 } from '../../../src/actors/runtime/index.ts';
 import { errorOf, type Line } from './core/support.ts';
-import { type ListenerProtocol, native, worker } from './fixtures/worker-actors.ts';
+import {
+  type CollectorProtocol,
+  type ListenerProtocol,
+  native,
+  worker,
+  type WorkerProtocol,
+} from './fixtures/worker-actors.ts';
 
 function system(options: SystemOptions = {}): { readonly system: ActorSystem; readonly lines: Line[] } {
   const lines: Line[] = [];
@@ -199,6 +207,38 @@ describe('a handler that never gives its thread back', () => {
     ref.tell({ kind: 'spin' });
     expect((await actors.failed).message).toContain('/n did not return from spin');
   });
+});
+
+test('a thread that is stuck when it is to stop is ended by force', async () => {
+  const { system: actors, lines } = system();
+  const ref = await actors.spawn(worker, { thread: 'own', stopDeadlineMs: 10 });
+  const asked = errorOf(ref.ask({ kind: 'fail', how: 'spin' }, { deadlineMs: 60_000 }));
+  await actors.stop();
+  expect((await asked).code).toBe('ACTOR_STOPPED');
+  expect(lines.map(({ event }) => event)).toContain('actor.thread.stuck');
+});
+
+test('refs into a thread end with it, also those that somebody there handed out', async () => {
+  const { system: actors } = system();
+  const received: ActorRef<WorkerProtocol>[] = [];
+  const collector = defineActor({
+    name: 'collector',
+    protocol: { take: tell({ who: refTo<WorkerProtocol>() }) } satisfies CollectorProtocol,
+    start: () => ({}),
+    on: { take: (_state, { who }) => void received.push(who) },
+  });
+  const here = await actors.spawn(collector);
+  const ref = await actors.spawn(worker, { thread: 'own', name: 'w', restart: 'temporary' });
+  ref.tell({ kind: 'handOut', to: here });
+  await until(() => received.length === 1);
+  const child = received[0] as ActorRef<WorkerProtocol>;
+  expect(child.path).toBe('/w/handed-out');
+  child.tell({ kind: 'note', n: 7 });
+  expect(await child.ask({ kind: 'notes' })).toEqual([7]);
+  const waiting = errorOf(child.ask({ kind: 'wait' }, { deadlineMs: 60_000 }));
+  await errorOf(ref.ask({ kind: 'fail', how: 'exit' }));
+  expect((await waiting).code).toBe('ACTOR_STOPPED');
+  expect(child.tell({ kind: 'note', n: 8 })).toBe(false);
 });
 
 test('native handles: a stop by message ends the thread by itself', async () => {

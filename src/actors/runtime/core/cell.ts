@@ -24,7 +24,7 @@ import type { Runnable } from './run-queue.ts';
 import { superviseRules } from './strategy.ts';
 import { isAbort, Streams } from './streams.ts';
 import { type Table, tableOf } from './table.ts';
-import { type ActorReport, type Incarnation, shortOf, type Spec, stopped, type World } from './target.ts';
+import { type ActorReport, type Incarnation, shortOf, type Spec, stopped, tellWatchers, type World } from './target.ts';
 import { ActorTimers } from './timers.ts';
 import type { DeathNotice, EndReason, StopOptions } from './types.ts';
 
@@ -205,9 +205,7 @@ export class Cell implements Incarnation, Runnable {
     this.#stopTimer?.();
     this.#phase = 'ended';
     this.world.leave(this);
-    const notice = this.#notice();
-    for (const listener of this.#watchers) listener(notice);
-    this.#watchers.clear();
+    tellWatchers(this.#watchers, this.#notice(), this.world.log);
     this.#tellEnded(reason);
   }
 
@@ -308,7 +306,7 @@ export class Cell implements Incarnation, Runnable {
     } finally {
       if (beacon !== undefined) beacon[0] = 0;
     }
-    if (typeof result === 'object' && result !== null && result instanceof Promise) void this.#wait(envelope, result);
+    if (isThenable(result)) void this.#wait(envelope, result);
     else this.#finish(envelope, result);
   }
 
@@ -317,7 +315,7 @@ export class Cell implements Incarnation, Runnable {
     return handler(this.#state?.value, message, this.#context, signal) as AsyncIterable<unknown>;
   }
 
-  async #wait(envelope: Envelope, promise: Promise<unknown>): Promise<void> {
+  async #wait(envelope: Envelope, promise: PromiseLike<unknown>): Promise<void> {
     this.#isBusy = true;
     this.#busySinceMs = this.world.clock.nowMs();
     const { answer } = envelope.waiting;
@@ -417,3 +415,7 @@ export class Cell implements Incarnation, Runnable {
     };
   }
 }
+
+/** Libraries have promises of their own. */
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === 'object' && value !== null && typeof (value as { readonly then?: unknown }).then === 'function';

@@ -73,8 +73,19 @@ export class DeadLetters {
 
   add(reason: DeadLetterReason, path: string, kind: string): void {
     this.#counts[reason]++;
-    if (this.#listeners.size > 0) for (const listener of this.#listeners) listener({ reason, path, kind });
+    if (this.#listeners.size > 0) this.#tellListeners({ reason, path, kind });
     if (!this.#isSilent) this.#tell(reason, path, kind);
+  }
+
+  /** What a listener throws is its own: whoever sent the message is in the middle of something else. */
+  #tellListeners(letter: DeadLetter): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(letter);
+      } catch (error) {
+        this.#log('error', 'actor.dead-letters.listener', { message: String(error) });
+      }
+    }
   }
 
   /** No more lines: while everything stops, dead letters are no news. */

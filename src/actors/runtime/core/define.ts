@@ -161,6 +161,8 @@ export type SpawnArguments<Args> = undefined extends Args
 /** Whatever definition. */
 export type AnyDefinition = Omit<ActorDefinition<Protocol, never>, typeof ARGS>;
 
+/** Between threads a byte says how many there are. */
+const FIELDS_MAX = 255;
 const NAME = /^[\w.:-]+$/;
 
 export function checkName(name: string): void {
@@ -174,6 +176,9 @@ export function defineActor<P extends Protocol, State, Args = undefined, B exten
 ): ActorDefinition<P, Args> {
   checkName(input.name);
   for (const [kind, { shape }] of Object.entries(input.protocol)) {
+    if (Object.keys(shape).length > FIELDS_MAX) {
+      throw new StoreError('BAD_REQUEST', `${input.name}.${kind}: a message has at most ${FIELDS_MAX} fields`);
+    }
     if ('kind' in shape) throw new StoreError('BAD_REQUEST', `${input.name}.${kind}: "kind" is no name for a field`);
   }
   const on = handlersOf(input.on);

@@ -131,3 +131,19 @@ export function stopped(path: string, reason?: EndReason): StoreError {
   const { error } = reason;
   return new StoreError('ACTOR_STOPPED', `${path} failed: ${error.message}`, { cause: error, data: { path } });
 }
+
+/** Tells each of an end; what one of them throws is its own, and is logged. */
+export function tellWatchers(
+  watchers: Set<(notice: DeathNotice) => void>,
+  notice: DeathNotice,
+  log: LogFunction,
+): void {
+  for (const listener of watchers) {
+    try {
+      listener(notice);
+    } catch (error) {
+      log('error', 'actor.watcher.failed', { path: notice.path, message: String(error) });
+    }
+  }
+  watchers.clear();
+}

@@ -104,6 +104,7 @@ export class ActorThread {
       leave: (gone) => this.#leave(gone),
     });
     this.#cells.add(cell);
+    this.link.attach(cell);
     return cell;
   }
 
@@ -125,8 +126,14 @@ export class ActorThread {
       message: why,
       native: this.native,
     });
-    if (this.native) this.#options.onHopeless(error);
-    else void this.#thread.terminate();
+    if (!this.native) {
+      void this.#thread.terminate();
+      return;
+    }
+    // Whoever stops must not wait for it: it is the process that has to go.
+    this.#options.onHopeless(error);
+    this.#closing ??= Promise.resolve();
+    this.link.close(error);
   }
 
   /** Ends it by message; what does not end is ended by force, or is hopeless. May be called twice. */
@@ -154,7 +161,6 @@ export class ActorThread {
     }
     this.#closing ??= Promise.resolve();
     this.link.close(reason);
-    for (const cell of this.#cells) cell.hasEnded({ kind: 'failed', error: reason });
   }
 
   #handle(control: Control): void {

@@ -18,6 +18,7 @@ import type { AnyMessage } from '../core/protocol.ts';
 import { bytesOf, type KindTable } from '../core/table.ts';
 import { refusal, refusalReason, stopped, type Target } from '../core/target.ts';
 import { fromPlain, type MessagePort, type PlainFailure, toPlain } from '../thread.ts';
+import type { EndReason } from '../core/types.ts';
 import { FarAnswer, FarSink, Inbox } from './far.ts';
 import { type Control, KIND_UNIT, OP } from './ops.ts';
 
@@ -36,6 +37,11 @@ export interface LinkWorld {
 /** Who put an op, and is told when it cannot be cloned. */
 export interface OpOwner {
   unsent(envelope: Envelope | undefined, error: StoreError): void;
+}
+
+/** An actor on the other side. */
+export interface FarActor extends Target {
+  hasEnded(reason: EndReason): void;
 }
 
 interface Call {
@@ -58,6 +64,7 @@ export class Link {
   readonly #open = new Map<number, Call>();
   /** Calls of the other side. */
   readonly #served = new Map<number, FarAnswer | FarSink>();
+  readonly #attached = new Set<FarActor>();
   readonly #inboxes = new Map<number, Inbox>();
   /** Those whose senders have something to hear with the next message. */
   readonly #unacknowledged = new Set<Inbox>();
@@ -102,6 +109,16 @@ export class Link {
     if (transfer !== undefined) this.#transfers.push(...transfer);
   }
 
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** It is over there, and ends with the link. */
+  attach(far: FarActor): void {
+    this.#attached.add(far);
+    far.watch(() => void this.#attached.delete(far));
+  }
+
   /** An answer came here for somebody who had given up. */
   late(): void {
     this.#world.deadLetters.add('late-answer', 'another thread', 'unknown');
@@ -118,6 +135,7 @@ export class Link {
     // Nobody is there to be answered; what is under way here may as well end.
     for (const served of this.#served.values()) served.gone(reason);
     this.#served.clear();
+    for (const far of [...this.#attached]) far.hasEnded({ kind: 'failed', error: reason });
   }
 
   // ── out ──

@@ -30,9 +30,10 @@ function remoteOf(system: ActorSystem, linkTo: (thread: number) => Link | undefi
   const link = thread === system.world.thread ? undefined : linkTo(thread);
   const table = tableFrom(token.kinds);
   const identity = { ...token, table, limits: mailboxLimits(token.limits) };
-  if (link === undefined) return new Gone(identity);
-  const remote = new Remote(identity, link, system.deadLetters);
+  if (link === undefined || link.isClosed) return new Gone(identity);
+  const remote = new Remote(identity, link, system.world);
   system.world.join(remote);
+  link.attach(remote);
   remote.watch(() => system.world.leave(remote));
   link.control({ kind: 'watch', id: token.id });
   return remote;

@@ -39,7 +39,7 @@ export class RemoteCell extends Remote implements Incarnation {
   constructor(world: World, spec: Spec, incarnation: number, id: number, home: HomeThread) {
     const table = tableOf(spec.definition.protocol);
     const limits = mailboxLimits(spec.definition.mailbox);
-    super({ id, path: spec.path, incarnation, table, limits }, home.link, world.deadLetters);
+    super({ id, path: spec.path, incarnation, table, limits }, home.link, world);
     this.spec = spec;
     this.#world = world;
     this.#home = home;

@@ -10,8 +10,9 @@ import type { DeadLetters } from '../core/dead-letters.ts';
 import type { Envelope } from '../core/envelope.ts';
 import { Mailbox, type MailboxLimits, type Offered } from '../core/mailbox.ts';
 import type { Table } from '../core/table.ts';
-import { stopped, type Target } from '../core/target.ts';
+import { stopped, type Target, tellWatchers, type World } from '../core/target.ts';
 import type { DeathNotice, EndReason, StopOptions } from '../core/types.ts';
+import type { LogFunction } from '../thread.ts';
 import { Credit } from './credit.ts';
 import type { Link, OpOwner } from './link.ts';
 
@@ -22,6 +23,8 @@ export interface RemoteIdentity {
   readonly table: Table;
   readonly limits: MailboxLimits;
 }
+
+export type RemoteWorld = Pick<World, 'deadLetters' | 'log'>;
 
 export class Remote implements Target, OpOwner {
   readonly id: number;
@@ -34,18 +37,21 @@ export class Remote implements Target, OpOwner {
   protected reason: EndReason | undefined;
   protected readonly mailbox: Mailbox;
   readonly #deadLetters: DeadLetters;
+  readonly #log: LogFunction;
   readonly #credit: Credit;
   readonly #watchers = new Set<(notice: DeathNotice) => void>();
   #tellEnded: (reason: EndReason) => void = () => {};
 
-  constructor({ id, path, incarnation, table, limits }: RemoteIdentity, link: Link, deadLetters: DeadLetters) {
+  constructor({ id, path, incarnation, table, limits }: RemoteIdentity, link: Link, world: RemoteWorld) {
     this.id = id;
     this.path = path;
     this.incarnation = incarnation;
     this.table = table;
     this.limits = limits;
     this.link = link;
+    const { deadLetters } = world;
     this.#deadLetters = deadLetters;
+    this.#log = world.log;
     this.#credit = new Credit(limits);
     this.mailbox = new Mailbox(path, limits, (envelope, reason) => {
       deadLetters.add(reason, path, envelope.message.kind);
@@ -107,9 +113,7 @@ export class Remote implements Target, OpOwner {
     if (this.reason !== undefined) return;
     this.reason = reason;
     this.mailbox.clear('stopped');
-    const notice = this.#notice(reason);
-    for (const listener of this.#watchers) listener(notice);
-    this.#watchers.clear();
+    tellWatchers(this.#watchers, this.#notice(reason), this.#log);
     this.#tellEnded(reason);
   }
 

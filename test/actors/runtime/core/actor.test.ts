@@ -483,3 +483,45 @@ test('messages of strangers are parsed, and what is wrong with them is said', as
   expect(parseReply(protocol, 'notes', ['a'])).toEqual(['a']);
   expect(() => parseReply(protocol, 'notes', [1])).toThrow(/notes/);
 });
+
+test('a listener that throws harms nobody but itself, and is logged', async () => {
+  const { system, lines } = createTestSystem();
+  const ref = await system.spawn(actor().definition, { restart: 'temporary' });
+  const heard: string[] = [];
+  system.watch(ref, () => {
+    throw new Error('a bad listener');
+  });
+  system.watch(ref, ({ path }) => heard.push(path));
+  system.deadLetters.subscribe(() => {
+    throw new Error('another');
+  });
+  await ref.stop();
+  expect(ref.tell({ kind: 'note', what: 'x' })).toBe(false);
+  expect(heard).toEqual(['/actor-1']);
+  expect(lines.map(({ event }) => event)).toEqual(
+    expect.arrayContaining(['actor.watcher.failed', 'actor.dead-letters.listener']),
+  );
+});
+
+test('a promise of a library is waited for like any other', async () => {
+  const { system } = createTestSystem();
+  const order: string[] = [];
+  const foreign = defineActor({
+    name: 'foreign',
+    protocol: { slow: ask({}, z.string()), quick: ask({}, z.string()) },
+    start: () => ({}),
+    on: {
+      slow: () => {
+        const promise = new Promise<string>((resolve) => setTimeout(() => resolve('slow'), 5));
+        const thenable = { then: promise.then.bind(promise) };
+        return thenable as unknown as Promise<string>;
+      },
+      quick: () => 'quick',
+    },
+  });
+  const ref = await system.spawn(foreign);
+  await Promise.all(
+    [ref.ask({ kind: 'slow' }), ref.ask({ kind: 'quick' })].map(async (asked) => order.push(await asked)),
+  );
+  expect(order).toEqual(['slow', 'quick']);
+});
