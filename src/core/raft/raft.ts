@@ -332,8 +332,7 @@ export class Raft {
   }
 
   #stepVoteRequest(message: VoteRequest): void {
-    // Who asks with an empty log founds a cluster. That is for founders: who waits to be added to one that is there would
-    // help somebody who was set up from nothing, and goes by the founders of long ago.
+    // Who asks with an empty log founds a cluster, by the founders of long ago: who waits to be added to one does not help.
     const mayHelp = message.lastIndex > 0 || this.configuration.isVoter(this.id);
     const isUpToDate = mayHelp && !this.hasForgotten && this.log.isUpToDate(message.lastIndex, message.lastTerm);
     const { last: lastIndex } = this.log;
