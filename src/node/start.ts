@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { LogFunction } from '../actors/runtime/thread.ts';
-import type { ClusterConfig } from '../config/index.ts';
+import type { ClusterConfig, NodeConfig } from '../config/index.ts';
 import { REPAIRED_DIR } from '../core/raft/membership.ts';
 import { refuseDamaged } from '../engine/disk/damaged.ts';
 import { refuseDiverged } from '../engine/disk/diverged.ts';
@@ -79,10 +79,18 @@ function open(world: RepairWorld, lock: DirLock): Opened {
   return { id, dirId, config: isRepaired ? joining(config, id) : config, lock, isRepaired, repairs };
 }
 
-/** What the cluster began with is not what this directory begins with: its log says who the members are, once it has one. */
+/**
+ * What the cluster began with is not what this directory begins with: its log says who the members are, once it has one.
+ * Until then it takes the others for the founders; all of them, when this node was the only one.
+ */
 function joining(config: ClusterConfig, id: string): ClusterConfig {
-  const own = config.nodes[id] as ClusterConfig['nodes'][string];
-  return { ...config, nodes: { ...config.nodes, [id]: { ...own, join: true } } };
+  const others = Object.entries(config.nodes).filter(([other]) => other !== id);
+  const isOnly = others.every(([, { join }]) => join === true);
+  const nodes = Object.entries(config.nodes).map(([one, node]): [string, NodeConfig] => [
+    one,
+    one === id ? { ...node, join: true } : isOnly ? { ...node, join: false } : node,
+  ]);
+  return { ...config, nodes: Object.fromEntries(nodes) };
 }
 
 /** Finishes what a node had decided before it stopped: to go on from a snapshot. */

@@ -10,6 +10,7 @@ import { nodeDisk } from '../../src/engine/disk/node-disk.ts';
 import { segmentNumber } from '../../src/engine/wal/format.ts';
 import { SegmentScanner } from '../../src/engine/wal/scanner.ts';
 import { TestCluster, until } from '../support/cluster-process.ts';
+import { long } from '../support/long.ts';
 import { localState, readLedger, sameState, stateOf, Workload } from '../support/cluster-workload.ts';
 
 /** Long: the machine may be busy. */
@@ -123,47 +124,51 @@ test('a follower and then a leader with a damaged log are given everything by th
   }
 });
 
-test('a directory that was put back to an older state is found by the others, and repaired', {
-  timeout: 4 * WITHIN_MS,
-}, async () => {
-  const at = await start();
-  await remembered(at);
-  const client = await at.client({ deadlineMs: WITHIN_MS });
-  for (let i = 0; i < 20; i++) await client.put(`before/${i}`, `${i}`);
-  const [victim = ''] = await at.followers();
-  await at.kill(victim);
-  const copy = join(at.dir, 'copy');
-  cpSync(at.dataDir(victim), copy, { recursive: true });
-  at.spawn(victim);
-  const { revision } = await client.put('acknowledged', victim);
-  await until(
-    `${victim} has it`,
-    async () => ((await at.status(victim).catch(() => undefined))?.applied ?? 0) >= revision,
-    {
-      withinMs: WITHIN_MS,
-    },
-  );
-  await at.leader(WITHIN_MS);
-  await at.kill(victim);
-  rmSync(at.dataDir(victim), { recursive: true });
-  cpSync(copy, at.dataDir(victim), { recursive: true });
-  const old = at.spawn(victim);
-  expect((await old.ended).code).toBe(1);
-  expect(old.output).toContain('DIR_ROLLED_BACK');
-  const run = at.spawn(victim);
-  await until(
-    `${victim} votes again`,
-    async () => {
-      if (run.isOver) throw new Error(run.output);
-      const { members, voters } = await client.members.list();
-      return voters.includes(victim) && members.find(({ id }) => id === victim)?.dir?.startsWith('repaired-');
-    },
-    { withinMs: WITHIN_MS, explain: () => at.logs() },
-  );
-  await until(`${victim} is ready`, async () => (await at.readiness(victim)).ok, { withinMs: WITHIN_MS });
-  const pinned = await at.pinned(victim, { deadlineMs: WITHIN_MS });
-  expect((await pinned.get('acknowledged', { consistency: 'local', atLeast: revision }))?.text()).toBe(victim);
-});
+long(
+  'a directory that was put back to an older state is found by the others, and repaired',
+  {
+    timeout: 4 * WITHIN_MS,
+  },
+  async () => {
+    const at = await start();
+    await remembered(at);
+    const client = await at.client({ deadlineMs: WITHIN_MS });
+    for (let i = 0; i < 20; i++) await client.put(`before/${i}`, `${i}`);
+    const [victim = ''] = await at.followers();
+    await at.kill(victim);
+    const copy = join(at.dir, 'copy');
+    cpSync(at.dataDir(victim), copy, { recursive: true });
+    at.spawn(victim);
+    const { revision } = await client.put('acknowledged', victim);
+    await until(
+      `${victim} has it`,
+      async () => ((await at.status(victim).catch(() => undefined))?.applied ?? 0) >= revision,
+      {
+        withinMs: WITHIN_MS,
+      },
+    );
+    await at.leader(WITHIN_MS);
+    await at.kill(victim);
+    rmSync(at.dataDir(victim), { recursive: true });
+    cpSync(copy, at.dataDir(victim), { recursive: true });
+    const old = at.spawn(victim);
+    expect((await old.ended).code).toBe(1);
+    expect(old.output).toContain('DIR_ROLLED_BACK');
+    const run = at.spawn(victim);
+    await until(
+      `${victim} votes again`,
+      async () => {
+        if (run.isOver) throw new Error(run.output);
+        const { members, voters } = await client.members.list();
+        return voters.includes(victim) && members.find(({ id }) => id === victim)?.dir?.startsWith('repaired-');
+      },
+      { withinMs: WITHIN_MS, explain: () => at.logs() },
+    );
+    await until(`${victim} is ready`, async () => (await at.readiness(victim)).ok, { withinMs: WITHIN_MS });
+    const pinned = await at.pinned(victim, { deadlineMs: WITHIN_MS });
+    expect((await pinned.get('acknowledged', { consistency: 'local', atLeast: revision }))?.text()).toBe(victim);
+  },
+);
 
 test('without a majority of others a damaged node keeps its files and does not start; nor does one that may not', {
   timeout: 4 * WITHIN_MS,

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type ClusterConfig, parseConfig } from '../../src/config/index.ts';
+import { type ClusterConfig, foundingMembers, type NodeConfig, parseConfig } from '../../src/config/index.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
 import { claimDir, readIdentity } from '../../src/engine/disk/identity.ts';
 import { nodeDisk } from '../../src/engine/disk/node-disk.ts';
@@ -129,6 +129,22 @@ test('a node with such a directory founds nothing; any other one starts as it al
   expect(after).toMatchObject({ dirId: 'repaired-1', isRepaired: true, repairs: 1 });
   expect(after.config.nodes['n1']?.join).toBe(true);
   expect(after.config.nodes['n2']).toEqual(world.config.nodes['n2']);
+});
+
+test('where the damaged node was the only founder, the others are taken for the founders', async () => {
+  const { config, ...rest } = worldOf(configOf(['n1', 'n2', 'n3']));
+  const joined = Object.entries(config.nodes).map(([id, node]): [string, NodeConfig] => [
+    id,
+    id === 'n1' ? node : { ...node, join: true },
+  ]);
+  const world = { ...rest, config: { ...config, nodes: Object.fromEntries(joined) } };
+  const dirId = claimed(world);
+  writeRecord(nodeDisk, dataDir, { done: [], count: 0, pending: { ...repairOf(dirId), isAccepted: true } });
+  const after = await startIn(world, async (one) => {
+    await one.lock.release();
+    return one.config;
+  });
+  expect(foundingMembers(after).map(({ id }) => id)).toEqual(['n2', 'n3']);
 });
 
 test('what a run has met keeps the next one from starting, unless nothing is to be repaired', async () => {
