@@ -79,7 +79,8 @@ export interface Sizes {
   readonly 'warn-size': number;
 }
 
-const sizes = z.object({ 'max-size': z.int(), 'warn-size': z.int() }).meta({ description: 'bytes' });
+const size = z.int().min(0);
+const sizes = z.object({ 'max-size': size, 'warn-size': size }).meta({ description: 'bytes' });
 export const tableLimit: z.ZodType<Sizes> = sizes;
 export const tableLimits: z.ZodType = z.object({
   global: sizes.nullable().meta({ description: 'for tables that have none of their own' }),

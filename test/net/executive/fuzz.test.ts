@@ -121,7 +121,9 @@ test('declarations and limits that are nearly right', async () => {
     { fields: fc.oneof(pairs, odd), keyFields: fc.oneof(fc.array(fc.string()), odd) },
     { requiredKeys: [] },
   );
-  const limit = fc.record({ amount: odd, period: odd, 'max-size': odd, 'warn-size': odd }, { requiredKeys: [] });
+  const number = fc.oneof({ weight: 3, arbitrary: fc.integer() }, fc.maxSafeInteger(), odd);
+  const period = fc.oneof(fc.constantFrom('1m', '1h30m', '0.5ms', '-1s'), number);
+  const limit = fc.record({ amount: number, period, 'max-size': number, 'warn-size': number });
   const asked = fc.oneof(
     fc.tuple(fc.constantFrom('POST /families/fam/tables/new', 'PUT /families/fam/tables/tab', 'POST /tables'), table),
     fc.tuple(fc.constantFrom('POST /limits/writers/fuzzer', 'POST /limits/tables/fam/tab'), limit),

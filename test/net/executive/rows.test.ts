@@ -357,6 +357,7 @@ describe('limits', () => {
     expect(await put('b', 1500)).toEqual(OK);
     expect(await limit({ 'max-size': 1, 'warn-size': 2 })).toEqual(BAD);
     expect(await limit({ 'max-size': 'x' })).toEqual(BAD);
+    expect(await limit({ 'max-size': -1, 'warn-size': -1 })).toEqual(BAD);
     expect(
       await outcome(node.ask(`POST /limits/tables/${name}/none`, { body: { 'max-size': 2, 'warn-size': 1 } })),
     ).toEqual([404, 'NOT_FOUND']);
