@@ -13,7 +13,7 @@ import type { Store, StoredValue } from '../../src/core/model/store.ts';
 /** Origin of every command as the reference sees it, so that it makes all answers. */
 const ORIGIN = 1;
 const ORIGIN_AT = 9;
-const COMMANDS_OF_CLIENTS = 6;
+const COMMANDS_OF_CLIENTS: ReadonlySet<number> = new Set([1, 2, 3, 4, 5, 6, 8]);
 
 export interface Committed {
   readonly term: number;
@@ -142,7 +142,7 @@ export class Reference {
     if (own.length >= ORIGIN_AT + 8) {
       const view = new DataView(own.buffer);
       // Commands of clients; the rest is the leader's.
-      if ((own[0] as number) <= COMMANDS_OF_CLIENTS) view.setBigUint64(ORIGIN_AT, BigInt(ORIGIN), true);
+      if (COMMANDS_OF_CLIENTS.has(own[0] as number)) view.setBigUint64(ORIGIN_AT, BigInt(ORIGIN), true);
     }
     machine.apply(index, own);
     const record = machine.records.take();

@@ -7,6 +7,7 @@ import { assert } from '../../src/core/base/assert.ts';
 import { ByteReader, ByteWriter, compareBytes, equalBytes, utf8 } from '../../src/core/base/bytes.ts';
 import type { StoreError } from '../../src/core/base/errors.ts';
 import { type Change, decodeRecords, encodeRecord } from '../../src/core/model/ledger.ts';
+import { isControlKey } from '../../src/core/model/control/schema.ts';
 import * as wire from '../../src/core/wire/client.ts';
 import type { Chance } from './chance.ts';
 import type { SimNode } from './node.ts';
@@ -279,6 +280,8 @@ export class SimSubscriber {
 
   #wants(change: Change): boolean {
     if (this.#mode === 'ledger') return true;
+    // A watch of everything ends before control data.
+    if (isControlKey(change.key)) return false;
     if (compareBytes(change.key, this.#from) < 0) return false;
     return this.#to.length === 0 || compareBytes(change.key, this.#to) < 0;
   }

@@ -8,6 +8,7 @@ import { type Condition, encodeTxn, type Operation } from '../../src/core/model/
 import * as wire from '../../src/core/wire/client.ts';
 import type { EventFunction, Json } from '../../src/testing/index.ts';
 import type { Chance } from './chance.ts';
+import { encodeControlCall } from './workload-control.ts';
 import { type Reference, textOf } from './reference.ts';
 
 export interface Read {
@@ -38,6 +39,10 @@ const KINDS = [
   [10, 'local'],
 ] as const;
 
+/** `CTLMESH_SIM_CONTROL=1`: families, tables and rows as well. Apart, because another mix makes other runs of all seeds. */
+const WITH_CONTROL = [...KINDS, [25, 'control']] as const;
+const hasControl = process.env['CTLMESH_SIM_CONTROL'] === '1';
+
 const KEYS = 6;
 /** Its values expire, so that nobody can say from outside when: it is in no history. */
 const BRIEF = 'key-5';
@@ -54,7 +59,7 @@ export function nextCall(chance: Chance, reference: Reference, tag: string, read
   const key = keyAt(chance.below(KEYS));
   // Some are long, so that memtables fill and records cross blocks and segments.
   const value = utf8(chance.is(0.2) ? tag.padEnd(50 + chance.below(700), '.') : tag);
-  const kind = readsOnly ? 'read' : chance.weighted(KINDS);
+  const kind = readsOnly ? 'read' : chance.weighted(hasControl ? WITH_CONTROL : KINDS);
   switch (kind) {
     case 'put':
       return write(wire.REQUEST.put, (writer) => writer.varint(0).blob(key).blob(value), written(key, value));
@@ -88,6 +93,8 @@ export function nextCall(chance: Chance, reference: Reference, tag: string, read
         ...history,
       };
     }
+    case 'control':
+      return write(wire.REQUEST.control, (writer) => encodeControlCall(writer, chance, tag));
     case 'local':
       return { kind: wire.REQUEST.get, isWrite: false, body: NONE, read: { key, isLocal: true, atLeast: 0 } };
     default:
