@@ -54,6 +54,7 @@ describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
 
   test.each([
     ['ctlmesh', ['defineCluster', 'startNode']],
+    ['ctlmesh/actors', ['ask', 'createSystem', 'defineActor', 'stream', 'tell']],
     ['ctlmesh/client', ['connect']],
     ['ctlmesh/ldb', ['openLdb']],
     ['ctlmesh/level', ['CtlmeshLevel', 'default']],
@@ -125,6 +126,29 @@ describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
     const bytes = tables.reduce((sum, name) => sum + statSync(join(project, 'level', name)).size, 0);
     expect(bytes).toBeGreaterThan(0);
     expect(bytes).toBeLessThan(2000 * 1300 * 0.5); // Compressed.
+  });
+
+  test('actors run in threads of their own', () => {
+    writeFileSync(
+      join(project, 'echo-actor.mjs'),
+      `import { ask, defineActor } from 'ctlmesh/actors';
+       export const echo = defineActor({
+         name: 'echo',
+         module: import.meta.url,
+         protocol: { where: ask({}, undefined) },
+         start: () => ({}),
+         on: { where: async () => (await import('node:worker_threads')).isMainThread },
+       });`,
+    );
+    const printed = evaluate(`
+      import { createSystem } from 'ctlmesh/actors';
+      import { echo } from './echo-actor.mjs';
+      const system = createSystem();
+      const refs = [await system.spawn(echo), await system.spawn(echo, { thread: 'own' })];
+      console.log((await Promise.all(refs.map((ref) => ref.ask({ kind: 'where' })))).join(' '));
+      await system.stop();
+    `);
+    expect(printed).toBe('true false');
   });
 
   test('kvctl and cluster.js answer --help', () => {
