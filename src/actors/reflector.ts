@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InvariantViolation, unreachable } from '../core/base/assert.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision } from '../core/base/position.ts';
+import { decodeRecords } from '../core/model/ledger.ts';
 import { type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
 import { type HashMark, isHashMismatch } from '../engine/ldb/ledger-hash.ts';
 import { LdbWriter, type SnapshotRow } from '../engine/ldb/writer.ts';
@@ -59,12 +60,23 @@ export type ReflectorEvent =
   | { readonly kind: 'diverged'; readonly revision: number; readonly cure: 'snapshot' | 'none' }
   | { readonly kind: 'retry'; readonly reason: string; readonly delayMs: number };
 
+export interface LdbChanges {
+  /** Where the LDB is now. */
+  readonly revision: Revision;
+  readonly keys: readonly Uint8Array[] | undefined;
+}
+
 export interface ReflectorOptions {
   readonly source: LedgerSource;
   readonly dir: string;
   /** Ends it: the commit under way is finished, the LDB closed. */
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ReflectorEvent) => void;
+  /**
+   * Told after each commit, when readers see it: the keys that it changed, each once; undefined behind a snapshot, as
+   * anything may have changed. For caches. What it throws ends the reflector.
+   */
+  readonly onChanges?: ((changes: LdbChanges) => void) | undefined;
   /** An LDB that holds another part than the stream gives is filled anew, in place; default: LDB_FOREIGN. */
   readonly rebuild?: boolean;
   /** First and longest pause before another try; default 100 and 5000. */
@@ -90,7 +102,7 @@ export async function runReflector(options: ReflectorOptions): Promise<void> {
       let reason: unknown;
       try {
         writer ??= await LdbWriter.open(dir);
-        await follow(writer, { source, signal, onEvent, wish });
+        await follow(writer, { source, signal, onEvent, wish, onChanges: options.onChanges });
         reason = new StoreError('UNAVAILABLE', 'the ledger stream ended');
       } catch (error) {
         reason = error;
@@ -130,6 +142,7 @@ interface Stream {
   readonly signal: AbortSignal;
   readonly onEvent: (event: ReflectorEvent) => void;
   readonly wish: Wish;
+  readonly onChanges: ReflectorOptions['onChanges'];
 }
 
 /** What the LDB holds cannot be gone on from: it is filled anew, in place, while it is read. */
@@ -138,9 +151,9 @@ class SnapshotNeeded extends Error {
 }
 
 /** One stream, from the LDB's position to the stream's end. */
-async function follow(writer: LdbWriter, { source, signal, onEvent, wish }: Stream): Promise<void> {
+async function follow(writer: LdbWriter, { source, signal, onEvent, wish, onChanges }: Stream): Promise<void> {
   const broken = new AbortController();
-  const commits = new Commits(writer, onEvent, () => broken.abort());
+  const commits = new Commits(writer, { onEvent, onChanges, onFailure: () => broken.abort() });
   const stream = source({
     fromRevision: plus(writer.revision, 1),
     cluster: writer.cluster,
@@ -189,6 +202,7 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish }: Stre
           if (snapshot?.revision !== frame.revision) throw unexpected(frame.kind, 'of no snapshot that was begun');
           await writer.finishSnapshot();
           wish.snapshot = false;
+          if (onChanges !== undefined) tell(onChanges, { revision: writer.revision, keys: undefined });
           onEvent({ kind: 'snapshot', state: 'end', ...snapshot });
           snapshot = undefined;
           break;
@@ -237,11 +251,35 @@ function checkFilter(writer: LdbWriter, filter: LedgerFilter | undefined, wish: 
   }
 }
 
+interface CommitListeners {
+  readonly onEvent: (event: ReflectorEvent) => void;
+  readonly onChanges: ReflectorOptions['onChanges'];
+  readonly onFailure: () => void;
+}
+
+/** A listener that throws has missed a change and would never know: that is the end of it. */
+function tell(onChanges: (changes: LdbChanges) => void, changes: LdbChanges): void {
+  try {
+    onChanges(changes);
+  } catch (error) {
+    throw new InvariantViolation(`onChanges threw: ${String(error)}`);
+  }
+}
+
+/** Keys that the records behind `position` change, each once. */
+function keysOf(pieces: readonly Uint8Array[], position: Revision): Uint8Array[] {
+  const keys = new Map<string, Uint8Array>();
+  for (const { revision, changes } of pieces.flatMap(decodeRecords)) {
+    if (revision <= position) continue;
+    for (const { key } of changes) keys.set(Buffer.from(key).toString('latin1'), key);
+  }
+  return [...keys.values()];
+}
+
 /** One commit at a time; what comes meanwhile is the next one. */
 class Commits {
   readonly #writer: LdbWriter;
-  readonly #onEvent: (event: ReflectorEvent) => void;
-  readonly #onFailure: () => void;
+  readonly #tell: CommitListeners;
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #marks: HashMark[] = [];
@@ -249,10 +287,9 @@ class Commits {
   #all: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(writer: LdbWriter, onEvent: (event: ReflectorEvent) => void, onFailure: () => void) {
+  constructor(writer: LdbWriter, tell: CommitListeners) {
     this.#writer = writer;
-    this.#onEvent = onEvent;
-    this.#onFailure = onFailure;
+    this.#tell = tell;
   }
 
   /** Resolves at once, or when there is room again. */
@@ -286,14 +323,17 @@ class Commits {
         this.#marks = [];
         const commit = this.#writer.apply(pieces, cluster, marks);
         this.#underWay = commit.catch(() => undefined);
+        const before = this.#writer.revision;
         const { revision, records, timeMs } = await commit;
+        const { onChanges } = this.#tell;
+        if (records > 0 && onChanges !== undefined) tell(onChanges, { revision, keys: keysOf(pieces, before) });
         // Those whose records had not come yet.
         this.#marks.unshift(...marks.filter((mark) => mark.revision > revision));
-        if (records > 0) this.#onEvent({ kind: 'applied', revision, records, timeMs });
+        if (records > 0) this.#tell.onEvent({ kind: 'applied', revision, records, timeMs });
       }
     } catch (error) {
       this.#failure = { error };
-      this.#onFailure();
+      this.#tell.onFailure();
     } finally {
       this.#all = undefined;
     }

@@ -7,7 +7,7 @@
  *
  * The door opens first: a reflector that waits for its cluster can be asked why it is not ready. It closes last.
  */
-import { type ReflectorEvent, type ReflectorOptions, runReflector } from '../actors/reflector.ts';
+import { type LdbChanges, type ReflectorEvent, type ReflectorOptions, runReflector } from '../actors/reflector.ts';
 import { connect } from '../client/index.ts';
 import type { ClientEvent } from '../client/types.ts';
 import { StoreError } from '../core/base/errors.ts';
@@ -42,6 +42,8 @@ export interface StartReflectorOptions {
   /** For one connection to stand; default 10 000. */
   readonly connectDeadlineMs?: number;
   readonly onEvent?: (event: ReflectorNews) => void;
+  /** The keys that each commit changed, once readers see it: see `LdbChanges`. */
+  readonly onChanges?: (changes: LdbChanges) => void;
   readonly onConnection?: (event: ClientEvent) => void;
   /** First and longest pause before another try; default 100 and 5000. */
   readonly retryDelayMs?: number;
@@ -137,7 +139,7 @@ class Reflector implements RunningReflector {
 
   #loopOptions(): ReflectorOptions {
     const { dir, endpoints, connectDeadlineMs = CONNECT_DEADLINE_MS, retryDelayMs, retryDelayMsMax } = this.#options;
-    const { onConnection, token, rebuild = false } = this.#options;
+    const { onConnection, onChanges, token, rebuild = false } = this.#options;
     const source = ledgerSource({
       endpoints,
       connect: this.#options.connect ?? connect,
@@ -150,6 +152,7 @@ class Reflector implements RunningReflector {
       source,
       dir,
       rebuild,
+      onChanges,
       signal: this.#stop.signal,
       onEvent: (event) => this.#note(event),
       ...(retryDelayMs === undefined ? {} : { retryDelayMs }),

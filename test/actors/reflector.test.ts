@@ -7,7 +7,7 @@ import { StateHash } from '../../src/core/model/state-hash.ts';
 import { type LedgerFilter, parseFilter } from '../../src/core/model/ledger-filter.ts';
 import { type LdbReader, openLdb } from '../../src/engine/ldb/index.ts';
 import { LdbWriter, type SnapshotRow } from '../../src/engine/ldb/writer.ts';
-import { dump, put, records, revisionOf, StreamModel, streamRecords, temporaryDir } from '../engine/ldb/ledger.ts';
+import { del, dump, put, records, revisionOf, StreamModel, streamRecords, temporaryDir } from '../engine/ldb/ledger.ts';
 
 const HELLO: LedgerFrame = { kind: 'hello', cluster: 'c1', node: 'n1' };
 const RETRY = { retryDelayMs: 1, retryDelayMsMax: 4 };
@@ -391,5 +391,50 @@ describe('the state hash', () => {
     expect(events.flatMap((event) => (event.kind === 'diverged' ? [event.cure] : []))).toEqual(['snapshot', 'none']);
     expect(source.asked.map(({ wantsSnapshot = false }) => wantsSnapshot)).toEqual([false, true, false]);
     expect(withLdb(dump)).toEqual(new StreamModel().advanceTo(15).dump());
+  });
+});
+
+describe('changes', () => {
+  test('are told after their commit, each key once and nothing twice; behind a snapshot anything may have changed', async () => {
+    const told: { readonly revision: number; readonly keys: string[] | undefined; readonly seen: number }[] = [];
+    const source = streams(
+      [HELLO, of(records(1, [put('a', '1'), put('b', '1')], [put('a', '2')]))],
+      [
+        HELLO,
+        of(records(2, [put('a', '2')], [put('c', '3')])),
+        { kind: 'snapshot-begin', revision: revisionOf(9), timeMs: 1 },
+        { kind: 'snapshot-end', revision: revisionOf(9) },
+        of(records(10, [], [del('c')])),
+      ],
+    );
+    await runReflector({
+      source,
+      dir: dir.path,
+      signal: stop.signal,
+      ...RETRY,
+      onChanges: ({ revision, keys }) => {
+        const reader = openLdb(dir.path, { besideWriter: true });
+        told.push({ revision, keys: keys?.map((key) => Buffer.from(key).toString()), seen: reader.revision });
+        reader.close();
+      },
+      onEvent: (event) => {
+        if (event.kind === 'applied' && event.revision === 11) stop.abort();
+      },
+    });
+    expect(told).toEqual([
+      { revision: 2, keys: ['a', 'b'], seen: 2 },
+      { revision: 3, keys: ['c'], seen: 3 },
+      { revision: 9, keys: undefined, seen: 9 },
+      { revision: 11, keys: ['c'], seen: 11 },
+    ]);
+  });
+
+  test('a listener that throws ends the reflector', async () => {
+    const source = streams([HELLO, of(records(1, [put('a', '1')]))]);
+    const onChanges = (): never => {
+      throw new Error('a bug of its own');
+    };
+    const run = runReflector({ source, dir: dir.path, signal: stop.signal, ...RETRY, onChanges });
+    await expect(run).rejects.toThrow('onChanges threw: Error: a bug of its own');
   });
 });
