@@ -73,6 +73,8 @@ export interface LifeWorld {
   readonly port: () => (work: () => void) => void;
   /** Something asynchronous was begun or ended: let promises run before the next event. */
   readonly async: () => void;
+  /** Syncs the log: others may have their turns meanwhile. */
+  readonly sync: (sync: () => void) => void;
   readonly pause: (actor: ActorName, ms: number) => void;
   readonly log: (level: string, event: string, fields?: Record<string, unknown>) => void;
   /** The state of the WAL as it was found, before anything runs. */
@@ -105,6 +107,7 @@ export class Life {
   readonly #answers: RingWriter;
   readonly #ledger: RingWriter;
   readonly #places: RingReader;
+  readonly #records: RingWriter;
   readonly #walReader: WalReader;
   #walReaderFrom = 0;
   /** Everybody who ever was a member, by number. */
@@ -193,6 +196,7 @@ export class Life {
       inflightBytesMax: 16 * 1024,
       uncommittedBytesMax: 64 * 1024,
     });
+    this.#records = new RingWriter(rings.records);
     this.replication = new Replication({
       raft: this.raft,
       log: (level, event, fields) => world.log(level, event, fields),
@@ -213,7 +217,7 @@ export class Life {
       },
       inbox: new RingReader(rings.inbox),
       toGateway: new RingWriter(rings.toGateway),
-      records: new RingWriter(rings.records),
+      records: this.#records,
       committed: new TappedWriter(rings.committed, (frame) => {
         world.onCommitted(this.raft, frame);
         return !(world.switches.skipEntry && random() < 0.001);
@@ -249,9 +253,10 @@ export class Life {
     this.#syncer = new WalSyncer({
       shared,
       lastLsn: recovered.lastLsn,
-      fdatasync: (fd) => {
-        if (!world.switches.walSyncDoesNothing) disk.fdatasync(fd);
-      },
+      fdatasync: (fd) =>
+        world.sync(() => {
+          if (!world.switches.walSyncDoesNothing) disk.fdatasync(fd);
+        }),
       micros: () => clock.monotonicMs() * 1000,
     });
 
@@ -349,6 +354,13 @@ export class Life {
       default:
         return unreachable(actor);
     }
+  }
+
+  /** Would this actor wait for a sync that is under way: to sync itself, or to leave a segment? */
+  waitsForSync(actor: ActorName): boolean {
+    if (actor === 'syncer') return true;
+    const { offset } = this.#committer.inspect();
+    return actor === 'wal-committer' && Number(offset) + 2 * this.#records.usedBytes >= SEGMENT_BYTES / 2;
   }
 
   /** What each actor does once a second though nobody rang. */

@@ -93,6 +93,7 @@ export class Nemesis {
       [4, () => this.#kill()],
       [4, () => this.#cutAtChange()],
       [0.5, () => this.#allDark()],
+      [1, () => this.#diskSlow()],
     ];
     this.#faults = { any, crashes, elections: [[1, () => this.#depose()]] as Weighted }[this.#mix];
     for (const node of world.nodes) node.onStopped = () => this.#startLater(node);
@@ -117,7 +118,7 @@ export class Nemesis {
     network.unblockAll();
     network.latencyMs = 0.3;
     for (const node of nodes) {
-      node.slowness = 1;
+      node.syncing.slowness = 1;
       node.storage.platter.capacityBytes = Number.POSITIVE_INFINITY;
       node.resume();
       if (!this.#away.has(node)) this.#startLater(node);
@@ -194,7 +195,7 @@ export class Nemesis {
   #cutAtChange(): void {
     const node = this.#someone();
     this.#note('cut at a change', node);
-    node.disk?.cutAfter(this.#world.chance.below(60));
+    node.cutAfter(this.#world.chance.below(60));
   }
 
   /** All of them at once. */
@@ -242,7 +243,7 @@ export class Nemesis {
     this.#note('depose', leader);
     const [one, two, ...rest] = chance.shuffle(nodes.filter((node) => node !== leader));
     if (one === undefined || two === undefined) return;
-    for (const node of [leader, one, two, ...rest]) node.slowness = chance.of([1, 200, 600]);
+    for (const node of [leader, one, two, ...rest]) node.syncing.slowness = chance.of([1, 200, 600]);
     const pairs = [[one, two], ...[one, two, ...rest].map((node) => [leader, node])] as [SimNode, SimNode][];
     for (const [a, b] of pairs) {
       network.block(a.name, b.name);
@@ -383,7 +384,7 @@ export class Nemesis {
     this.#note('wipe', node);
     this.lostDisks++;
     // With their founders' config many of them would found another cluster: two of those make one of three (docs/membership.md).
-    const isOneOfMany = nodes.some((other) => other !== node && other.foundsAgain);
+    const isOneOfMany = nodes.some((other) => other !== node && other.storage.isNew && !other.joins);
     node.wipe(isOneOfMany || !seats.isMember(node) || chance.is(0.5));
   }
 
@@ -406,9 +407,9 @@ export class Nemesis {
     const { chance } = this.#world;
     const node = this.#someone();
     this.#note('disk slow', node);
-    node.slowness = chance.of([10, 100, 1_000]);
+    node.syncing.slowness = chance.of([10, 100, 1_000]);
     this.#afterwards(2_000, () => {
-      node.slowness = 1;
+      node.syncing.slowness = 1;
     });
   }
 

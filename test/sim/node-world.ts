@@ -18,6 +18,8 @@ export interface NodeWorld {
   readonly oracle: Oracle;
   readonly switches: Switches;
   readonly founders: readonly Member[];
+  /** Lets so much time pass, with all that happens in it, while whoever calls this stands still. */
+  readonly pass: (ms: number) => void;
   /** Promises are to run before the next event. */
   readonly async: () => void;
   /** Something is wrong that no fault explains. */

@@ -11,25 +11,21 @@ import type { MeshMessage } from '../../src/core/wire/mesh.ts';
 import type { Keep } from '../../src/engine/disk/memory-disk.ts';
 import { Life } from './life.ts';
 import type { Host } from './network.ts';
-import { HEARTBEAT_MS, TICKS_PER_HEARTBEAT } from './options.ts';
+import { EPOCH_MS, IDLE_MS, SWEEP_EVERY_MS, TELL_COMMIT_MS, TICK_MS } from './options.ts';
 import type { NodeWorld, SimDoor } from './node-world.ts';
 import type { Rings } from './rings.ts';
 import { SimDisk } from './sim-disk.ts';
 import { BELL_OF, type Standing } from './standing.ts';
 import { Storage } from './storage.ts';
+import { Syncing } from './syncing.ts';
 
-const TICK_MS = HEARTBEAT_MS / TICKS_PER_HEARTBEAT;
-const SWEEP_EVERY_MS = 25;
-const IDLE_MS = 1_000;
-const TELL_COMMIT_MS = 1;
-/** A thread is woken, a disk has synced, within this, mostly. */
+/** A thread is woken within this, mostly. */
 const WAKE_MS = 0.05;
-const SYNC_MS = 0.5;
-const EPOCH_MS = 1_000_000_000_000;
 
 export class SimNode implements Host {
   readonly name: string;
   readonly storage: Storage;
+  readonly syncing: Syncing;
   readonly clock: { offsetMs: number; rate: number } = { offsetMs: 0, rate: 1 };
   readonly #world: NodeWorld;
   readonly #rings: Rings;
@@ -44,8 +40,6 @@ export class SimNode implements Host {
   #flushPlanned = false;
   #commitPlanned = false;
   readonly #doors = new Set<SimDoor>();
-  /** Multiplies how long a sync takes. */
-  slowness = 1;
   /** Snapshots that took the place of its state. */
   installs = 0;
   /** It stopped by itself in this life's course. */
@@ -56,6 +50,7 @@ export class SimNode implements Host {
     this.#rings = rings;
     this.#world = world;
     this.storage = new Storage(name, world.chance);
+    this.syncing = new Syncing(world);
     this.#joins = !world.founders.some(({ id }) => id === name);
   }
 
@@ -74,11 +69,6 @@ export class SimNode implements Host {
     return this.#joins;
   }
 
-  /** A founder by its config, with a directory that has forgotten what came after. */
-  get foundsAgain(): boolean {
-    return this.storage.isNew && !this.#joins;
-  }
-
   get current(): Life | undefined {
     return this.#current;
   }
@@ -87,8 +77,9 @@ export class SimNode implements Host {
     return this.#isPaused;
   }
 
-  get disk(): SimDisk | undefined {
-    return this.#disk;
+  /** The power goes before the change to its disk after `changes` more. */
+  cutAfter(changes: number): void {
+    this.#disk?.cutAfter(changes);
   }
 
   /** Starts it from what its platter holds. */
@@ -130,6 +121,7 @@ export class SimNode implements Host {
         },
         later: (delayMs, work) => this.#laterIn(life, delayMs, work),
         port: () => this.#port(life),
+        sync: (sync) => this.syncing.run(life, sync),
         async: () => this.#world.async(),
         pause: (actor, ms) => {
           const standing = this.#actors[BELL_OF[actor]];
@@ -166,7 +158,7 @@ export class SimNode implements Host {
     for (const actor of this.#actors) {
       this.#plan(actor, chance.delay(WAKE_MS));
       this.#every(life, IDLE_MS, () => {
-        if (current.idle(actor.name)) this.#plan(actor, 0);
+        if (!this.#waitsForSync(actor) && current.idle(actor.name)) this.#plan(actor, 0);
       });
     }
     this.#every(life, TICK_MS, () => current.replication.tick());
@@ -289,11 +281,12 @@ export class SimNode implements Host {
   #run(work: () => void): void {
     const current = this.#current;
     if (current === undefined) return;
+    const disk = this.#disk;
     try {
       work();
       current.endTurn();
     } catch (error) {
-      if (this.#disk?.isDead === false) this.#failed(error);
+      if (disk?.isDead === false) this.#failed(error);
       return;
     }
     if (this.#current !== current) return;
@@ -323,8 +316,16 @@ export class SimNode implements Host {
         this.#world.queue.cancel(actor.planned);
         actor.planned = undefined;
       }
-      this.#plan(actor, actor.name === 'syncer' ? chance.delay(SYNC_MS) * this.slowness : chance.delay(WAKE_MS));
+      this.#plan(actor, actor.name === 'syncer' ? this.syncing.drawMs() : chance.delay(WAKE_MS));
     }
+  }
+
+  /** It stands still until a sync is over, and has its turn then. */
+  #waitsForSync(actor: Standing): boolean {
+    const leftMs = this.syncing.leftMs(this.#lives);
+    if (leftMs === undefined || this.#current?.waitsForSync(actor.name) !== true) return false;
+    this.#plan(actor, leftMs + WAKE_MS);
+    return true;
   }
 
   #plan(actor: Standing, delayMs: number, sleeps: boolean = false): void {
@@ -343,6 +344,7 @@ export class SimNode implements Host {
       this.#plan(actor, actor.stalledUntilMs - queue.nowMs);
       return;
     }
+    if (this.#waitsForSync(actor)) return;
     actor.seen = (this.#bells[BELL_OF[actor.name]] as { read(): number }).read();
     actor.pauseMs = 0;
     let didSomething = false;

@@ -54,6 +54,11 @@ export const LIVENESS_MS = 60_000;
 export const HEARTBEAT_MS = 100;
 export const ELECTION_TIMEOUT_MS = 500;
 export const TICKS_PER_HEARTBEAT = 4;
+export const TICK_MS: number = HEARTBEAT_MS / TICKS_PER_HEARTBEAT;
+export const SWEEP_EVERY_MS = 25;
+export const IDLE_MS = 1_000;
+export const TELL_COMMIT_MS = 1;
+export const EPOCH_MS = 1_000_000_000_000;
 export const SEGMENT_BYTES: number = 16 * 1024;
 /** Who lacks more than this of the log is sent a snapshot. */
 export const WAL_KEEP_BYTES: number = 3 * SEGMENT_BYTES;

@@ -60,6 +60,23 @@ export class EventQueue {
     }
   }
 
+  /** When the next event is due; never, when there is none. */
+  get nextMs(): number {
+    for (;;) {
+      const first = this.#heap[0];
+      if (first === undefined) return Number.POSITIVE_INFINITY;
+      if (first.work !== undefined) return first.timeMs;
+      this.#removeFirst();
+    }
+  }
+
+  /** Time moves on to `timeMs`, where nothing is due before. */
+  passTo(timeMs: number): void {
+    if (timeMs <= this.#nowMs) return;
+    assert(this.nextMs >= timeMs, 'no event is passed over');
+    this.#nowMs = timeMs;
+  }
+
   #removeFirst(): void {
     const heap = this.#heap;
     const last = heap.pop() as Planned;

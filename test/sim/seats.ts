@@ -3,7 +3,7 @@
  * still is a majority, by every set of members that may come to be in force.
  *
  * A seat is *lost* when its node has another directory than the one that the members know: the node is up, perhaps, but
- * nobody lets it in until the seat is removed.
+ * nobody lets it in until the seat is removed. So is the seat of a node whose disk is an old one: it has forgotten as much.
  */
 import type { Member } from '../../src/core/raft/membership.ts';
 import type { SimNode } from './node.ts';
@@ -62,4 +62,5 @@ export class Seats {
   }
 }
 
-const fits = ({ dir }: Member, node: SimNode): boolean => dir === undefined || dir === node.dir;
+const fits = ({ dir }: Member, { dir: own, storage }: SimNode): boolean =>
+  !storage.isOld && (dir === undefined || dir === own);

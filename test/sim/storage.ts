@@ -45,6 +45,10 @@ export class Storage {
     return this.#isNew;
   }
 
+  get isOld(): boolean {
+    return this.#isOld;
+  }
+
   get rot(): Rot {
     return this.#rot;
   }

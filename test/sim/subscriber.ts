@@ -5,10 +5,12 @@
 import type { Connection } from '../../src/actors/gateway/connection.ts';
 import { assert } from '../../src/core/base/assert.ts';
 import { ByteReader, ByteWriter, compareBytes, equalBytes, utf8 } from '../../src/core/base/bytes.ts';
-import type { StoreError } from '../../src/core/base/errors.ts';
-import { type Change, decodeRecords, encodeRecord } from '../../src/core/model/ledger.ts';
 import { isControlKey } from '../../src/core/model/control/schema.ts';
+import { isStoreError, type StoreError } from '../../src/core/base/errors.ts';
+import { toIndex } from '../../src/core/base/position.ts';
+import { type Change, decodeRecords, encodeRecord, type LedgerRecord } from '../../src/core/model/ledger.ts';
 import * as wire from '../../src/core/wire/client.ts';
+import { recordsAfter } from '../../src/engine/ldb/succession.ts';
 import type { Chance } from './chance.ts';
 import type { SimNode } from './node.ts';
 import type { SimDoor } from './node-world.ts';
@@ -30,6 +32,8 @@ const LATENCY_MS = 0.2;
 const RETRY_MS = 50;
 const CREDIT_BYTES = 64 * 1024;
 const REQUEST = 1;
+/** Of the kind of a part in its frame: behind the frame's kind and the request's number. */
+const PART_AT = 2;
 
 interface Row {
   readonly value: Uint8Array;
@@ -45,6 +49,8 @@ class Stream implements SimDoor {
   readonly connection: Connection | undefined;
   #isClosed = false;
   #inMs = 0;
+  /** Something of what was sent never arrives. */
+  hasLost = false;
   readonly bufferedBytes: number = 0;
 
   constructor(owner: SimSubscriber, world: SubscriberWorld, node: SimNode, life: number) {
@@ -64,9 +70,23 @@ class Stream implements SimDoor {
   send(frame: Uint8Array): void {
     const { queue, chance } = this.#world;
     this.#inMs = Math.max(this.#inMs, queue.nowMs + chance.delay(LATENCY_MS));
-    queue.after(this.#inMs - queue.nowMs, () => {
-      if (!this.#isClosed) this.#owner.hear(this, frame);
-    });
+    for (let copies = this.#copiesOf(frame); copies > 0; copies--) {
+      queue.after(this.#inMs - queue.nowMs, () => {
+        if (!this.#isClosed) this.#owner.hear(this, frame);
+      });
+    }
+  }
+
+  #copiesOf(frame: Uint8Array): number {
+    const isRecords = frame[0] === wire.FRAME.stream && frame[PART_AT] === wire.PART.records;
+    if (!this.#owner.isWireBad || !isRecords) return 1;
+    const copies = this.#world.chance.weighted([
+      [96, 1],
+      [2, 0],
+      [2, 2],
+    ]);
+    this.hasLost ||= copies === 0;
+    return copies;
   }
 
   close(): void {
@@ -107,11 +127,16 @@ export class SimSubscriber {
   records = 0;
   snapshots = 0;
   compacted = 0;
+  /** Holes in what came that it noticed. */
+  gaps = 0;
+  /** Parts of its stream are lost, or come twice: no socket does that, whoever stands between may. */
+  isWireBad: boolean;
 
   constructor(name: string, mode: 'watch' | 'ledger', world: SubscriberWorld) {
     this.name = name;
     this.#mode = mode;
     this.#world = world;
+    this.isWireBad = mode === 'ledger' && world.chance.is(0.5);
     const isPart = mode === 'watch' && world.chance.is(0.5);
     this.#from = utf8(isPart ? 'key-2' : '');
     this.#to = utf8(isPart ? 'key-5' : '');
@@ -233,10 +258,24 @@ export class SimSubscriber {
     this.checkRows();
   }
 
+  /** What of it is next. A replica goes by the production rule, which is all that saves it where its wire does not. */
+  #next(records: readonly LedgerRecord[]): readonly LedgerRecord[] {
+    if (this.#mode === 'watch') return records;
+    try {
+      return recordsAfter(toIndex(this.revision), records);
+    } catch (error) {
+      if (!isStoreError(error, 'LDB_GAP')) throw error;
+      assert(this.#stream?.hasLost === true, `${this.name}: it was fed with a hole: ${error.message}`);
+      this.gaps++;
+      this.cut();
+      return [];
+    }
+  }
+
   #take(bytes: Uint8Array): void {
     const { reference } = this.#world.oracle;
     const { trace, queue } = this.#world;
-    for (const { revision, timeMs, changes } of decodeRecords(bytes)) {
+    for (const { revision, timeMs, changes } of this.#next(decodeRecords(bytes))) {
       assert(revision > this.revision, `${this.name}: record ${revision} comes after ${this.revision}`);
       assert(reference.has(revision), `${this.name}: record ${revision} is not committed`);
       this.#skipTo(revision - 1);

@@ -115,6 +115,7 @@ export class SimWorld {
         network: this.#network,
         switches: options.switches,
         founders,
+        pass: (ms) => this.#pass(ms),
         async: () => {
           this.#isAsync = true;
         },
@@ -208,6 +209,7 @@ export class SimWorld {
 
   async #healed(): Promise<void> {
     this.#operator.stop();
+    for (const subscriber of this.#subscribers) subscriber.isWireBad = false;
     const away = this.#drawAway();
     this.#trace.note(this.#queue.nowMs, 'heal', away.map(({ name }) => name).join());
     this.#nemesis.heal(away);
@@ -318,6 +320,18 @@ export class SimWorld {
         if (this.#failure !== undefined) throw this.#failure;
       }
     }
+  }
+
+  /** A thread stands in a call for so long; all others go on. Calls within calls end before those around them. */
+  #pass(ms: number): void {
+    const untilMs = this.#queue.nowMs + ms;
+    try {
+      while (this.#failure === undefined && this.#queue.nextMs <= untilMs) this.#step();
+    } catch (error) {
+      // Of somebody else's turn: not for the caller to catch.
+      this.#failure ??= error instanceof Error ? error : new Error(String(error));
+    }
+    if (this.#failure === undefined) this.#queue.passTo(untilMs);
   }
 
   #step(): void {

@@ -23,7 +23,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { assert, must } from '../../core/base/assert.ts';
 import { compareBytes, equalBytes } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
-import { plus, type Revision } from '../../core/base/position.ts';
+import type { Revision } from '../../core/base/position.ts';
 import { decodeRecords, type LedgerRecord } from '../../core/model/ledger.ts';
 import { isSameFilter, type LedgerFilter, showFilter } from '../../core/model/ledger-filter.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
@@ -46,6 +46,7 @@ import {
   ROW_HEADER_BYTES,
   RowArena,
 } from './format.ts';
+import { recordsAfter } from './succession.ts';
 
 /** A row as a snapshot brings it. */
 export interface SnapshotRow {
@@ -408,21 +409,6 @@ function nextRow(rows: Rows): { readonly key: Uint8Array; readonly value: Uint8A
   const { key, value } = step.value;
   assert(typeof key !== 'string', 'LMDB gives keys as bytes');
   return { key, value };
-}
-
-/** The gap guard and the replay guard: what follows `position`, or LDB_GAP. */
-function recordsAfter(position: Revision, records: readonly LedgerRecord[]): readonly LedgerRecord[] {
-  const first = records[0];
-  if (first === undefined) return records;
-  records.forEach(({ revision }, i) => {
-    if (revision !== plus(first.revision, i)) throw gap(plus(first.revision, i), revision);
-  });
-  if (first.revision > plus(position, 1)) throw gap(plus(position, 1), first.revision);
-  return records.slice(position + 1 - first.revision);
-}
-
-function gap(expected: Revision, got: Revision): StoreError {
-  return new StoreError('LDB_GAP', `revision ${expected} was expected and ${got} came`, { data: { expected, got } });
 }
 
 function writesOf(records: readonly LedgerRecord[]): readonly Write[] {
