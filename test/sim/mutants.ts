@@ -34,6 +34,8 @@ export const RARE: readonly string[] = [
   'read-without-round',
   'read-joins-round',
   'sync-proves-later',
+  'truncate-on-corruption',
+  'install-keeps-log',
   'install-forgets-vote',
   'snapshot-loses-next',
 ];
@@ -274,8 +276,8 @@ const MODEL: readonly Mutant[] = [
     4,
     'a restart begins with another state hash than the one that was saved',
     MACHINE,
-    'this.#hash.restore(reader.u32());',
-    'reader.u32();',
+    'this.#hash.restore(ledger, hasControl ? reader.u32() : 0);',
+    'if (hasControl) reader.u32();',
   ),
   one(
     'membership-not-flushed',
@@ -331,14 +333,6 @@ const DISKS: readonly Mutant[] = [
     '',
   ),
   one(
-    'install-keeps-log',
-    9,
-    'a snapshot is installed and the old log stays',
-    'src/engine/snapshot/install.ts',
-    'beginLog(disk, `${dataDir}/wal`, { hardState: { term, vote, commit }, baseTerm, salt });',
-    '',
-  ),
-  one(
     'install-forgets-vote',
     23,
     'a snapshot is installed without what the node has promised',
@@ -372,7 +366,7 @@ const DISKS: readonly Mutant[] = [
   ),
 ];
 
-/** What is damaged. */
+/** What is damaged, or replaced: seldom where the power goes all the time. */
 const DAMAGE: readonly Mutant[] = [
   one(
     'truncate-on-corruption',
@@ -381,6 +375,14 @@ const DAMAGE: readonly Mutant[] = [
     'src/engine/wal/read-log.ts',
     "if (!state.isSealed) throw damaged(path, offset, 'the segment ends before its closing mark');",
     'if (!state.isSealed) {\n          tail = { segment, salt, offset, provenTo, tornBytes: torn };\n          break;\n        }',
+  ),
+  one(
+    'install-keeps-log',
+    9,
+    'a snapshot is installed and the old log stays',
+    'src/engine/snapshot/install.ts',
+    'beginLog(disk, `${dataDir}/wal`, { hardState: { term, vote, commit }, baseTerm, salt });',
+    '',
   ),
 ];
 
