@@ -361,8 +361,8 @@ const DISKS: readonly Mutant[] = [
     1,
     'readers go by a version that does not have a memtable that it counts as flushed',
     'src/engine/lsm/tree/reader.ts',
-    'for (let g = this.#control.activeGeneration; g > version.flushedGeneration; g--) {\n      const list = this.#list(g);\n      const found = list.find(key, revision);',
-    'for (let g = this.#control.activeGeneration; g > version.flushedGeneration + 1; g--) {\n      const list = this.#list(g);\n      const found = list.find(key, revision);',
+    'for (let g = this.#control.activeGeneration; g > version.flushedGeneration; g--) {\n      const list = this.#list(g);\n      const found = list.find(key, revision, hash);',
+    'for (let g = this.#control.activeGeneration; g > version.flushedGeneration + 1; g--) {\n      const list = this.#list(g);\n      const found = list.find(key, revision, hash);',
   ),
 ];
 
