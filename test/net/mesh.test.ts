@@ -197,6 +197,15 @@ test('a directory that was replaced is heard no more, and the one in its place o
   expect(await (await dialled('repaired-2')).closed).toMatchObject({
     reason: expect.stringContaining('another data directory'),
   });
+  // Who has a newer entry of members may be named by it, until our log has come as far.
+  const ahead = await dial(peers['n1'] ?? '');
+  ahead.socket.send(hello({ from: 'n3', dir: 'repaired-3', membersIndex: 2 }));
+  await until('it is let in meanwhile', () => n1.dirs.includes('n3: repaired-3'));
+  n1.mesh.setPeers(
+    asPeers(peers).map((peer) => ({ ...peer, votes: true, dir: 'another' })),
+    2,
+  );
+  expect(await ahead.closed).toMatchObject({ reason: expect.stringContaining('another data directory') });
   name('', false);
   await dialled('repaired-2');
   await until('a learner has no vote that could be lost', () => n1.dirs.includes('n3: repaired-2'));

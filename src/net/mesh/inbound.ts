@@ -34,6 +34,8 @@ export class Inbound {
   #from: string | undefined;
   /** The sender's data directory, by its hello. */
   dir = '';
+  /** The entry of its log that said who the members are, then. */
+  membersIndex = 0;
   #isRefused = false;
   #heardMs: number = performance.now();
 
@@ -77,6 +79,7 @@ export class Inbound {
       if (this.#from === undefined) {
         const hello = decodeMeshHello(data);
         this.dir = hello.dir;
+        this.membersIndex = hello.membersIndex;
         this.#world.greet(hello, this);
         this.#from = hello.from;
       } else this.#world.onMessages(this.#from, decodeWhole(checked(data), this.#from, this.#world.node));

@@ -139,7 +139,7 @@ export class Mesh implements Transport {
     // What came from a directory that was replaced meanwhile is not heard: the new one has promised nothing of it.
     for (const [id, sockets] of this.#inbound) {
       for (const inbound of sockets) {
-        if (!this.#isKnownBy(id, inbound.dir)) inbound.refuse(otherDirectory(id));
+        if (!this.#isKnownBy(id, inbound)) inbound.refuse(otherDirectory(id));
       }
     }
     this.#link();
@@ -221,7 +221,7 @@ export class Mesh implements Transport {
       throw new StoreError('PROTOCOL_ERROR', `from "${from}", which is no peer of this node`);
     }
     // Whoever it is, it has not what "from" promised, and may not vote as it.
-    if (!this.#isKnownBy(from, hello.dir)) throw new StoreError('PROTOCOL_ERROR', otherDirectory(from));
+    if (!this.#isKnownBy(from, hello)) throw new StoreError('PROTOCOL_ERROR', otherDirectory(from));
     const loss = isPeer ? this.#options.meet(from, hello) : undefined;
     if (loss !== undefined)
       throw new StoreError('DIR_ROLLED_BACK', `from "${from}", put back to an older state: ${loss}`);
@@ -239,8 +239,11 @@ export class Mesh implements Transport {
   }
 
   /** May `id` speak from this directory? One that took the place of a damaged one has no vote before it is named. */
-  #isKnownBy(id: string, dir: string): boolean {
+  #isKnownBy(id: string, { dir, membersIndex }: Pick<MeshHello, 'dir' | 'membersIndex'>): boolean {
     const known = this.#dirs.get(id);
+    // Our log may be behind the entry that names it, and it may be the leader who has that entry. Such a directory promises
+    // nothing where its own log does not name it (RaftOptions.dir); one that was wiped would.
+    if (dir.startsWith(REPAIRED_DIR) && membersIndex > this.#membersIndex) return true;
     if (known === undefined) return !dir.startsWith(REPAIRED_DIR) || !this.#voters.has(id);
     return dir === known || dir.startsWith(RESTORED_DIR);
   }
