@@ -164,6 +164,14 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, onChan
   let cluster = '';
   let filter: LedgerFilter | undefined;
   let snapshot: { readonly revision: Revision; readonly timeMs: number; entries: number } | undefined;
+  // Rows of a snapshot on their way in: a commit for each frame would be a sync for each 128 KiB.
+  let gathered: SnapshotRow[] = [];
+  let gatheredBytes = 0;
+  const addGathered = async (): Promise<void> => {
+    const rows = gathered;
+    [gathered, gatheredBytes] = [[], 0];
+    await writer.addSnapshot(rows);
+  };
   try {
     for await (const frame of stream) {
       if (signal.aborted || broken.signal.aborted) break;
@@ -190,16 +198,20 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, onChan
         case 'snapshot-begin':
           await commits.done();
           await writer.beginSnapshot({ cluster, revision: frame.revision, timeMs: frame.timeMs }, filter);
+          [gathered, gatheredBytes] = [[], 0];
           snapshot = { revision: frame.revision, timeMs: frame.timeMs, entries: 0 };
           onEvent({ kind: 'snapshot', state: 'begin', ...snapshot });
           break;
         case 'snapshot-entries':
           if (snapshot === undefined) throw unexpected(frame.kind, 'outside a snapshot');
-          await writer.addSnapshot(frame.entries);
+          gathered.push(...frame.entries);
+          gatheredBytes += frame.entries.reduce((bytes, { key, value }) => bytes + key.length + value.length, 0);
           snapshot.entries += frame.entries.length;
+          if (gatheredBytes >= GATHER_BYTES_MAX) await addGathered();
           break;
         case 'snapshot-end':
           if (snapshot?.revision !== frame.revision) throw unexpected(frame.kind, 'of no snapshot that was begun');
+          await addGathered();
           await writer.finishSnapshot();
           wish.snapshot = false;
           if (onChanges !== undefined) tell(onChanges, { revision: writer.revision, keys: undefined });
