@@ -119,15 +119,23 @@ export class ClientControl implements api.Control {
     return await this.#write({ kind: 'setCookie', writer, cookie: toBytes(cookie) }, options, secret);
   }
 
-  limitWriter(writer: string | undefined, limit: WriterLimit | undefined, options?: CallOptions): Promise<WriteResult> {
+  async limitWriter(
+    writer: string | undefined,
+    limit: WriterLimit | undefined,
+    options?: CallOptions,
+  ): Promise<WriteResult> {
+    checkCounter('rows', limit?.rows);
+    checkCounter('periodMs', limit?.periodMs);
     return this.#write({ kind: 'limitWriter', writer: writer ?? '', limit }, options);
   }
 
-  limitTable(
+  async limitTable(
     table: { readonly family: string; readonly table: string } | undefined,
     limit: TableLimit | undefined,
     options?: CallOptions,
   ): Promise<WriteResult> {
+    checkCounter('warnBytes', limit?.warnBytes);
+    checkCounter('maxBytes', limit?.maxBytes);
     return this.#write({ kind: 'limitTable', ...(table ?? { family: '', table: '' }), limit }, options);
   }
 

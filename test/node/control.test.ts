@@ -246,6 +246,13 @@ describe('writers', () => {
       writers: [{ name: 'loader', limit: { rows: 1, periodMs: 60_000 } }],
       tables: [{ family: 'billing', table: 'plans', limit: { warnBytes: 1, maxBytes: 2 } }],
     });
+    for (const wrong of [-1, Number.NaN, 0.5]) {
+      await expect(db.limitWriter('loader', { rows: wrong, periodMs: 1 })).rejects.toMatchObject({
+        code: 'BAD_REQUEST',
+      });
+      const limit = { warnBytes: wrong, maxBytes: 2 };
+      await expect(db.limitTable(undefined, limit)).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+    }
     await db.limitWriter('loader', undefined);
     const more = loader([{ table: 'plans', upsert: { id: 'more', seats: 1, price: 1 } }]);
     await expect(db.mutate(more)).rejects.toMatchObject({ code: 'TABLE_FULL', http: 507 });

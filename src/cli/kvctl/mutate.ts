@@ -76,7 +76,7 @@ async function mutateFrom(context: Context, file: string, flags: MutateFlags): P
   } finally {
     bar?.stop();
     const seconds = (performance.now() - beganMs) / 1000;
-    if (!context.json) context.note(`${rows} mutations in ${seconds.toFixed(2)} s`);
+    if (!context.json) context.note(`${rows} ${rows === 1 ? 'mutation' : 'mutations'} in ${seconds.toFixed(2)} s`);
   }
   if (context.json) await context.out.json({ mutations: rows });
   return 0;

@@ -55,6 +55,7 @@ test('numbers of the protocol stay what they are', () => {
     snapshotEntries: 4,
     snapshotEnd: 5,
     behind: 6,
+    hash: 7,
   });
   for (const kind of ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession', 'control'] as const) {
     expect(client.REQUEST[kind], 'a command has one number').toBe(commandCode(kind));
