@@ -447,13 +447,13 @@ describe('operators port', () => {
 
   test.each([
     ['GET // HTTP/1.1', '404'],
-    ['GET http:// HTTP/1.1', '404'],
+    ['GET http:// HTTP/1.1', '400'],
     ['GET //[ HTTP/1.1', '404'],
-    ['GET /%ff%00 HTTP/1.1', '404'],
-    ['GET * HTTP/1.1', '404'],
+    ['GET /%ff%00 HTTP/1.1', '400'],
+    ['GET * HTTP/1.1', '400'],
     ['GET /metrics?x=1 HTTP/1.1', '200'],
     ['POST /metrics HTTP/1.1', '405'],
-    ['OPTIONS * HTTP/1.1', '405'],
+    ['OPTIONS * HTTP/1.1', '400'],
     ['GET /../../etc/passwd HTTP/1.1', '404'],
   ])('%s: %s', async (line, status) => {
     expect(await http(`${line}\r\nhost: x\r\nconnection: close\r\n\r\n`)).toMatch(new RegExp(`^HTTP/1.1 ${status}`));
