@@ -6,7 +6,7 @@
  *
  * Found is what a check of the simulator, or of the node itself, says no to. A TypeError is no finding: then the mutant is
  * no bug but nonsense. And the same seed must pass without the bug, or it finds something else. `--find` does without the
- * noted seeds, `--often` without the bugs that are rarely found. Prints a table, and exits 1 when a bug is not found within so many seeds.
+ * noted seeds, `--often` without what is rarely found. Prints a table, and exits 1 when a bug is not found within so many seeds.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

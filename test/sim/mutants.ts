@@ -24,21 +24,8 @@ export interface Mutant {
   readonly mix?: Mix;
 }
 
-/** These want luck: it may take hundreds of seeds to find them again when the code has changed. They are left to the night. */
-export const RARE: readonly string[] = [
-  'forgetVote',
-  'candidacy-before-sync',
-  'no-log-matching',
-  'persist-aba',
-  'joint-new-majority-only',
-  'read-without-round',
-  'read-joins-round',
-  'sync-proves-later',
-  'truncate-on-corruption',
-  'install-keeps-log',
-  'install-forgets-vote',
-  'snapshot-loses-next',
-];
+/** Wants luck: it may take hundreds of seeds to find it again when the code has changed. It is left to the night. */
+export const RARE: readonly string[] = ['read-without-round'];
 
 const RAFT = 'src/core/raft/raft.ts';
 const LOG = 'src/core/raft/log.ts';
@@ -68,7 +55,7 @@ const ELECTIONS: readonly Mutant[] = [
   ),
   one(
     'candidacy-before-sync',
-    33,
+    13,
     'a candidate asks for votes before its own vote and its log are on disk',
     RAFT,
     "this.#requestVotes('vote', this.term, this.#promises, isTransfer);",
@@ -160,7 +147,7 @@ const REPLICATION: readonly Mutant[] = [
   ),
   one(
     'no-log-matching',
-    19,
+    4,
     'a follower takes entries without looking at the one before them',
     ACCEPTOR,
     'if (!log.matches(message.prevIndex, message.prevTerm)) {',
@@ -168,7 +155,7 @@ const REPLICATION: readonly Mutant[] = [
   ),
   one(
     'persist-aba',
-    82,
+    70,
     'a sync proves entries that were reverted meanwhile, when others have taken their places',
     PERSISTS,
     'for (const persist of this.#underWay) if (persist.lastIndex > last) persist.lastIndex = last;',
@@ -176,7 +163,7 @@ const REPLICATION: readonly Mutant[] = [
   ),
   one(
     'joint-new-majority-only',
-    27,
+    20,
     'while members change only the new majority counts',
     CONFIGURATION,
     'return outgoing.length === 0 ? by : Math.min(by, reachedByMajority(outgoing, reached));',
@@ -204,7 +191,7 @@ const READS: readonly Mutant[] = [
   ),
   one(
     'read-joins-round',
-    527,
+    72,
     'a read joins a round that was asked before the read came',
     'src/actors/gateway/read-barrier.ts',
     'this.#next.push(waiter);',
@@ -233,7 +220,7 @@ const MODEL: readonly Mutant[] = [
   ),
   one(
     'expiry-counts-elections',
-    1,
+    3,
     "keys age by what two leaders' clocks differ in",
     MACHINE,
     'else this.#time.beginClock();',
@@ -294,7 +281,7 @@ const DISKS: readonly Mutant[] = [
   one('skip-fsync', 2, 'the log is not synced', 'src/engine/wal/syncer.ts', 'this.#world.fdatasync();', ''),
   one(
     'sync-proves-later',
-    17,
+    5,
     'a sync counts for what was logged while it ran',
     'src/engine/wal/syncer.ts',
     'this.#synced = logged;\n    return logged;',
@@ -334,7 +321,7 @@ const DISKS: readonly Mutant[] = [
   ),
   one(
     'install-forgets-vote',
-    23,
+    94,
     'a snapshot is installed without what the node has promised',
     'src/engine/snapshot/install.ts',
     'hardState: { term, vote, commit }, baseTerm, salt',
@@ -370,7 +357,7 @@ const DISKS: readonly Mutant[] = [
 const DAMAGE: readonly Mutant[] = [
   one(
     'truncate-on-corruption',
-    1,
+    6,
     'a start cuts the log off where it is damaged, whatever lies behind',
     'src/engine/wal/read-log.ts',
     "if (!state.isSealed) throw damaged(path, offset, 'the segment ends before its closing mark');",
@@ -422,7 +409,7 @@ const LEDGER: readonly Mutant[] = [
   ),
   one(
     'compacted-goes-on',
-    1,
+    2,
     'a watch that asks for what is gone begins at what is left, and is not told',
     'src/actors/shipper.ts',
     'if (!this.#isCompacted(sub)) return;\n        if (sub',
@@ -444,7 +431,7 @@ export const MUTANTS: readonly Mutant[] = [
 export const SWITCHES: Readonly<Record<keyof Switches, Pick<Mutant, 'seed' | 'mix'>>> = {
   walSyncDoesNothing: { seed: 1, mix: 'crashes' },
   syncedBeforeSync: { seed: 2, mix: 'crashes' },
-  forgetVote: { seed: 22, mix: 'elections' },
+  forgetVote: { seed: 9, mix: 'elections' },
   skipEntry: { seed: 2 },
   readsSkipBarrier: { seed: 1 },
 };
