@@ -11,8 +11,8 @@
  */
 import { mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { Demo } from './demo.ts';
+import { type DemoFlags, demoFlags } from './flags.ts';
 import { root } from './processes.ts';
 import { Screen } from './screen.ts';
 
@@ -27,29 +27,7 @@ in the middle of writes, and checks that nothing was lost.
   --keep    keep the data directories and the nodes' logs
   --help`;
 
-interface Flags {
-  readonly json: boolean;
-  readonly keep: boolean;
-}
-
-function flagsOf(argv: readonly string[]): Flags | number {
-  try {
-    const { values } = parseArgs({
-      args: [...argv],
-      options: { json: { type: 'boolean' }, keep: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
-    });
-    if (values.help === true) {
-      console.log(HELP);
-      return 0;
-    }
-    return { json: values.json === true, keep: values.keep === true };
-  } catch (error) {
-    console.error(`demo: ${(error as Error).message}\n\n${HELP}`);
-    return 2;
-  }
-}
-
-async function run(flags: Flags): Promise<number> {
+async function run(flags: DemoFlags): Promise<number> {
   // On the disk of the checkout: /tmp may be memory, where a sync costs nothing and proves nothing.
   const parent = join(root, 'data');
   mkdirSync(parent, { recursive: true });
@@ -87,5 +65,5 @@ async function run(flags: Flags): Promise<number> {
   return code;
 }
 
-const flags = flagsOf(process.argv.slice(2));
+const flags = demoFlags('demo', HELP, process.argv.slice(2));
 process.exit(typeof flags === 'number' ? flags : await run(flags));

@@ -13,7 +13,7 @@
  */
 import { mkdirSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { type DemoFlags, demoFlags } from '../flags.ts';
 import { root } from '../processes.ts';
 import { Screen } from '../screen.ts';
 import { ControlDemo } from './demo.ts';
@@ -29,29 +29,7 @@ shows rows, rates, lag and local reads.
   --keep    keep the data directories and the nodes' logs
   --help`;
 
-interface Flags {
-  readonly json: boolean;
-  readonly keep: boolean;
-}
-
-function flagsOf(argv: readonly string[]): Flags | number {
-  try {
-    const { values } = parseArgs({
-      args: [...argv],
-      options: { json: { type: 'boolean' }, keep: { type: 'boolean' }, help: { type: 'boolean' } },
-    });
-    if (values.help === true) {
-      console.log(HELP);
-      return 0;
-    }
-    return { json: values.json === true, keep: values.keep === true };
-  } catch (error) {
-    console.error(`demo:control: ${(error as Error).message}\n\n${HELP}`);
-    return 2;
-  }
-}
-
-async function run(flags: Flags): Promise<number> {
+async function run(flags: DemoFlags): Promise<number> {
   // On the disk of the checkout: /tmp may be memory, where a sync costs nothing and proves nothing.
   const parent = join(root, 'data');
   mkdirSync(parent, { recursive: true });
@@ -66,7 +44,7 @@ async function run(flags: Flags): Promise<number> {
     demo.close({ keepFiles: flags.keep || code === 1 }).then(() => ended.resolve(code), ended.reject);
   };
   process.on('SIGINT', () => stop(130, 'stopped'));
-  process.on('SIGTERM', () => stop(130, 'stopped'));
+  process.on('SIGTERM', () => stop(143, 'stopped'));
   const late = setTimeout(() => stop(1, `not done after ${TIME_MS_MAX / 1000} s`), TIME_MS_MAX);
   demo.run().then(
     () => stop(0, ''),
@@ -79,5 +57,5 @@ async function run(flags: Flags): Promise<number> {
   return code;
 }
 
-const flags = flagsOf(process.argv.slice(2));
+const flags = demoFlags('demo:control', HELP, process.argv.slice(2));
 process.exitCode = typeof flags === 'number' ? flags : await run(flags);
