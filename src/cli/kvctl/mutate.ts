@@ -99,7 +99,7 @@ async function send(context: Context, client: Client, lines: readonly Line[], re
     const { mutation } = error.data;
     const line = typeof mutation === 'number' ? lines[mutation]?.number : undefined;
     const [first, last] = [lines[0]?.number, lines.at(-1)?.number];
-    const where = line === undefined ? `lines ${first} to ${last}` : `line ${line}`;
+    const where = line === undefined && first !== last ? `lines ${first} to ${last}` : `line ${line ?? first}`;
     throw new StoreError(error.code, `${where}: ${error.message}`, { cause: error, data: error.data });
   }
 }
