@@ -16,7 +16,9 @@ import { isStoreError, StoreError } from '../../../core/base/errors.ts';
 import { CellContext } from './cell-context.ts';
 import { type AnyHandler, STASHED } from './define.ts';
 import type { DeadLetterReason } from './dead-letters.ts';
+import { Ending } from './ending.ts';
 import { Envelope } from './envelope.ts';
+import { Hand } from './hand.ts';
 import { Mailbox, type MailboxLimits, mailboxLimits, type Offered } from './mailbox.ts';
 import { Nursery } from './nursery.ts';
 import type { AnyMessage } from './protocol.ts';
@@ -24,7 +26,7 @@ import type { Runnable } from './run-queue.ts';
 import { superviseRules } from './strategy.ts';
 import { isAbort, Streams } from './streams.ts';
 import { type Table, tableOf } from './table.ts';
-import { type ActorReport, type Incarnation, shortOf, type Spec, stopped, tellWatchers, type World } from './target.ts';
+import { type ActorReport, type Incarnation, shortOf, type Spec, stopped, type World } from './target.ts';
 import { ActorTimers } from './timers.ts';
 import type { DeathNotice, EndReason, StopOptions } from './types.ts';
 
@@ -36,7 +38,6 @@ export class Cell implements Incarnation, Runnable {
   readonly id: number;
   readonly limits: MailboxLimits;
   readonly table: Table;
-  readonly ended: Promise<EndReason>;
   readonly spec: Spec;
   readonly world: World;
   readonly mailbox: Mailbox;
@@ -48,27 +49,17 @@ export class Cell implements Incarnation, Runnable {
   /** It stops itself after the message in hand. */
   isDone = false;
   handlers: Readonly<Record<string, AnyHandler>>;
-  /** The message in hand. */
-  current: Envelope | undefined;
   readonly #context: CellContext;
-  readonly #watchers = new Set<(notice: DeathNotice) => void>();
+  readonly #hand: Hand;
+  readonly #ending: Ending;
   readonly #streams: Streams;
   readonly #beacon: Int32Array | undefined;
   #phase: Phase = 'starting';
   #state: { readonly value: unknown } | undefined;
-  #isBusy = false;
   #isEndAsked = false;
-  #busySinceMs = 0;
   #handled = 0;
-  #controller: AbortController | undefined;
-  #reason: EndReason | undefined;
   /** What those are told whose messages will not be handled. */
   #clearing: StoreError | undefined;
-  #tellEnded: (reason: EndReason) => void = () => {};
-  #force: () => void = () => {};
-  /** Resolves when its stop takes too long. */
-  readonly #forced: Promise<void>;
-  #stopTimer: (() => void) | undefined;
 
   constructor(world: World, spec: Spec, incarnation: number, id: number) {
     this.world = world;
@@ -89,13 +80,9 @@ export class Cell implements Incarnation, Runnable {
       this.fail(error),
     );
     this.#streams = new Streams(spec.path, (error) => this.fail(error));
+    this.#hand = new Hand(world.clock);
+    this.#ending = new Ending(world, { path: this.path, incarnation });
     this.#context = new CellContext(this);
-    this.ended = new Promise((resolve) => {
-      this.#tellEnded = resolve;
-    });
-    this.#forced = new Promise((resolve) => {
-      this.#force = resolve;
-    });
   }
 
   // ── life ──
@@ -114,11 +101,11 @@ export class Cell implements Incarnation, Runnable {
     } finally {
       cancel();
     }
-    if (this.#reason === undefined) return;
-    void this.#releaseLate(starting, this.#reason);
+    const { reason } = this.#ending;
+    if (reason === undefined) return;
+    void this.#releaseLate(starting, reason);
     await this.ended;
-    if (this.#reason.kind === 'failed') throw this.#reason.error;
-    throw stopped(this.path);
+    throw reason.kind === 'failed' ? reason.error : stopped(this.path);
   }
 
   /** A start that was given up may yet take something: it is released when it does. */
@@ -158,7 +145,7 @@ export class Cell implements Incarnation, Runnable {
   }
 
   kill(): void {
-    this.#force();
+    this.#ending.force();
     this.#end({ kind: 'killed' });
   }
 
@@ -168,9 +155,12 @@ export class Cell implements Incarnation, Runnable {
   }
 
   watch(listener: (notice: DeathNotice) => void): () => void {
-    if (this.#phase === 'ended') listener(this.#notice());
-    else this.#watchers.add(listener);
-    return () => this.#watchers.delete(listener);
+    return this.#ending.watch(listener);
+  }
+
+  /** Resolves when it is over; never rejects. */
+  get ended(): Promise<EndReason> {
+    return this.#ending.ended;
   }
 
   get isEnding(): boolean {
@@ -181,32 +171,22 @@ export class Cell implements Incarnation, Runnable {
   #end(reason: EndReason): void {
     if (this.isEnding) return;
     this.#phase = 'ending';
-    this.#reason = reason;
+    this.#ending.begin(reason);
     const error = stopped(this.path, reason);
-    this.current?.discard(error);
-    this.#controller?.abort(error);
+    this.#hand.envelope?.discard(error);
+    this.#hand.abort(error);
     this.#streams.close(error);
     this.#clear('stopped', reason);
     this.timers.close();
-    if (this.#stopTimer === undefined) this.#forceAfter(this.spec.stopDeadlineMs);
-    void this.#finishEnd(reason);
-  }
-
-  async #finishEnd(reason: EndReason): Promise<void> {
+    if (!this.#ending.isTimed) this.#forceAfter(this.spec.stopDeadlineMs);
     const orderly = async (): Promise<void> => {
       await this.nursery.stop();
       if (this.#state !== undefined && reason.kind !== 'killed') await this.#release(this.#state.value, reason);
     };
-    const isForced = await Promise.race([orderly().then(() => false), this.#forced.then(() => true)]);
-    if (isForced) {
-      await this.nursery.kill();
-      if (reason.kind !== 'killed') this.world.log('warn', 'actor.stop.forced', { path: this.path });
-    }
-    this.#stopTimer?.();
-    this.#phase = 'ended';
-    this.world.leave(this);
-    tellWatchers(this.#watchers, this.#notice(), this.world.log);
-    this.#tellEnded(reason);
+    void this.#ending.finish(reason, { orderly, byForce: () => this.nursery.kill() }, () => {
+      this.#phase = 'ended';
+      this.world.leave(this);
+    });
   }
 
   async #release(value: unknown, reason: EndReason): Promise<void> {
@@ -218,15 +198,7 @@ export class Cell implements Incarnation, Runnable {
   }
 
   #forceAfter(deadlineMs: number): void {
-    this.#stopTimer?.();
-    this.#stopTimer = this.world.clock.after(deadlineMs, () => {
-      this.#force();
-      this.#end({ kind: 'killed' });
-    });
-  }
-
-  #notice(): DeathNotice {
-    return { path: this.path, incarnation: this.incarnation, reason: this.#reason ?? { kind: 'stopped' } };
+    this.#ending.forceAfter(deadlineMs, () => this.#end({ kind: 'killed' }));
   }
 
   #clear(why: DeadLetterReason, reason: EndReason): void {
@@ -252,18 +224,18 @@ export class Cell implements Incarnation, Runnable {
   /** A message from another thread, whose sender has counted it. */
   accept(envelope: Envelope): void {
     this.mailbox.accept(envelope);
-    if (this.isEnding) this.#clear('stopped', this.#reason ?? { kind: 'stopped' });
+    if (this.isEnding) this.#clear('stopped', this.#ending.reason ?? { kind: 'stopped' });
     else if (this.isReady) this.world.wake(this);
   }
 
   get isReady(): boolean {
-    if (this.#isBusy || (this.#phase !== 'running' && this.#phase !== 'draining')) return false;
+    if (this.#hand.isBusy || (this.#phase !== 'running' && this.#phase !== 'draining')) return false;
     return this.#phase === 'draining' || this.isDone || !this.mailbox.isEmpty;
   }
 
   run(messagesMax: number): number {
     let handled = 0;
-    while (handled < messagesMax && !this.#isBusy && !this.isEnding) {
+    while (handled < messagesMax && !this.#hand.isBusy && !this.isEnding) {
       if (this.isDone) {
         this.#end({ kind: this.#phase === 'draining' ? 'stopped' : 'done' });
         break;
@@ -292,8 +264,7 @@ export class Cell implements Incarnation, Runnable {
       envelope.discard(new StoreError('BAD_REQUEST', `${this.path} has no "${message.kind}"`));
       return;
     }
-    this.current = envelope;
-    this.#controller = undefined;
+    this.#hand.take(envelope);
     const beacon = this.#beacon;
     if (beacon !== undefined) this.#mark(beacon, message.kind);
     let result: unknown;
@@ -316,21 +287,18 @@ export class Cell implements Incarnation, Runnable {
   }
 
   async #wait(envelope: Envelope, promise: PromiseLike<unknown>): Promise<void> {
-    this.#isBusy = true;
-    this.#busySinceMs = this.world.clock.nowMs();
-    const { answer } = envelope.waiting;
-    if (answer !== undefined) answer.onGiveUp = (reason) => this.#controller?.abort(reason);
+    this.#hand.wait(envelope);
     try {
       this.#finish(envelope, await promise);
     } catch (error) {
       this.#threw(envelope, error);
     }
-    this.#isBusy = false;
+    this.#hand.isBusy = false;
     if (this.isReady) this.world.wake(this);
   }
 
   #finish(envelope: Envelope, value: unknown): void {
-    this.current = undefined;
+    this.#hand.envelope = undefined;
     if (this.isEnding) return;
     if (value === STASHED) this.#putAside(envelope);
     else {
@@ -341,10 +309,10 @@ export class Cell implements Incarnation, Runnable {
 
   /** A StoreError to an asker is an answer; anything else is a bug, and the end of this incarnation. */
   #threw(envelope: Envelope, error: unknown): void {
-    this.current = undefined;
+    this.#hand.envelope = undefined;
     if (this.isEnding) return;
     const { answer, sink } = envelope.waiting;
-    const isGivenUp = this.#controller?.signal.aborted === true && isAbort(error);
+    const isGivenUp = this.#hand.isAborted && isAbort(error);
     const asker = answer ?? sink;
     if (asker !== undefined && (isStoreError(error) || isGivenUp)) {
       this.#handled++;
@@ -387,17 +355,20 @@ export class Cell implements Incarnation, Runnable {
 
   // ── the message in hand ──
 
+  get current(): Envelope | undefined {
+    return this.#hand.envelope;
+  }
+
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    const isOver = this.isEnding || this.current?.isGivenUp === true;
-    if (isOver && !this.#controller.signal.aborted) this.#controller.abort(stopped(this.path, this.#reason));
-    return this.#controller.signal;
+    return this.#hand.signal(() => {
+      const isOver = this.isEnding || this.current?.isGivenUp === true;
+      return isOver ? stopped(this.path, this.#ending.reason) : undefined;
+    });
   }
 
   /** Since when its handler has not returned; undefined when none is open. */
   get busy(): { readonly kind: string; readonly forMs: number } | undefined {
-    if (!this.#isBusy || this.current === undefined) return undefined;
-    return { kind: this.current.message.kind, forMs: this.world.clock.nowMs() - this.#busySinceMs };
+    return this.#hand.busy;
   }
 
   async report(): Promise<ActorReport> {

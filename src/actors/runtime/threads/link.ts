@@ -1,15 +1,14 @@
 /**
  * Link: this thread's end of a port to another, over which its actors and those there speak.
  *
- * What is said in a turn is gathered and leaves in one message when the turn ends. What cannot be cloned makes the
- * whole message fail; then its parts are sent one by one, and the one that cannot is told to who said it.
+ * What leaves is gathered by an outbox; what comes is read here, op by op, and given to whom it is for.
  *
  * Invariants:
  *  - ops arrive in the order in which they were put, and so do the messages of one sender;
  *  - a call is open until it is answered, given up, or the other side is gone: then each is told.
  */
 import { unreachable } from '../../../core/base/assert.ts';
-import { StoreError } from '../../../core/base/errors.ts';
+import type { StoreError } from '../../../core/base/errors.ts';
 import { Cell } from '../core/cell.ts';
 import type { ActorClock } from '../core/clock.ts';
 import type { DeadLetters } from '../core/dead-letters.ts';
@@ -21,6 +20,7 @@ import { fromPlain, type MessagePort, type PlainFailure, toPlain } from '../thre
 import type { EndReason } from '../core/types.ts';
 import { FarAnswer, FarSink, Inbox } from './far.ts';
 import { type Control, KIND_UNIT, OP } from './ops.ts';
+import { NOBODY, type OpOwner, Outbox } from './outbox.ts';
 
 export interface LinkWorld {
   readonly clock: ActorClock;
@@ -32,11 +32,6 @@ export interface LinkWorld {
   control(control: Control): void;
   /** So many messages have left the mailbox over there. */
   taken(id: number, count: number): void;
-}
-
-/** Who put an op, and is told when it cannot be cloned. */
-export interface OpOwner {
-  unsent(envelope: Envelope | undefined, error: StoreError): void;
 }
 
 /** An actor on the other side. */
@@ -52,13 +47,7 @@ interface Call {
 export class Link {
   readonly #port: MessagePort;
   readonly #world: LinkWorld;
-  #batch: unknown[] = [];
-  #transfers: unknown[] = [];
-  /** Of each op in the batch: where it begins, who put it, and with what. */
-  #starts: number[] = [];
-  #owners: OpOwner[] = [];
-  #envelopes: (Envelope | undefined)[] = [];
-  #isFlushing = false;
+  readonly #outbox: Outbox;
   #calls = 0;
   /** Calls of this side. */
   readonly #open = new Map<number, Call>();
@@ -73,13 +62,17 @@ export class Link {
   constructor(port: MessagePort, world: LinkWorld) {
     this.#port = port;
     this.#world = world;
+    this.#outbox = new Outbox(port, {
+      onLeave: () => this.#acknowledge(),
+      onUnsent: ({ waiting: { answer, sink } }) => this.#forget(answer ?? sink),
+    });
     port.on('message', (batch: unknown[]) => this.#receive(batch));
   }
 
   /** Puts one op, to leave with this turn's others. */
   put(owner: OpOwner, ...parts: readonly unknown[]): void {
-    this.#begin(owner, undefined);
-    for (const part of parts) this.#batch.push(part);
+    const batch = this.#outbox.begin(owner, undefined);
+    for (const part of parts) batch.push(part);
   }
 
   control(control: Control, owner: OpOwner = NOBODY): void {
@@ -91,8 +84,7 @@ export class Link {
     const { message, waiting } = envelope;
     const kind = target.table.byKind[message.kind] as KindTable;
     const { answer, sink, trace, transfer } = waiting;
-    this.#begin(owner, envelope);
-    const batch = this.#batch;
+    const batch = this.#outbox.begin(owner, envelope);
     if (trace !== undefined) batch.push(OP.traced, trace);
     const head = kind.number * KIND_UNIT + kind.fields.length;
     const { id } = target;
@@ -106,7 +98,7 @@ export class Link {
         batch.push(kind.refs.includes(field) ? this.#world.exportRef(fields[field]) : fields[field]);
       }
     }
-    if (transfer !== undefined) this.#transfers.push(...transfer);
+    if (transfer !== undefined) this.#outbox.transfer(transfer);
   }
 
   get isClosed(): boolean {
@@ -127,7 +119,7 @@ export class Link {
   /** Nothing goes or comes any more: whoever waits is told. May be called twice. */
   close(reason: StoreError): void {
     if (this.#closed !== undefined) return;
-    this.#flush();
+    this.#outbox.close();
     this.#closed = reason;
     this.#port.close();
     for (const { waits, path } of this.#open.values()) waits.reject(stopped(path, { kind: 'failed', error: reason }));
@@ -139,19 +131,6 @@ export class Link {
   }
 
   // ── out ──
-
-  #begin(owner: OpOwner, envelope: Envelope | undefined): void {
-    this.#starts.push(this.#batch.length);
-    this.#owners.push(owner);
-    this.#envelopes.push(envelope);
-    this.#flushSoon();
-  }
-
-  #flushSoon(): void {
-    if (this.#isFlushing) return;
-    this.#isFlushing = true;
-    queueMicrotask(() => this.#flush());
-  }
 
   #call(waits: Answer | Sink, target: Target): number {
     const call = ++this.#calls;
@@ -175,66 +154,16 @@ export class Link {
     return Math.max(0, answer.deadlineAtMs - this.#world.clock.nowMs());
   }
 
-  #flush(): void {
-    this.#isFlushing = false;
-    if (this.#closed !== undefined) return;
+  /** Who sent what has left a mailbox here hears of it with the next ops. */
+  #acknowledge(): void {
     for (const inbox of this.#unacknowledged) {
-      this.#starts.push(this.#batch.length);
-      this.#owners.push(NOBODY);
-      this.#envelopes.push(undefined);
-      this.#batch.push(OP.taken, inbox.id, inbox.take());
+      this.#outbox.begin(NOBODY, undefined).push(OP.taken, inbox.id, inbox.take());
     }
     this.#unacknowledged.clear();
-    if (this.#batch.length === 0) return;
-    const batch = this.#batch;
-    const transfers = this.#transfers;
-    const starts = this.#starts;
-    const owners = this.#owners;
-    const envelopes = this.#envelopes;
-    this.#batch = [];
-    this.#transfers = [];
-    this.#starts = [];
-    this.#owners = [];
-    this.#envelopes = [];
-    try {
-      this.#post(batch, transfers);
-    } catch (error) {
-      if (starts.length === 1) this.#tellUnsent(owners[0], envelopes[0], error);
-      else this.#sendApart(batch, starts, owners, envelopes);
-    }
   }
 
-  #post(batch: readonly unknown[], transfers: readonly unknown[]): void {
-    // Whoever puts a transfer has said that these are buffers or ports; others fail here, and are told.
-    this.#port.postMessage(batch, transfers as MessagePort[]);
-  }
-
-  #sendApart(
-    batch: readonly unknown[],
-    starts: readonly number[],
-    owners: readonly OpOwner[],
-    envelopes: readonly (Envelope | undefined)[],
-  ): void {
-    for (let i = 0; i < starts.length; i++) {
-      try {
-        this.#post(batch.slice(starts[i], starts[i + 1]), envelopes[i]?.waiting.transfer ?? []);
-      } catch (error) {
-        this.#tellUnsent(owners[i], envelopes[i], error);
-      }
-    }
-  }
-
-  #tellUnsent(owner: OpOwner | undefined, envelope: Envelope | undefined, cause: unknown): void {
-    // The other side never hears of it: what it was to answer is not open.
-    const asker = envelope?.waiting.answer ?? envelope?.waiting.sink;
-    owner?.unsent(
-      envelope,
-      new StoreError('BAD_REQUEST', `cannot be sent to another thread: ${String(cause)}`, { cause }),
-    );
-    if (asker !== undefined) this.#forget(asker);
-  }
-
-  #forget(waits: Answer | Sink): void {
+  /** It never left: what it was to answer is not open. */
+  #forget(waits: Answer | Sink | undefined): void {
     for (const [call, open] of this.#open) if (open.waits === waits) this.#open.delete(call);
   }
 
@@ -377,7 +306,7 @@ export class Link {
     if (known !== undefined) return known;
     const inbox = new Inbox(target, (isMuch) => {
       this.#unacknowledged.add(inbox);
-      if (isMuch) this.#flushSoon();
+      if (isMuch) this.#outbox.plan();
     });
     this.#inboxes.set(id, inbox);
     target.watch(() => void this.#inboxes.delete(id));
@@ -386,9 +315,3 @@ export class Link {
 }
 
 const NO_MESSAGE: AnyMessage = { kind: 'unknown' };
-/** Puts only what can be cloned. */
-const NOBODY: OpOwner = {
-  unsent: (_envelope, error) => {
-    throw error;
-  },
-};

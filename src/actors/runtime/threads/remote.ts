@@ -14,7 +14,8 @@ import { stopped, type Target, tellWatchers, type World } from '../core/target.t
 import type { DeathNotice, EndReason, StopOptions } from '../core/types.ts';
 import type { LogFunction } from '../thread.ts';
 import { Credit } from './credit.ts';
-import type { Link, OpOwner } from './link.ts';
+import type { Link } from './link.ts';
+import type { OpOwner } from './outbox.ts';
 
 export interface RemoteIdentity {
   readonly id: number;
