@@ -14,6 +14,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { InvariantViolation, unreachable } from '../core/base/assert.ts';
+import type { Random } from '../core/base/env.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision } from '../core/base/position.ts';
 import { decodeRecords } from '../core/model/ledger.ts';
@@ -60,6 +61,22 @@ export type ReflectorEvent =
   | { readonly kind: 'diverged'; readonly revision: number; readonly cure: 'snapshot' | 'none' }
   | { readonly kind: 'retry'; readonly reason: string; readonly delayMs: number };
 
+/** What a reflector is given besides its source. The simulator has another one, in which processes die. */
+export interface ReflectorWorld {
+  readonly open: (dir: string) => Promise<LdbWriter>;
+  /** Resolves after `delayMs`, or at once when `signal` says stop. */
+  readonly sleep: (delayMs: number, signal: AbortSignal) => Promise<void>;
+  readonly monotonicMs: () => number;
+  readonly random: Random;
+}
+
+const REAL: ReflectorWorld = {
+  open: (dir) => LdbWriter.open(dir),
+  sleep: (delayMs, signal) => sleep(delayMs, undefined, { signal }).catch(() => undefined),
+  monotonicMs: () => performance.now(),
+  random: Math.random,
+};
+
 export interface LdbChanges {
   /** Where the LDB is now. */
   readonly revision: Revision;
@@ -91,7 +108,7 @@ const RETRY_DELAY_MS_MAX = 5000;
 const HASH_CURE_EVERY_MS = 600_000;
 
 /** Resolves when `signal` says stop; rejects when going on cannot help. On the main thread only. */
-export async function runReflector(options: ReflectorOptions): Promise<void> {
+export async function runReflector(options: ReflectorOptions, world: ReflectorWorld = REAL): Promise<void> {
   const { dir, source, signal = new AbortController().signal, onEvent = () => undefined } = options;
   let writer: LdbWriter | undefined;
   let reached = -1;
@@ -101,28 +118,28 @@ export async function runReflector(options: ReflectorOptions): Promise<void> {
     for (;;) {
       let reason: unknown;
       try {
-        writer ??= await LdbWriter.open(dir);
+        writer ??= await world.open(dir);
         await follow(writer, { source, signal, onEvent, wish, onChanges: options.onChanges });
         reason = new StoreError('UNAVAILABLE', 'the ledger stream ended');
       } catch (error) {
         reason = error;
       }
       if (signal.aborted) return;
-      if (isHashMismatch(reason)) reason = divergence(reason, writer, wish, onEvent);
+      if (isHashMismatch(reason)) reason = divergence(reason, writer, { wish, onEvent, nowMs: world.monotonicMs() });
       if (isFatal(reason)) throw reason;
 
       const revision = writer?.revision ?? reached;
       failures = revision > reached ? 1 : failures + 1;
       reached = revision;
       const isCuredByStream = isStoreError(reason, 'LDB_GAP') || reason instanceof SnapshotNeeded;
-      const delayMs = failures === 1 && isCuredByStream ? 0 : pauseMs(failures, options);
+      const delayMs = failures === 1 && isCuredByStream ? 0 : pauseMs(failures, options, world.random);
       onEvent({ kind: 'retry', reason: reason instanceof Error ? reason.message : String(reason), delayMs });
       if (isStoreError(reason, 'DISK_FAILED')) {
         // After a failed commit a writer is of no more use.
         await writer?.close();
         writer = undefined;
       }
-      await sleep(delayMs, undefined, { signal }).catch(() => undefined);
+      await world.sleep(delayMs, signal);
     }
   } finally {
     await writer?.close();
@@ -237,10 +254,8 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, onChan
 function divergence(
   error: StoreError,
   writer: LdbWriter | undefined,
-  wish: Wish,
-  onEvent: (event: ReflectorEvent) => void,
+  { wish, onEvent, nowMs }: Pick<Stream, 'wish' | 'onEvent'> & { readonly nowMs: number },
 ): Error {
-  const nowMs = performance.now();
   const cure = nowMs - wish.hashCuredMs >= HASH_CURE_EVERY_MS ? 'snapshot' : 'none';
   if (cure === 'snapshot') {
     wish.snapshot = true;
@@ -359,10 +374,10 @@ function isFatal(error: unknown): boolean {
 }
 
 /** Doubles with each failure in a row, and a random half of it is left out: replicas must not come back as one. */
-function pauseMs(failures: number, options: ReflectorOptions): number {
+function pauseMs(failures: number, options: ReflectorOptions, random: Random): number {
   const { retryDelayMs = RETRY_DELAY_MS, retryDelayMsMax = RETRY_DELAY_MS_MAX } = options;
   const pause = Math.min(retryDelayMsMax, retryDelayMs * 2 ** Math.min(failures - 1, 20));
-  return Math.round(pause * (0.5 + Math.random() / 2));
+  return Math.round(pause * (0.5 + random() / 2));
 }
 
 function unexpected(kind: ReflectorFrame['kind'], where: string): StoreError {

@@ -1,5 +1,5 @@
 /**
- * LdbWriter: the one writer of an LDB. It plays the ledger into LMDB, many revisions per transaction.
+ * LdbWriter: the one writer of an LDB. It plays the ledger into a store (store.ts; LMDB), many revisions per transaction.
  *
  * Rows and position change together or not at all, so after a kill the position says exactly what the rows
  * hold, and the ledger goes on from there: no gap, no replay. Two guards keep it so:
@@ -7,37 +7,28 @@
  *  - replay: records that the position already covers are skipped.
  *
  * A snapshot is gathered in a table of its own, over many transactions; then one transaction makes the rows
- * equal to it. Both are walked in key order and only what differs is written: the pages of unchanged rows stay
- * as they are, and warm, for the readers. (Writing all rows anew, or renaming tables, was simpler; it makes each
- * reader of the host fault in the whole file again.) That last transaction holds its thread while it runs, about
- * a second per 300 000 changed rows.
+ * equal to it.
  *
  * Invariants:
  *  - The position never goes back.
- *  - One call at a time; nothing is handed to LMDB before all of it has been checked.
+ *  - One call at a time; nothing is handed to the store before all of it has been checked.
  *  - After a failed commit the writer refuses all work: open it again and go on from the position that is there.
  *
  * On the put path: stop 9 of 9. From the reflector; to readers.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { assert, must } from '../../core/base/assert.ts';
-import { compareBytes, equalBytes } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
 import { decodeRecords, type LedgerRecord } from '../../core/model/ledger.ts';
 import { isSameFilter, type LedgerFilter, showFilter } from '../../core/model/ledger-filter.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
-import { type DirLock, lockDir } from '../disk/lock.ts';
-import { type Environment, openToWrite, type Table } from './environment.ts';
 import { decodeHash, encodeHash, foldRecords, type HashMark } from './ledger-hash.ts';
 import {
-  type Key,
   decodePosition,
   decodeStoredFilter,
   encodePosition,
   encodeStoredFilter,
   FILTER_KEY,
-  FIRST_KEY,
   HASH_KEY,
   LDB_KEY_BYTES_MAX,
   type LdbPosition,
@@ -46,6 +37,8 @@ import {
   ROW_HEADER_BYTES,
   RowArena,
 } from './format.ts';
+import { openLmdbStore } from './lmdb-store.ts';
+import type { LdbStore, MetaWrite, RowWrite, SnapshotCounts } from './store.ts';
 import { recordsAfter } from './succession.ts';
 
 /** A row as a snapshot brings it. */
@@ -64,80 +57,58 @@ export interface Applied {
   readonly records: number;
 }
 
-export interface SnapshotApplied {
+export interface SnapshotApplied extends SnapshotCounts {
   readonly revision: Revision;
-  /** Rows of the snapshot. */
-  readonly rows: number;
-  /** Rows that were new or different. */
-  readonly put: number;
-  /** Rows that the snapshot did not have. */
-  readonly removed: number;
 }
 
 const KEY_LIMITS = { ...LIMITS, keyBytesMax: LDB_KEY_BYTES_MAX };
 
-/** Commits between two looks for reader slots of dead processes: those keep old pages from reuse. */
-const READER_CHECK_COMMITS = 1024;
-
-const COMMIT_REASON_MS = 1000;
-
-/** A key and its row, ready for LMDB; no row: delete. */
-interface Write {
-  readonly key: Uint8Array;
-  readonly row: Uint8Array | undefined;
-}
-
 export class LdbWriter {
   readonly dir: string;
-  readonly #lock: DirLock;
-  readonly #env: Environment & { readonly incoming: Table };
+  readonly #store: LdbStore;
   #position: LdbPosition;
   /** What it holds; undefined: everything. */
   #filter: LedgerFilter | undefined;
   /** The cluster's state hash at the position; undefined: not known. */
   #hash: number | undefined;
   #snapshot: (LdbPosition & { readonly filter: LedgerFilter | undefined }) | undefined;
-  #commits = 0;
   #isBusy = false;
   #failure: unknown;
   #closed: Promise<void> | undefined;
 
-  private constructor(dir: string, lock: DirLock, env: Environment & { readonly incoming: Table }) {
+  private constructor(dir: string, store: LdbStore) {
     this.dir = dir;
-    this.#lock = lock;
-    this.#env = env;
-    const stored = env.meta.getBinaryFast(POSITION_KEY);
-    this.#position = stored === undefined ? NO_POSITION : decodePosition(stored, env.meta.lastSize, dir);
-    const hash = env.meta.getBinaryFast(HASH_KEY);
+    this.#store = store;
+    const stored = store.meta(POSITION_KEY);
+    this.#position = stored === undefined ? NO_POSITION : decodePosition(stored, stored.length, dir);
+    const hash = store.meta(HASH_KEY);
     if (this.revision === 0) this.#hash = 0;
-    else if (hash !== undefined) this.#hash = decodeHash(hash, env.meta.lastSize, this.revision);
-    const filter = env.meta.getBinaryFast(FILTER_KEY);
-    this.#filter = filter === undefined ? undefined : decodeStoredFilter(filter, env.meta.lastSize, dir);
+    else if (hash !== undefined) this.#hash = decodeHash(hash, hash.length, this.revision);
+    const filter = store.meta(FILTER_KEY);
+    this.#filter = filter === undefined ? undefined : decodeStoredFilter(filter, filter.length, dir);
   }
 
   /** Opens or makes the LDB in `dir`. DIR_LOCKED when it has a writer. On the main thread only. */
   static async open(dir: string): Promise<LdbWriter> {
-    const lock = await lockDir(dir);
+    return LdbWriter.over(await openLmdbStore(dir), dir);
+  }
+
+  /** The writer of what `store` holds, which is closed with it. `dir`: what errors call it. */
+  static async over(store: LdbStore, dir: string): Promise<LdbWriter> {
     try {
-      const env = await openToWrite(dir);
-      try {
-        const writer = new LdbWriter(dir, lock, env);
-        await writer.#start();
-        return writer;
-      } catch (error) {
-        await env.close();
-        throw error;
-      }
+      const writer = new LdbWriter(dir, store);
+      await writer.#start();
+      return writer;
     } catch (error) {
-      await lock.release();
+      await store.close();
       throw error;
     }
   }
 
   async #start(): Promise<void> {
-    await this.#dropIncoming();
+    await this.#store.dropIncoming();
     // So that readers find a position, if only "nothing yet".
-    if (this.#env.meta.get(POSITION_KEY) === undefined) await this.#commit([], NO_POSITION, 0);
+    if (this.#store.meta(POSITION_KEY) === undefined) await this.#commit([], NO_POSITION, 0);
   }
 
   get position(): LdbPosition {
@@ -212,7 +183,7 @@ export class LdbWriter {
         });
       }
       this.#snapshot = undefined;
-      await this.#dropIncoming();
+      await this.#transaction(() => this.#store.dropIncoming());
       this.#snapshot = { ...position, filter };
     });
   }
@@ -226,10 +197,7 @@ export class LdbWriter {
         key: checkedKey(row.key),
         row: arena.add(row.value, row.revision, row.expiryMs),
       }));
-      const { incoming } = this.#env;
-      await this.#batch(() => {
-        for (const { key, row } of writes) void incoming.put(key, row);
-      });
+      await this.#transaction(() => this.#store.addIncoming(writes));
     });
   }
 
@@ -237,9 +205,19 @@ export class LdbWriter {
   finishSnapshot(): Promise<SnapshotApplied> {
     return this.#exclusively(async () => {
       const { filter, ...position } = must(this.#snapshot, 'a snapshot was begun');
-      const result = this.#adopt(position, filter);
+      const counts = await this.#transaction(() =>
+        this.#store.adoptIncoming([
+          { key: POSITION_KEY, value: encodePosition(position) },
+          { key: FILTER_KEY, value: filter && encodeStoredFilter(filter) },
+          // Of another state, perhaps at this very revision.
+          { key: HASH_KEY, value: undefined },
+        ]),
+      );
+      this.#position = position;
+      this.#filter = filter;
+      this.#hash = undefined;
       this.#snapshot = undefined;
-      return result;
+      return { revision: position.revision, ...counts };
     });
   }
 
@@ -247,21 +225,18 @@ export class LdbWriter {
   abandonSnapshot(): Promise<void> {
     return this.#exclusively(async () => {
       this.#snapshot = undefined;
-      await this.#dropIncoming();
+      await this.#transaction(() => this.#store.dropIncoming());
     });
   }
 
   /** Resolves once all that was applied is on disk: at once, as commits are durable when they are visible. */
   async flushed(): Promise<void> {
-    await this.#env.root.flushed;
+    await this.#store.flushed();
   }
 
   /** Waits for the commit under way. May be called twice. */
   close(): Promise<void> {
-    this.#closed ??= (async () => {
-      await this.#env.close();
-      await this.#lock.release();
-    })();
+    this.#closed ??= this.#store.close();
     return this.#closed;
   }
 
@@ -300,124 +275,39 @@ export class LdbWriter {
     this.#hash = undefined;
   }
 
-  async #commit(writes: readonly Write[], position: LdbPosition, hash: number | undefined): Promise<void> {
+  async #commit(rows: readonly RowWrite[], position: LdbPosition, hash: number | undefined): Promise<void> {
     assert(position.revision >= this.revision, 'the position never goes back');
-    const { kv, meta } = this.#env;
-    const record = encodePosition(position);
+    const meta: MetaWrite[] = [{ key: POSITION_KEY, value: encodePosition(position) }];
+    if (hash !== undefined) meta.push({ key: HASH_KEY, value: encodeHash({ revision: position.revision, hash }) });
     // Not with every commit: it changes with the first one only, or with a snapshot.
-    const isFirst = this.cluster === '' && this.#filter !== undefined;
-    await this.#batch(() => {
-      for (const { key, row } of writes) void (row === undefined ? kv.remove(key) : kv.put(key, row));
-      void meta.put(POSITION_KEY, record);
-      if (hash !== undefined) void meta.put(HASH_KEY, encodeHash({ revision: position.revision, hash }));
-      if (isFirst && this.#filter !== undefined) void meta.put(FILTER_KEY, encodeStoredFilter(this.#filter));
-    });
+    const isFirst = this.cluster === '';
+    if (isFirst && this.#filter !== undefined) meta.push({ key: FILTER_KEY, value: encodeStoredFilter(this.#filter) });
+    await this.#transaction(() => this.#store.commit(rows, meta));
     this.#position = position;
     this.#hash = hash;
   }
 
-  /** One transaction, on LMDB's own thread. `write` must not throw: what it has queued by then would be committed. */
-  async #batch(write: () => void): Promise<void> {
+  async #transaction<T>(work: () => Promise<T>): Promise<T> {
     try {
-      await this.#env.root.batch(write);
+      return await work();
     } catch (error) {
-      this.#failure = (await reasonOf(error)) ?? error;
-      throw this.#failed(this.#failure);
+      this.#failure = error;
+      throw this.#failed(error);
     }
-    if (++this.#commits % READER_CHECK_COMMITS === 0) this.#env.root.readerCheck();
   }
 
   #failed(cause: unknown): StoreError {
     return new StoreError('DISK_FAILED', `the LDB in ${this.dir} could not be written: ${String(cause)}`, { cause });
   }
-
-  async #dropIncoming(): Promise<void> {
-    const { incoming } = this.#env;
-    if (incoming.getKeysCount({ start: FIRST_KEY, limit: 1 }) > 0) await incoming.clearAsync();
-  }
-
-  /** Reads both tables as they were before the transaction: it changes them under a cursor of its own. */
-  #adopt(position: LdbPosition, filter: LedgerFilter | undefined): SnapshotApplied {
-    const { root, kv, meta, incoming } = this.#env;
-    const before = root.useReadTransaction();
-    try {
-      const counts = root.transactionSync(() => {
-        const current = kv.getRange({ start: FIRST_KEY, transaction: before })[Symbol.iterator]();
-        const wanted = incoming.getRange({ start: FIRST_KEY, transaction: before })[Symbol.iterator]();
-        try {
-          const result = makeEqual(kv, current, wanted);
-          incoming.clearSync();
-          meta.putSync(POSITION_KEY, encodePosition(position));
-          if (filter === undefined) meta.removeSync(FILTER_KEY);
-          else meta.putSync(FILTER_KEY, encodeStoredFilter(filter));
-          return result;
-        } finally {
-          // LMDB does not survive a cursor that outlives its transaction.
-          current.return?.();
-          wanted.return?.();
-        }
-      });
-      this.#position = position;
-      this.#filter = filter;
-      this.#hash = undefined;
-      return { revision: position.revision, ...counts };
-    } catch (error) {
-      this.#failure = error;
-      throw this.#failed(error);
-    } finally {
-      before.done();
-    }
-  }
 }
 
-/** lmdb-js keeps the reason in a promise of its own: unheard it would end the process, and it may never come. */
-async function reasonOf(failure: unknown): Promise<unknown> {
-  const { commitError } = failure as { readonly commitError?: Promise<never> };
-  const reason = commitError?.catch((cause: unknown) => cause);
-  return Promise.race([reason, sleep(COMMIT_REASON_MS, undefined, { ref: false })]);
-}
-
-type Rows = Iterator<{ key: Key; value: Uint8Array }>;
-
-/** Merge of two sorted streams: writes into `kv` what turns `current` into `wanted`. */
-function makeEqual(kv: Table, current: Rows, wanted: Rows): { rows: number; put: number; removed: number } {
-  const counts = { rows: 0, put: 0, removed: 0 };
-  let old = nextRow(current);
-  let next = nextRow(wanted);
-  while (old !== undefined || next !== undefined) {
-    const order = old === undefined ? 1 : next === undefined ? -1 : compareBytes(old.key, next.key);
-    if (old !== undefined && order < 0) {
-      kv.removeSync(old.key);
-      counts.removed++;
-    }
-    if (next !== undefined && order >= 0) {
-      if (old === undefined || order > 0 || !equalBytes(old.value, next.value)) {
-        kv.putSync(next.key, next.value);
-        counts.put++;
-      }
-      counts.rows++;
-      next = nextRow(wanted);
-    }
-    if (order <= 0) old = nextRow(current);
-  }
-  return counts;
-}
-
-function nextRow(rows: Rows): { readonly key: Uint8Array; readonly value: Uint8Array } | undefined {
-  const step = rows.next();
-  if (step.done === true) return undefined;
-  const { key, value } = step.value;
-  assert(typeof key !== 'string', 'LMDB gives keys as bytes');
-  return { key, value };
-}
-
-function writesOf(records: readonly LedgerRecord[]): readonly Write[] {
+function writesOf(records: readonly LedgerRecord[]): readonly RowWrite[] {
   let arenaBytes = 0;
   for (const { changes } of records) {
     for (const { value } of changes) arenaBytes += ROW_HEADER_BYTES + value.length;
   }
   const arena = new RowArena(arenaBytes);
-  const writes: Write[] = [];
+  const writes: RowWrite[] = [];
   for (const { revision, changes } of records) {
     for (const { kind, key, value, expiryMs } of changes) {
       const row = kind === 'put' ? arena.add(value, revision, expiryMs) : undefined;

@@ -113,6 +113,15 @@ describe('an LDB', () => {
     expect(writer.hash).toBeUndefined();
   });
 
+  test('a snapshot of the very revision that it was wrong at leaves nothing of the wrong one', async () => {
+    await writer.apply([records(1, [put('a', 'not what the cluster has')])], CLUSTER);
+    await writer.beginSnapshot({ cluster: CLUSTER, revision: revisionOf(1), timeMs: 1 });
+    await writer.finishSnapshot();
+    await writer.close();
+    writer = await LdbWriter.open(dir.path);
+    expect(writer.hash).toBeUndefined();
+  });
+
   test('its readers do not meet it', async () => {
     await writer.apply([streamRecords(1, 4)], CLUSTER);
     const ldb = openLdb(dir.path, { besideWriter: true });

@@ -1,0 +1,154 @@
+/**
+ * The LdbStore that programs of a host read: LMDB.
+ *
+ * A commit is one transaction on LMDB's own thread, and on disk when it is visible (environment.ts). Adopting a snapshot
+ * walks both tables in key order and writes only what differs: the pages of unchanged rows stay as they are, and warm, for
+ * the readers. (Writing all rows anew, or renaming tables, was simpler; it makes each reader of the host fault in the whole
+ * file again.) That one transaction holds its thread while it runs, about a second per 300 000 changed rows.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { assert } from '../../core/base/assert.ts';
+import { compareBytes, equalBytes } from '../../core/base/bytes.ts';
+import { type DirLock, lockDir } from '../disk/lock.ts';
+import { type Environment, openToWrite, type Table } from './environment.ts';
+import { FIRST_KEY, type Key } from './format.ts';
+import type { LdbStore, MetaWrite, RowWrite, SnapshotCounts } from './store.ts';
+
+/** Commits between two looks for reader slots of dead processes: those keep old pages from reuse. */
+const READER_CHECK_COMMITS = 1024;
+
+const COMMIT_REASON_MS = 1000;
+
+/** Opens or makes the LDB in `dir`. DIR_LOCKED when it has a writer. On the main thread only. */
+export async function openLmdbStore(dir: string): Promise<LdbStore> {
+  const lock = await lockDir(dir);
+  try {
+    return new LmdbStore(lock, await openToWrite(dir));
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+class LmdbStore implements LdbStore {
+  readonly #lock: DirLock;
+  readonly #env: Environment & { readonly incoming: Table };
+  #commits = 0;
+
+  constructor(lock: DirLock, env: Environment & { readonly incoming: Table }) {
+    this.#lock = lock;
+    this.#env = env;
+  }
+
+  meta(key: Uint8Array): Uint8Array | undefined {
+    const { meta } = this.#env;
+    // LMDB's own buffer, longer than what it holds, and used again.
+    const bytes = meta.getBinaryFast(key);
+    return bytes === undefined ? undefined : new Uint8Array(bytes.subarray(0, meta.lastSize));
+  }
+
+  commit(rows: readonly RowWrite[], values: readonly MetaWrite[]): Promise<void> {
+    const { kv, meta } = this.#env;
+    return this.#batch(() => {
+      for (const { key, row } of rows) void (row === undefined ? kv.remove(key) : kv.put(key, row));
+      for (const { key, value } of values) void (value === undefined ? meta.remove(key) : meta.put(key, value));
+    });
+  }
+
+  addIncoming(rows: readonly RowWrite[]): Promise<void> {
+    const { incoming } = this.#env;
+    return this.#batch(() => {
+      for (const { key, row } of rows) void (row === undefined ? incoming.remove(key) : incoming.put(key, row));
+    });
+  }
+
+  async dropIncoming(): Promise<void> {
+    const { incoming } = this.#env;
+    if (incoming.getKeysCount({ start: FIRST_KEY, limit: 1 }) > 0) await incoming.clearAsync();
+  }
+
+  /** Reads both tables as they were before the transaction: it changes them under a cursor of its own. */
+  async adoptIncoming(values: readonly MetaWrite[]): Promise<SnapshotCounts> {
+    const { root, kv, meta, incoming } = this.#env;
+    const before = root.useReadTransaction();
+    try {
+      return root.transactionSync(() => {
+        const current = kv.getRange({ start: FIRST_KEY, transaction: before })[Symbol.iterator]();
+        const wanted = incoming.getRange({ start: FIRST_KEY, transaction: before })[Symbol.iterator]();
+        try {
+          const counts = makeEqual(kv, current, wanted);
+          incoming.clearSync();
+          for (const { key, value } of values)
+            void (value === undefined ? meta.removeSync(key) : meta.putSync(key, value));
+          return counts;
+        } finally {
+          // LMDB does not survive a cursor that outlives its transaction.
+          current.return?.();
+          wanted.return?.();
+        }
+      });
+    } finally {
+      before.done();
+    }
+  }
+
+  async flushed(): Promise<void> {
+    await this.#env.root.flushed;
+  }
+
+  async close(): Promise<void> {
+    await this.#env.close();
+    await this.#lock.release();
+  }
+
+  /** One transaction, on LMDB's own thread. `write` must not throw: what it has queued by then would be committed. */
+  async #batch(write: () => void): Promise<void> {
+    try {
+      await this.#env.root.batch(write);
+    } catch (error) {
+      throw (await reasonOf(error)) ?? error;
+    }
+    if (++this.#commits % READER_CHECK_COMMITS === 0) this.#env.root.readerCheck();
+  }
+}
+
+/** lmdb-js keeps the reason in a promise of its own: unheard it would end the process, and it may never come. */
+async function reasonOf(failure: unknown): Promise<unknown> {
+  const { commitError } = failure as { readonly commitError?: Promise<never> };
+  const reason = commitError?.catch((cause: unknown) => cause);
+  return Promise.race([reason, sleep(COMMIT_REASON_MS, undefined, { ref: false })]);
+}
+
+type Rows = Iterator<{ key: Key; value: Uint8Array }>;
+
+/** Merge of two sorted streams: writes into `kv` what turns `current` into `wanted`. */
+function makeEqual(kv: Table, current: Rows, wanted: Rows): SnapshotCounts {
+  const counts = { rows: 0, put: 0, removed: 0 };
+  let old = nextRow(current);
+  let next = nextRow(wanted);
+  while (old !== undefined || next !== undefined) {
+    const order = old === undefined ? 1 : next === undefined ? -1 : compareBytes(old.key, next.key);
+    if (old !== undefined && order < 0) {
+      kv.removeSync(old.key);
+      counts.removed++;
+    }
+    if (next !== undefined && order >= 0) {
+      if (old === undefined || order > 0 || !equalBytes(old.value, next.value)) {
+        kv.putSync(next.key, next.value);
+        counts.put++;
+      }
+      counts.rows++;
+      next = nextRow(wanted);
+    }
+    if (order <= 0) old = nextRow(current);
+  }
+  return counts;
+}
+
+function nextRow(rows: Rows): { readonly key: Uint8Array; readonly value: Uint8Array } | undefined {
+  const step = rows.next();
+  if (step.done === true) return undefined;
+  const { key, value } = step.value;
+  assert(typeof key !== 'string', 'LMDB gives keys as bytes');
+  return { key, value };
+}

@@ -1,0 +1,48 @@
+/**
+ * LdbStore: what an LDB's writer needs of whatever keeps its rows: tables of bytes, and transactions that are all or nothing.
+ *
+ * The writer (writer.ts) decides what is written; a store writes it. LMDB is the one that programs read (lmdb-store.ts). The
+ * simulator has another one, in memory, that dies between any two of these calls.
+ */
+
+/** A key and its row (format.ts); no row: delete. */
+export interface RowWrite {
+  readonly key: Uint8Array;
+  readonly row: Uint8Array | undefined;
+}
+
+/** A key of `meta` and its value; no value: delete. */
+export interface MetaWrite {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | undefined;
+}
+
+export interface SnapshotCounts {
+  /** Rows of the snapshot. */
+  readonly rows: number;
+  /** Rows that were new or different. */
+  readonly put: number;
+  /** Rows that the snapshot did not have. */
+  readonly removed: number;
+}
+
+/** Given one call at a time. What rejects (with the system's reason) leaves it of no more use, but for `close`. */
+export interface LdbStore {
+  /** A value of `meta`, as of the last transaction. */
+  meta(key: Uint8Array): Uint8Array | undefined;
+  /**
+   * One transaction. Resolves when it is on disk and every reader sees it; the bytes are the store's until then. All of
+   * them were checked: a store that cannot take one fails.
+   */
+  commit(rows: readonly RowWrite[], meta: readonly MetaWrite[]): Promise<void>;
+  /** Keeps rows of a snapshot, where no reader sees them: in any order, the last of a key counts. */
+  addIncoming(rows: readonly RowWrite[]): Promise<void>;
+  /** Forgets what `addIncoming` kept, in this life or an earlier one. */
+  dropIncoming(): Promise<void>;
+  /** One transaction: the rows become those that `addIncoming` kept, which are kept no longer. */
+  adoptIncoming(meta: readonly MetaWrite[]): Promise<SnapshotCounts>;
+  /** Resolves once all that was committed is on disk. */
+  flushed(): Promise<void>;
+  /** Waits for the transaction under way, and lets another writer have the LDB. May be called once. */
+  close(): Promise<void>;
+}
