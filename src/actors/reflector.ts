@@ -42,6 +42,7 @@ export type ReflectorFrame =
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotRow[] }
   | { readonly kind: 'snapshot-end'; readonly revision: Revision }
   | { readonly kind: 'hash'; readonly revision: Revision; readonly hash: number }
+  | { readonly kind: 'path'; readonly path: readonly string[] }
   | { readonly kind: 'records'; readonly bytes: Uint8Array };
 
 export type ReflectorEvent =
@@ -211,6 +212,9 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, onChan
           break;
         case 'hash':
           commits.mark(frame);
+          break;
+        case 'path':
+          // For relays, which look at it where the stream comes in (src/reflector/upstreams.ts).
           break;
         case 'snapshot-begin':
           await commits.done();

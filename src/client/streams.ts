@@ -200,10 +200,10 @@ export class LedgerStream implements Stream {
   }
 
   request(writer: ByteWriter, creditBytes: number): void {
-    const { cluster, token, filter, wantsHashes } = this.#wishes;
+    const { cluster, token, filter, wantsHashes, relay } = this.#wishes;
     const wantsSnapshot = this.#owesSnapshot;
     const fromRevision = this.#next;
-    wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, token, filter, wantsSnapshot, wantsHashes });
+    wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, token, filter, wantsSnapshot, wantsHashes, relay });
   }
 
   part(payload: Uint8Array, frameBytes: number): void {
@@ -218,6 +218,7 @@ export class LedgerStream implements Stream {
       return { kind: 'hello', cluster, node, filter: reader.left === 0 ? undefined : decodeFilter(reader) };
     }
     if (kind === wire.PART.hash) return { kind: 'hash', revision: toIndex(reader.u64()), hash: reader.u32() };
+    if (kind === wire.PART.path) return { kind: 'path', path: wire.decodePath(reader) };
     if (kind === wire.PART.records) {
       const bytes = reader.raw(reader.left).slice();
       this.#next = plus(lastRevision(bytes), 1);

@@ -246,6 +246,8 @@ export interface LedgerOptions {
   readonly wantsSnapshot?: boolean;
   /** `hash` frames between the records, when nothing is filtered out. */
   readonly wantsHashes?: boolean;
+  /** Who asks is a relay of this id: `path` frames. RELAY_LOOP when the stream would come back to it. */
+  readonly relay?: string | undefined;
 }
 
 /**
@@ -268,6 +270,8 @@ export type LedgerFrame =
   | { readonly kind: 'snapshot-end'; readonly revision: Revision }
   /** The cluster's hash of its state (core/model/state-hash.ts) at a revision of the records that come next. */
   | { readonly kind: 'hash'; readonly revision: Revision; readonly hash: number }
+  /** To a relay, from one: whom the stream comes through, the nearest first; again when that changes. */
+  | { readonly kind: 'path'; readonly path: readonly string[] }
   /** Whole records in revision order, encoded as in core/model/ledger.ts (`decodeRecords`). */
   | { readonly kind: 'records'; readonly bytes: Uint8Array };
 

@@ -8,18 +8,26 @@
  */
 import { createServer, type Server } from 'node:http';
 import { type WebSocket, WebSocketServer } from 'ws';
-import type { Gateway } from '../actors/gateway/gateway.ts';
-import type { Door } from '../actors/gateway/connection.ts';
+import type { Connection, Door } from '../actors/gateway/connection.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { LIMITS } from '../core/model/limits.ts';
 import { encodeGoodbye } from '../core/wire/client.ts';
 
+/** Who is behind the door: a node's gateway, or a relay. */
+export interface ClientHall {
+  open(door: Door): Connection;
+  receive(connection: Connection, frame: Uint8Array): void;
+  /** What came is no frame. */
+  refuse(connection: Connection, error: StoreError): void;
+  closed(connection: Connection): void;
+}
+
 export interface ClientDoorOptions {
   readonly url: string;
   readonly connectionsMax: number;
   readonly originsAllowed: readonly string[];
-  readonly gateway: Gateway;
+  readonly gateway: ClientHall;
   /** Runs what a socket's event asks for; what that throws is the node's to answer for, not the process's. */
   readonly guard: (work: () => void) => void;
   readonly log: LogFunction;

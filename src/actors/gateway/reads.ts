@@ -19,12 +19,12 @@ import type { StateCursor, StateReader } from '../../engine/state/state-reader.t
 import { TO_REPLICATION } from '../messages.ts';
 import type { Bell } from '../runtime/bell.ts';
 import type { RingWriter } from '../runtime/ring.ts';
-import type { FromShipper, Subscribe, ToShipper } from '../shipper.ts';
+import type { FromShipper, ToShipper } from '../shipper.ts';
 import type { Connection } from './connection.ts';
 import type { Readers } from './readers.ts';
 import { readControl } from './control-reads.ts';
 import { ReadBarrier, type Waiter } from './read-barrier.ts';
-import { Undelivered } from './undelivered.ts';
+import { Subscriptions } from './subscriptions.ts';
 
 export interface ReadsWorld {
   readonly state: Pick<StateReader, 'get' | 'scan' | 'getPrivate' | 'privateRows'>;
@@ -58,22 +58,6 @@ interface PendingRead extends Waiter {
   needs: number;
 }
 
-/** A watch or a ledger, as the shipper numbers it. */
-interface Sub {
-  readonly connection: Connection;
-  readonly request: number;
-  /** Credit passed on to the shipper and not used yet. */
-  credit: number;
-}
-
-/**
- * Credit is what a client asks for, memory is ours: parts on their way from the shipper's thread are in no socket
- * yet. A client's streams share one budget, each with at least two of the SDK's credit steps.
- */
-const CREDIT_BYTES_SHARED = 16 * 1024 * 1024;
-const CREDIT_BYTES_MAX = 1024 * 1024;
-const CREDIT_BYTES_MIN = 256 * 1024;
-
 /** So much before its deadline a read that found no proof is told so: its reason is to arrive before the deadline does. */
 const TELL_STALE_MS = 100;
 
@@ -83,9 +67,7 @@ const encoder = new TextEncoder();
 export class Reads {
   readonly #world: ReadsWorld;
   readonly #barrier: ReadBarrier<PendingRead>;
-  readonly #subs = new Map<number, Sub>();
-  readonly #undelivered = new Undelivered();
-  #nextSub = 1;
+  readonly #subscriptions: Subscriptions;
   /** The memtable was asked to ring for every entry. */
   #waits = false;
   count = 0;
@@ -93,6 +75,7 @@ export class Reads {
 
   constructor(world: ReadsWorld) {
     this.#world = world;
+    this.#subscriptions = new Subscriptions(world.toShipper);
     this.#barrier = new ReadBarrier({ ask: (id) => this.#ask(id), nowMs: world.monotonicMs, firstId: world.origin });
   }
 
@@ -146,7 +129,7 @@ export class Reads {
         const watch = { ...asked, to: boundToUserKeys(asked.from, asked.to) };
         connection.checkNewStream(request);
         if (watch.fromRevision === 0) this.#await({ ...pending, watch, needs: 0 }, { isSettled: false });
-        else this.#subscribe(connection, request, 'watch', watch);
+        else this.#subscriptions.add(connection, request, 'watch', watch);
         break;
       }
       case wire.REQUEST.ledger: {
@@ -161,7 +144,8 @@ export class Reads {
         const filter = this.#world.readers.grant(ledger.token, ledger.filter);
         const { wantsSnapshot, wantsHashes } = ledger;
         const range = { from: NONE, to: NONE };
-        this.#subscribe(connection, request, 'ledger', { ...ledger, ...range }, { filter, wantsSnapshot, wantsHashes });
+        const wishes = { filter, wantsSnapshot, wantsHashes };
+        this.#subscriptions.add(connection, request, 'ledger', { ...ledger, ...range }, wishes);
         break;
       }
       case wire.REQUEST.status:
@@ -207,55 +191,25 @@ export class Reads {
       this.#fail(read, this.#lateness(read, nowMs));
     }
     this.#barrier.flush();
-    const taken = this.#undelivered.take();
-    if (taken.length > 0) this.#world.toShipper({ kind: 'taken', taken });
+    this.#subscriptions.sweep();
   }
 
-  /** From the shipper: parts go on as they are. */
+  /** From the shipper. */
   ship(message: FromShipper): void {
-    const owner = this.#subs.get(message.sub);
-    if (message.kind === 'part') {
-      const { length } = message.frame;
-      if (owner === undefined) return this.#undelivered.dropped(message.reader, length);
-      owner.credit -= length;
-      this.#undelivered.given(owner.connection, length);
-      owner.connection.door.send(message.frame);
-      return;
-    }
-    if (owner === undefined) return;
-    this.#subs.delete(message.sub);
-    owner.connection.subs.delete(owner.request);
-    const { code, message: text, data } = message.error;
-    owner.connection.endStream(owner.request, new StoreError(code, text, { data }));
+    this.#subscriptions.ship(message);
   }
 
-  /** The shipper's thread is gone, and its positions with it: watches and replicas resume at the one that follows. */
+  /** The shipper's thread is gone: watches and replicas resume at the one that follows. */
   shipperGone(error: StoreError): void {
-    this.#undelivered.forget();
-    const subs = [...this.#subs.values()];
-    this.#subs.clear();
-    for (const { connection, request } of subs) {
-      connection.subs.delete(request);
-      connection.endStream(request, error);
-    }
+    this.#subscriptions.endAll(error);
   }
 
   credit(connection: Connection, request: number, bytes: number): void {
-    const number = connection.subs.get(request);
-    const sub = number === undefined ? undefined : this.#subs.get(number);
-    if (number === undefined || sub === undefined) {
-      connection.creditRange(request, bytes);
-      return;
-    }
-    const granted = Math.min(bytes, creditMax(connection) - sub.credit);
-    if (granted <= 0) return;
-    sub.credit += granted;
-    this.#world.toShipper({ kind: 'credit', sub: number, bytes: granted });
+    if (!this.#subscriptions.credit(connection, request, bytes)) connection.creditRange(request, bytes);
   }
 
   cancel(connection: Connection, request: number): void {
-    const sub = connection.subs.get(request);
-    if (sub !== undefined) this.#unsubscribe(connection, request, sub);
+    this.#subscriptions.cancel(connection, request);
     connection.cancelRange(request);
     for (const read of this.#barrier.remove((r) => r.connection === connection && r.request === request)) {
       read.connection.inFlight--;
@@ -265,8 +219,7 @@ export class Reads {
   /** The connection is gone; nobody hears of its reads. */
   closed(connection: Connection): void {
     this.#barrier.remove((read) => read.connection === connection);
-    for (const [request, sub] of connection.subs) this.#unsubscribe(connection, request, sub);
-    this.#undelivered.closed(connection);
+    this.#subscriptions.closed(connection);
   }
 
   #lateness({ watch, maxStalenessMs }: PendingRead, nowMs: number): StoreError {
@@ -330,7 +283,7 @@ export class Reads {
       });
     } else if (watch !== undefined) {
       const fromRevision = Math.max(read.needs, this.#world.applied()) + 1;
-      this.#subscribe(connection, request, 'watch', { ...watch, fromRevision });
+      this.#subscriptions.add(connection, request, 'watch', { ...watch, fromRevision });
     }
   }
 
@@ -390,33 +343,6 @@ export class Reads {
     this.#world.outbox.write(new ByteWriter(8).u8(TO_REPLICATION.read).u32(id).view());
     this.#world.replication.ring();
   }
-
-  #subscribe(
-    connection: Connection,
-    request: number,
-    mode: 'watch' | 'ledger',
-    options: wire.WatchRequest,
-    more: Pick<Subscribe, 'filter' | 'wantsSnapshot' | 'wantsHashes'> = {},
-  ): void {
-    if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
-    const sub = this.#nextSub++;
-    connection.subs.set(request, sub);
-    const { fromRevision } = options;
-    const creditBytes = Math.min(options.creditBytes, creditMax(connection));
-    this.#subs.set(sub, { connection, request, credit: creditBytes });
-    // Copies: what goes to another thread must not drag the socket's buffer along.
-    const from = options.from.slice();
-    const to = options.to.slice();
-    const { bookmarks = false, tellSlow = false } = options;
-    const what = { sub, request, mode, fromRevision, from, to, creditBytes, bookmarks, tellSlow, ...more };
-    this.#world.toShipper({ kind: 'subscribe', ...what, reader: this.#undelivered.readerOf(connection) });
-  }
-
-  #unsubscribe(connection: Connection, request: number, sub: number): void {
-    connection.subs.delete(request);
-    this.#subs.delete(sub);
-    this.#world.toShipper({ kind: 'cancel', sub });
-  }
 }
 
 /** Local without a bound: one that has a bound is answered from here only where the bound is proved. */
@@ -429,10 +355,4 @@ function after(key: Uint8Array): Uint8Array {
   const next = new Uint8Array(key.length + 1);
   next.set(key);
   return next;
-}
-
-/** What one stream of `connection` may have on its way. */
-function creditMax(connection: Connection): number {
-  const share = Math.floor(CREDIT_BYTES_SHARED / Math.max(1, connection.subs.size));
-  return Math.min(CREDIT_BYTES_MAX, Math.max(CREDIT_BYTES_MIN, share));
 }

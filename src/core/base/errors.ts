@@ -55,6 +55,7 @@ export const ERROR_CODE_LIST = [
   'TABLE_FULL',
   'DISABLED',
   'DIR_ROLLED_BACK',
+  'RELAY_LOOP',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -105,6 +106,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   LDB_CORRUPT: { retry: 'never', http: 500 },
   LDB_GAP: { retry: 'later', http: 503 },
   TOO_STALE: { retry: 'later', http: 503 },
+  RELAY_LOOP: { retry: 'elsewhere', http: 409 },
   // A worker or an embedding application.
   ACTOR_STOPPED: { retry: 'later', http: 503 },
   INTERNAL: { retry: 'elsewhere', http: 500 },

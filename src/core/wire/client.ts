@@ -361,23 +361,28 @@ export interface LedgerRequest {
   readonly wantsSnapshot?: boolean | undefined;
   /** Hash parts between the records, when nothing is filtered out. */
   readonly wantsHashes?: boolean | undefined;
+  /** Who asks is a relay of this id, and wants to know whom the stream comes through: path parts. */
+  readonly relay?: string | undefined;
 }
 
 const TOKEN = 1;
 const FILTER = 2;
 const SNAPSHOT = 4;
 const HASHES = 8;
+const RELAY = 16;
 
 export function encodeLedger(writer: ByteWriter, ledger: LedgerRequest): void {
-  const { token, filter, wantsSnapshot = false, wantsHashes = false } = ledger;
+  const { token, filter, wantsSnapshot = false, wantsHashes = false, relay } = ledger;
   writer.varint(ledger.fromRevision).string(ledger.cluster).varint(ledger.creditBytes);
-  const said = (token === undefined ? 0 : TOKEN) | (filter === undefined ? 0 : FILTER);
+  const said =
+    (token === undefined ? 0 : TOKEN) | (filter === undefined ? 0 : FILTER) | (relay === undefined ? 0 : RELAY);
   const flags = said | (wantsSnapshot ? SNAPSHOT : 0) | (wantsHashes ? HASHES : 0);
   // Nothing wished for, nothing said: as clients wrote it before there was something to wish for.
   if (flags === 0) return;
   writer.u8(flags);
   if (token !== undefined) writer.string(token);
   if (filter !== undefined) writer.raw(encodeFilter(filter));
+  if (relay !== undefined) writer.string(relay);
 }
 
 export function decodeLedger(reader: ByteReader): LedgerRequest {
@@ -390,6 +395,7 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
     filter: (flags & FILTER) === 0 ? undefined : decodeFilter(reader),
     wantsSnapshot: (flags & SNAPSHOT) !== 0,
     wantsHashes: (flags & HASHES) !== 0,
+    relay: (flags & RELAY) === 0 ? undefined : reader.string(),
   };
 }
 
@@ -403,10 +409,37 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
  *   snapshotEnd       revision u64
  *   behind            sent u64 | newest u64     a slow reader: everything up to `sent` was sent, and more is there
  *   hash              revision u64 | hash u32   of the ledger at a revision of the records that come next (state-hash.ts)
+ *   path              count varint | id string*  of a relay, to a relay: it, its upstream, and so on up to a node
  */
 export const PART: Readonly<
   Record<
-    'progress' | 'records' | 'hello' | 'snapshotBegin' | 'snapshotEntries' | 'snapshotEnd' | 'behind' | 'hash',
+    'progress' | 'records' | 'hello' | 'snapshotBegin' | 'snapshotEntries' | 'snapshotEnd' | 'behind' | 'hash' | 'path',
     number
   >
-> = { progress: 0, records: 1, hello: 2, snapshotBegin: 3, snapshotEntries: 4, snapshotEnd: 5, behind: 6, hash: 7 };
+> = {
+  progress: 0,
+  records: 1,
+  hello: 2,
+  snapshotBegin: 3,
+  snapshotEntries: 4,
+  snapshotEnd: 5,
+  behind: 6,
+  hash: 7,
+  path: 8,
+};
+
+/** Relays between a replica and the nodes: a tree that is deeper is a mistake. */
+export const RELAY_PATH_MAX = 16;
+
+export function encodePath(writer: ByteWriter, path: readonly string[]): ByteWriter {
+  writer.u8(PART.path).varint(path.length);
+  for (const id of path) writer.string(id);
+  return writer;
+}
+
+/** Behind the part's first byte. */
+export function decodePath(reader: ByteReader): string[] {
+  const count = reader.varint();
+  if (count > RELAY_PATH_MAX + 1) throw new StoreError('PROTOCOL_ERROR', `a path of ${count} relays`);
+  return Array.from({ length: count }, () => reader.string());
+}

@@ -56,6 +56,7 @@ test('numbers of the protocol stay what they are', () => {
     snapshotEnd: 5,
     behind: 6,
     hash: 7,
+    path: 8,
   });
   for (const kind of ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession', 'control'] as const) {
     expect(client.REQUEST[kind], 'a command has one number').toBe(commandCode(kind));
@@ -122,6 +123,17 @@ describe('what is written is read', () => {
         client.decodeEntry,
       );
     });
+  });
+
+  test('what a ledger request may ask for, and a path of relays', () => {
+    const said = { token: 't', filter: undefined, wantsSnapshot: true, wantsHashes: true, relay: 'host-1' };
+    roundTrip({ fromRevision: 7, cluster: 'c', creditBytes: 9, ...said }, client.encodeLedger, client.decodeLedger);
+    const path = Array.from({ length: client.RELAY_PATH_MAX }, (_, i) => `relay-${i}`);
+    const reader = new ByteReader(client.encodePath(new ByteWriter(8), path).take());
+    expect(reader.u8()).toBe(client.PART.path);
+    expect(client.decodePath(reader)).toEqual(path);
+    const long = new ByteReader(new ByteWriter(8).varint(1_000_000).take());
+    expect(() => client.decodePath(long)).toThrow('a path of 1000000 relays');
   });
 
   test('a frame of requests, each with its own body', () => {
