@@ -75,7 +75,7 @@ const REAL: ReflectorWorld = {
   open: (dir) => LdbWriter.open(dir),
   sleep: (delayMs, signal) => sleep(delayMs, undefined, { signal }).catch(() => undefined),
   monotonicMs: () => performance.now(),
-  random: Math.random,
+  random: () => Math.random(),
 };
 
 export interface LdbChanges {

@@ -187,7 +187,8 @@ export class CallSet {
       return;
     }
     call.lastError = error;
-    call.notBeforeMs = error.code === 'OUTCOME_UNKNOWN' ? 0 : performance.now() + retryDelayMs(call.attempts);
+    call.notBeforeMs =
+      error.code === 'OUTCOME_UNKNOWN' ? 0 : performance.now() + retryDelayMs(call.attempts, Math.random);
     this.#planFlush();
   }
 

@@ -6,6 +6,7 @@
  * next connection. For a write that is safe because its session and sequence say which one it is; a read may
  * be read twice.
  */
+import type { Random } from '../core/base/env.ts';
 import { StoreError } from '../core/base/errors.ts';
 import type { RequestKind } from '../core/wire/client.ts';
 
@@ -66,9 +67,9 @@ const RETRY_MS_MIN = 5;
 const RETRY_MS_MAX = 250;
 
 /** Full jitter over a doubling span. */
-export function retryDelayMs(attempts: number): number {
+export function retryDelayMs(attempts: number, random: Random): number {
   const span = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(attempts, 10));
-  return RETRY_MS_MIN + Math.floor(Math.random() * span);
+  return RETRY_MS_MIN + Math.floor(random() * span);
 }
 
 /** May the SDK try again by itself? Everything else is the caller's to decide. */

@@ -22,6 +22,7 @@ import { Locks } from './locks.ts';
 import type { QueueEvents } from './queue.ts';
 import { type OpenOptions, StreamSet } from './stream-set.ts';
 import { LedgerStream, RangeStream, type Stream, WatchStream } from './streams.ts';
+import { PLATFORM, type Timer, type Timing } from './timing.ts';
 import type { Dial } from './transport.ts';
 import { Builder, checkCounter, checkTtl, checkTxnBytes, decodeTxnResult } from './txn.ts';
 import type * as api from './types.ts';
@@ -36,6 +37,7 @@ const WATCH_EVERY_MS = 250;
 const NONE = new Uint8Array(0);
 
 export class StoreClient implements api.Client {
+  readonly #timing: Timing;
   readonly #connector: Connector;
   #state: api.ClientState = 'connecting';
   #nextId = 1;
@@ -46,12 +48,13 @@ export class StoreClient implements api.Client {
   readonly control: Control;
   #heardMs = 0;
   #askedMs = 0;
-  #watchdog: ReturnType<typeof setInterval> | undefined;
+  #watchdog: Timer | undefined;
   #closing: Promise<void> | undefined;
   #fatal: StoreError | undefined;
   readonly #onceConnected: { resolve: () => void; reject: (error: StoreError) => void }[] = [];
 
-  constructor(urls: readonly string[], options: api.ConnectOptions, dial: Dial) {
+  constructor(urls: readonly string[], options: api.ConnectOptions, dial: Dial, timing: Timing = PLATFORM) {
+    this.#timing = timing;
     if (urls.length === 0) throw new StoreError('BAD_REQUEST', 'connect needs at least one endpoint');
     const world = {
       isReady: () => this.#connector.isReady,
@@ -61,6 +64,7 @@ export class StoreClient implements api.Client {
       lastReason: () => this.#connector.lastReason,
       inFlightMax: options.inFlightMax ?? IN_FLIGHT_MAX,
       deadlineMs: checkDeadline(options.deadlineMs ?? DEADLINE_MS),
+      timing,
     };
     this.#calls = new CallSet(world);
     this.#streams = new StreamSet(world);
@@ -78,6 +82,7 @@ export class StoreClient implements api.Client {
     this.#connector = new Connector({
       urls,
       dial,
+      timing,
       pinned: options.pinned ?? false,
       followLeader: options.followLeader ?? true,
       onConnected: () => this.#connected(),
@@ -102,20 +107,20 @@ export class StoreClient implements api.Client {
     if (this.#fatal !== undefined) return Promise.reject(this.#fatal);
     if (this.#state === 'connected') return Promise.resolve();
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const timer = this.#timing.after(checkDeadline(deadlineMs), () => {
         reject(
           new StoreError('UNAVAILABLE', `no endpoint answered in ${deadlineMs} ms (${this.#connector.lastReason})`, {
             data: { reason: this.#connector.lastReason },
           }),
         );
-      }, checkDeadline(deadlineMs));
+      });
       this.#onceConnected.push({
         resolve: () => {
-          clearTimeout(timer);
+          timer.cancel();
           resolve();
         },
         reject: (error) => {
-          clearTimeout(timer);
+          timer.cancel();
           reject(error);
         },
       });
@@ -245,8 +250,8 @@ export class StoreClient implements api.Client {
 
   #connected(): void {
     this.#state = 'connected';
-    this.#heardMs = performance.now();
-    this.#watchdog ??= setInterval(() => this.#watchSilence(), WATCH_EVERY_MS);
+    this.#heardMs = this.#timing.nowMs();
+    this.#watchdog ??= this.#timing.every(WATCH_EVERY_MS, () => this.#watchSilence());
     for (const waiter of this.#onceConnected.splice(0)) waiter.resolve();
     this.#streams.connected();
     this.#calls.flush();
@@ -264,10 +269,10 @@ export class StoreClient implements api.Client {
    */
   #watchSilence(): void {
     if (!this.#connector.isReady || (this.#calls.isIdle && this.#streams.isIdle)) {
-      this.#heardMs = performance.now();
+      this.#heardMs = this.#timing.nowMs();
       return;
     }
-    const nowMs = performance.now();
+    const nowMs = this.#timing.nowMs();
     const silentMs = nowMs - this.#heardMs;
     if (this.#askedMs > this.#heardMs) {
       // Counted from the question: after a pause of our own the answer may be waiting in the socket.
@@ -282,7 +287,7 @@ export class StoreClient implements api.Client {
   }
 
   #frame(type: number, reader: ByteReader): void {
-    this.#heardMs = performance.now();
+    this.#heardMs = this.#timing.nowMs();
     switch (type) {
       case wire.FRAME.replies:
         while (reader.left > 0) this.#calls.answered(wire.decodeReply(reader));
@@ -318,11 +323,11 @@ export class StoreClient implements api.Client {
   // ── the end ───────────────────────────────────────────────────────────────────────────────────────────────
 
   async #close(): Promise<void> {
-    const untilMs = performance.now() + CLOSE_MS;
+    const untilMs = this.#timing.nowMs() + CLOSE_MS;
     // These are calls like others, and are waited for like others.
     this.#locks.close();
-    while (!this.#calls.isIdle && this.#connector.isReady && performance.now() < untilMs) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
+    while (!this.#calls.isIdle && this.#connector.isReady && this.#timing.nowMs() < untilMs) {
+      await new Promise<void>((resolve) => void this.#timing.after(5, resolve));
     }
     this.#calls.closeSession();
     this.#end(new StoreError('CLOSED', 'the client was closed'));
@@ -330,7 +335,7 @@ export class StoreClient implements api.Client {
 
   #end(error: StoreError): void {
     this.#state = 'closed';
-    clearInterval(this.#watchdog);
+    this.#watchdog?.cancel();
     this.#connector.close();
     for (const waiter of this.#onceConnected.splice(0)) waiter.reject(error);
     this.#calls.close(error);

@@ -3,6 +3,7 @@
  */
 import { StoreError } from '../core/base/errors.ts';
 import { StoreClient } from './client.ts';
+import { PLATFORM, type Timing } from './timing.ts';
 import type { Dial } from './transport.ts';
 import type { Client, ConnectOptions } from './types.ts';
 
@@ -12,12 +13,13 @@ export async function connectWith(
   dial: Dial,
   urls: string | readonly string[],
   options: ConnectOptions = {},
+  timing: Timing = PLATFORM,
 ): Promise<Client> {
   const { signal } = options;
   const cancelled = (): StoreError =>
     new StoreError('CANCELLED', 'connecting was cancelled', { cause: signal?.reason });
   if (signal?.aborted === true) throw cancelled();
-  const client = new StoreClient(typeof urls === 'string' ? [urls] : urls, options, dial);
+  const client = new StoreClient(typeof urls === 'string' ? [urls] : urls, options, dial, timing);
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => reject(cancelled());
   signal?.addEventListener('abort', onAbort, { once: true });

@@ -12,12 +12,14 @@
 import { ByteReader } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import * as wire from '../core/wire/client.ts';
+import type { Timer, Timing } from './timing.ts';
 import type { Dial, Transport } from './transport.ts';
 import type { ClientEvent } from './types.ts';
 
 export interface ConnectorOptions {
   readonly urls: readonly string[];
   readonly dial: Dial;
+  readonly timing: Timing;
   /** Stay on the first endpoint. */
   readonly pinned: boolean;
   /** Prefer the leader to the endpoint that answered. */
@@ -54,14 +56,14 @@ export class Connector {
   #follows = 0;
   /** Nodes passed over in a row because they knew no leader. */
   #passedOver = 0;
-  #leaderless: ReturnType<typeof setTimeout> | undefined;
+  #leaderless: Timer | undefined;
   #next: number;
   #attempts = 0;
   #transport: Transport | undefined;
   #url: string | undefined;
   #isReady = false;
   #isClosed = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #timer: Timer | undefined;
   /** Counts dials: what an older connection still says is not heard. */
   #generation = 0;
   #lastReason = 'not tried yet';
@@ -69,7 +71,7 @@ export class Connector {
   constructor(options: ConnectorOptions) {
     this.#options = options;
     this.#urls = [...options.urls];
-    this.#next = options.pinned ? 0 : Math.floor(Math.random() * this.#urls.length);
+    this.#next = options.pinned ? 0 : Math.floor(options.timing.random() * this.#urls.length);
   }
 
   /** Dials for the first time; a URL that is none is told through `onFatal`. */
@@ -108,8 +110,8 @@ export class Connector {
     this.#isClosed = true;
     this.#isReady = false;
     this.#generation++;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#leaderless);
+    this.#timer?.cancel();
+    this.#leaderless?.cancel();
     this.#transport?.close();
   }
 
@@ -119,9 +121,9 @@ export class Connector {
     const url = this.#choose();
     this.#url = url;
     const isCurrent = (): boolean => generation === this.#generation;
-    this.#timer = setTimeout(() => {
+    this.#timer = this.#options.timing.after(WELCOME_DEADLINE_MS, () => {
       if (isCurrent()) this.#lost(url, 'no welcome in time');
-    }, WELCOME_DEADLINE_MS);
+    });
     try {
       this.#transport = this.#options.dial(url, {
         onOpen: () => {
@@ -138,7 +140,7 @@ export class Connector {
         },
       });
     } catch (error) {
-      clearTimeout(this.#timer);
+      this.#timer?.cancel();
       // A URL that a node gave, for its leader, is not the caller's fault.
       if (!this.#urls.includes(url)) this.#lost(url, String(error));
       else this.#options.onFatal(error instanceof StoreError ? error : new StoreError('INTERNAL', String(error)));
@@ -161,7 +163,7 @@ export class Connector {
   }
 
   #welcome(url: string, welcome: wire.Welcome): void {
-    clearTimeout(this.#timer);
+    this.#timer?.cancel();
     if (welcome.leader !== welcome.node && this.#follows < FOLLOWS_MAX && this.#moveTo(welcome.leaderUrl)) {
       this.#follows++;
       return;
@@ -196,17 +198,15 @@ export class Connector {
 
   /** Leaves, after a while, a node that goes on to know no leader. */
   #watchLeader(hasLeader: boolean): void {
-    clearTimeout(this.#leaderless);
+    this.#leaderless?.cancel();
     if (hasLeader) this.#passedOver = 0;
     if (hasLeader || !this.#mayLeave) return;
     const waitMs = this.#options.followLeader ? LEADERLESS_MS : LEADERLESS_READER_MS;
-    this.#leaderless = setTimeout(
-      () => {
-        this.#passedOver = 0;
-        this.drop(NO_LEADER);
-      },
-      waitMs * (1 + Math.random()),
-    );
+    const { timing } = this.#options;
+    this.#leaderless = timing.after(waitMs * (1 + timing.random()), () => {
+      this.#passedOver = 0;
+      this.drop(NO_LEADER);
+    });
   }
 
   #leaderIs(leader: string, leaderUrl: string): void {
@@ -218,11 +218,11 @@ export class Connector {
   #moveTo(url: string): boolean {
     const { pinned, followLeader } = this.#options;
     if (pinned || !followLeader || url === '' || url === this.#url) return false;
-    if ((this.#avoidUntil.get(url) ?? 0) > performance.now()) return false;
+    if ((this.#avoidUntil.get(url) ?? 0) > this.#options.timing.nowMs()) return false;
     this.#preferred = url;
     const wasReady = this.#isReady;
     this.#isReady = false;
-    clearTimeout(this.#leaderless);
+    this.#leaderless?.cancel();
     this.#generation++;
     this.#transport?.close();
     if (wasReady) this.#options.onDisconnected('moving to the leader');
@@ -231,13 +231,13 @@ export class Connector {
   }
 
   #lost(url: string, reason: string): void {
-    clearTimeout(this.#timer);
-    clearTimeout(this.#leaderless);
+    this.#timer?.cancel();
+    this.#leaderless?.cancel();
     this.#lastReason = `${url}: ${reason}`;
     this.#generation++;
     this.#transport?.close();
     this.#transport = undefined;
-    this.#avoidUntil.set(url, performance.now() + AVOID_MS);
+    this.#avoidUntil.set(url, this.#options.timing.nowMs() + AVOID_MS);
     if (this.#isReady) {
       this.#isReady = false;
       this.#options.onEvent({ kind: 'disconnected', url, reason });
@@ -247,10 +247,10 @@ export class Connector {
     // Another endpoint is tried at once; waiting is for when all of them failed.
     const isRound = this.#attempts % Math.max(1, this.#urls.length) === this.#urls.length - 1;
     const span = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.floor(this.#attempts / this.#urls.length));
-    const delayMs = isRound ? RETRY_MS_MIN + Math.floor(Math.random() * span) : 0;
+    const delayMs = isRound ? RETRY_MS_MIN + Math.floor(this.#options.timing.random() * span) : 0;
     this.#attempts++;
     this.#options.onEvent({ kind: 'retrying', attempt: this.#attempts, delayMs, reason });
-    this.#timer = setTimeout(() => this.#dial(), delayMs);
+    this.#timer = this.#options.timing.after(delayMs, () => this.#dial());
   }
 
   #choose(): string {

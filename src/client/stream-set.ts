@@ -10,6 +10,7 @@ import * as wire from '../core/wire/client.ts';
 import { isRetried, retryDelayMs } from './calls.ts';
 import type { QueueEvents } from './queue.ts';
 import type { Stream } from './streams.ts';
+import type { Timer, Timing } from './timing.ts';
 
 export interface StreamWorld {
   readonly isReady: () => boolean;
@@ -17,6 +18,7 @@ export interface StreamWorld {
   readonly nextId: () => number;
   /** How long a server may take to begin a stream, and a range may bring nothing while its consumer waits. */
   readonly deadlineMs: number;
+  readonly timing: Timing;
 }
 
 export interface OpenOptions {
@@ -42,7 +44,7 @@ interface Live {
   /** Something came or was taken since it was last looked at. */
   hasMoved: boolean;
   attempts: number;
-  retry: ReturnType<typeof setTimeout> | undefined;
+  retry: Timer | undefined;
 }
 
 export class StreamSet {
@@ -73,23 +75,26 @@ export class StreamSet {
       cancel(new StoreError('CANCELLED', 'the stream was cancelled', { cause: signal?.reason }));
     const late = (ms: number): void =>
       cancel(new StoreError('DEADLINE_EXCEEDED', `the stream took longer than ${ms} ms`));
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    const { timing } = this.#world;
+    let timer: Timer | undefined;
     /** While no node answers, nobody else ends a range: a watch may wait for ever, a range may not. */
     const look = (ms: number): void => {
       if (!live.hasMoved && stream.queue.isAwaited) return late(ms);
       live.hasMoved = false;
-      timer = setTimeout(look, ms, ms);
+      timer = timing.after(ms, () => look(ms));
     };
-    if (deadlineMs !== undefined) timer = setTimeout(late, deadlineMs, deadlineMs);
-    else if (stream.kind === wire.REQUEST.range)
-      timer = setTimeout(look, this.#world.deadlineMs, this.#world.deadlineMs);
+    if (deadlineMs !== undefined) timer = timing.after(deadlineMs, () => late(deadlineMs));
+    else if (stream.kind === wire.REQUEST.range) {
+      const ms = this.#world.deadlineMs;
+      timer = timing.after(ms, () => look(ms));
+    }
     const live: Live = {
       stream,
       finish: () => {
-        clearTimeout(timer);
+        timer?.cancel();
         signal?.removeEventListener('abort', onAbort);
       },
-      untilMs: deadlineMs === undefined ? undefined : performance.now() + deadlineMs,
+      untilMs: deadlineMs === undefined ? undefined : timing.nowMs() + deadlineMs,
       id: 0,
       consumed: 0,
       isStarted: false,
@@ -131,9 +136,10 @@ export class StreamSet {
     if (error !== undefined && this.#isMeanwhile(live, error)) {
       live.isStarted = false;
       live.attempts++;
-      live.retry = setTimeout(() => {
+      const { timing } = this.#world;
+      live.retry = timing.after(retryDelayMs(live.attempts, timing.random), () => {
         if (this.#live.has(live.id)) this.#start(live);
-      }, retryDelayMs(live.attempts));
+      });
       return;
     }
     this.#live.delete(live.id);
@@ -143,7 +149,7 @@ export class StreamSet {
 
   close(error: StoreError): void {
     for (const live of this.#live.values()) {
-      clearTimeout(live.retry);
+      live.retry?.cancel();
       live.finish();
       live.stream.end(error);
     }
@@ -157,7 +163,7 @@ export class StreamSet {
   }
 
   #start(live: Live): void {
-    clearTimeout(live.retry);
+    live.retry?.cancel();
     this.#live.delete(live.id);
     live.id = this.#world.nextId();
     // What an earlier connection brought and is not consumed yet counts on.
@@ -170,7 +176,7 @@ export class StreamSet {
     const { untilMs } = live;
     // A server that is asked for less time says sooner, and in its own words, why it cannot.
     const deadlineMs =
-      untilMs === undefined ? this.#world.deadlineMs : Math.max(1, Math.ceil(untilMs - performance.now()));
+      untilMs === undefined ? this.#world.deadlineMs : Math.max(1, Math.ceil(untilMs - this.#world.timing.nowMs()));
     const at = wire.beginRequest(writer, { id: live.id, kind: live.stream.kind, deadlineMs });
     live.stream.request(writer, Math.max(0, creditBytes));
     wire.endRequest(writer, at);
@@ -187,7 +193,7 @@ export class StreamSet {
   }
 
   #drop(live: Live): void {
-    clearTimeout(live.retry);
+    live.retry?.cancel();
     live.finish();
     if (!this.#live.delete(live.id) || !live.isStarted || !this.#world.isReady()) return;
     this.#world.send(new ByteWriter(16).u8(wire.FRAME.cancel).varint(live.id).take());
