@@ -26,6 +26,8 @@ const layers = {
   // Checkers of histories: they judge a store, and so know nothing of ours. And the actor runtime in virtual time: of the
   // runtime only its core, which has no threads.
   testing: ['core/base', 'actors/runtime/core'],
+  // A replica without a cluster, for others' unit tests: the model makes its records, rows are given as the SDK takes them.
+  'testing-ldb': ['core', 'engine/ldb', 'client/control-types', 'client/mutations'],
   // config is parsed once, at the top; the parts below get the few values that concern them.
   config: ['core'],
   // The assembly names every part once: config → engine → actors → net, and back down in reverse.
@@ -83,8 +85,8 @@ const engineParts = {
 
 /** Each outside thing has one home. */
 const homes = [
-  // config, cli and node.ts read the config file.
-  { thing: 'node:fs', of: builtin('fs'), in: ['engine/disk', 'config', 'cli', 'node'] },
+  // config, cli and node.ts read the config file. testing-ldb has temporary directories.
+  { thing: 'node:fs', of: builtin('fs'), in: ['engine/disk', 'config', 'cli', 'node', 'testing-ldb'] },
   { thing: 'node:worker_threads', of: builtin('worker_threads'), in: ['actors/runtime'] },
   { thing: 'comlink', of: npm('comlink'), in: ['actors/runtime'] },
   { thing: 'abstract-level', of: npm('abstract-level'), in: ['level'] },

@@ -59,6 +59,7 @@ describe.skipIf(missing.length > 0)(`the published package${why}`, () => {
     ['ctlmesh/ldb', ['openLdb']],
     ['ctlmesh/level', ['CtlmeshLevel', 'default']],
     ['ctlmesh/testing', ['checkLinearizable', 'checkListAppend', 'checkWatch', 'checkLdb', 'parseHistory']],
+    ['ctlmesh/testing/ldb', ['TestLdb']],
   ])('%s gives %j', (name, functions) => {
     const types = evaluate(`
       const entry = await import('${name}');

@@ -31,6 +31,7 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['layer-net', 'net/a.ts', `import { x } from '../testing/x.ts';`],
   ['layer-testing', 'testing/a.ts', `import { x } from '../actors/runtime/x.ts';`],
   ['testing-is-pure', 'testing/a.ts', `import { readFileSync } from 'node:fs';`],
+  ['layer-testing-ldb', 'testing-ldb/a.ts', `import { x } from '../client/x.ts';`],
   ['layer-config', 'config/a.ts', `import { x } from '../node.ts';`],
   ['layer-node', 'node.ts', `export type { X } from './cli/x.ts';`],
   ['layer-index', 'index.ts', `export * from './cli/x.ts';`],
