@@ -19,7 +19,7 @@ import { must } from '../core/base/assert.ts';
 import { ByteReader } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { type Index, plus, toIndex, toLsn } from '../core/base/position.ts';
-import { decodeMembership, initialMembership, type Member, REPAIRED_DIR } from '../core/raft/membership.ts';
+import { decodeMembership, initialMembership, type Member } from '../core/raft/membership.ts';
 import { Raft } from '../core/raft/raft.ts';
 import { type LifeSign, Witness } from '../core/raft/witness.ts';
 import { endForgetful, meetLife } from './mesh/lives.ts';
@@ -98,7 +98,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
   const reader = new WalReader(nodeDisk, args.dir, recovered, (index: Index) => raft.log.term(index));
   const raft: Raft = new Raft({
     id: args.node,
-    dir: args.life.dir.startsWith(REPAIRED_DIR) ? args.life.dir : undefined,
+    dir: args.life.dir,
     membership:
       args.membership === undefined ? initialMembership(args.members) : decodeMembership(args.membership.entry),
     membershipIndex: toIndex(args.membership?.index ?? 0),

@@ -107,7 +107,7 @@ export async function askForRepair(world: RepairWorld, damage: StoreError): Prom
   writeRecord(disk, dataDir, { ...record, pending: { ...pending, isAccepted: false } });
   log('warn', 'repair.asking', { id, dir, replaces });
   try {
-    await readmit(world, { dir, replaces });
+    await readmit(world, damage, { dir, replaces });
   } catch (error) {
     if (!isStoreError(error)) throw error;
     throw notRepaired(damage, `${error.message} (${error.code})`);
@@ -115,18 +115,19 @@ export async function askForRepair(world: RepairWorld, damage: StoreError): Prom
   writeRecord(disk, dataDir, { ...record, pending: { ...pending, isAccepted: true } });
 }
 
-async function readmit(
-  { config, id, askMs }: RepairWorld,
-  directory: { readonly dir: string; readonly replaces: string },
-): Promise<void> {
+async function readmit(world: RepairWorld, damage: StoreError, directory: Directories): Promise<void> {
+  const { config, id, askMs } = world;
   const someElectionsMs = Math.max(ASK_MS_MIN, ASK_TIMEOUTS * config.raft.electionTimeoutMs);
   const untilMs = performance.now() + (askMs ?? someElectionsMs);
+  const options = (): { readonly deadlineMs: number } => ({ deadlineMs: Math.max(1, untilMs - performance.now()) });
   for (;;) {
-    const leftMs = Math.max(1, untilMs - performance.now());
     try {
-      const client = await connectWith(dialWs, othersOf(config, id), { connectDeadlineMs: leftMs });
+      const { deadlineMs: connectDeadlineMs } = options();
+      const client = await connectWith(dialWs, othersOf(config, id), { connectDeadlineMs });
       try {
-        await client.members.readmit(id, directory, { deadlineMs: Math.max(1, untilMs - performance.now()) });
+        const { members } = await client.members.list(options());
+        const named = members.find((member) => member.id === id)?.dir;
+        await client.members.readmit(id, inPlaceOf(named, damage, directory), options());
         return;
       } finally {
         await client.close();
@@ -138,6 +139,21 @@ async function readmit(
       await sleep(ASK_AGAIN_MS);
     }
   }
+}
+
+interface Directories {
+  readonly dir: string;
+  readonly replaces: string;
+}
+
+/**
+ * What the cluster is asked. A directory that has forgotten everything (its disk was wiped) is none that the members
+ * name: it takes the place of the one that they do, which the leader lets go only while nobody speaks from it. Of any other
+ * damage it stands: whoever is known by another directory by now has given this one up, and stays refused.
+ */
+export function inPlaceOf(named: string | undefined, damage: StoreError, { dir, replaces }: Directories): Directories {
+  const hasForgotten = damage.code === 'DIR_ROLLED_BACK' && named !== undefined && named !== dir;
+  return { dir, replaces: hasForgotten ? named : replaces };
 }
 
 /** The damage as it was found, why it was not repaired, and what to do. */

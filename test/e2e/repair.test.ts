@@ -170,6 +170,31 @@ long(
   },
 );
 
+long('a wiped disk is found by the leader that has its acks, and repaired', { timeout: 4 * WITHIN_MS }, async () => {
+  const at = await start();
+  await remembered(at);
+  const client = await at.client({ deadlineMs: WITHIN_MS });
+  for (let i = 0; i < 20; i++) await client.put(`k${i}`, `${i}`);
+  const [victim = ''] = await at.followers();
+  await at.kill(victim);
+  rmSync(at.dataDir(victim), { recursive: true });
+  const wiped = at.spawn(victim);
+  expect((await wiped.ended).code).toBe(1);
+  expect(wiped.output).toContain('DIR_ROLLED_BACK');
+  at.spawn(victim);
+  await until(
+    `${victim} votes again`,
+    async () => {
+      const { members, voters } = await client.members.list();
+      return voters.includes(victim) && members.find(({ id }) => id === victim)?.dir?.startsWith('repaired-');
+    },
+    { withinMs: WITHIN_MS, explain: () => at.logs() },
+  );
+  const pinned = await at.pinned(victim, { deadlineMs: WITHIN_MS });
+  const { revision } = await client.put('after', victim);
+  expect((await pinned.get('k7', { consistency: 'local', atLeast: revision }))?.text()).toBe('7');
+});
+
 test('without a majority of others a damaged node keeps its files and does not start; nor does one that may not', {
   timeout: 4 * WITHIN_MS,
 }, async () => {

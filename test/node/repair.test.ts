@@ -8,7 +8,7 @@ import { StoreError } from '../../src/core/base/errors.ts';
 import { claimDir, readIdentity } from '../../src/engine/disk/identity.ts';
 import { nodeDisk } from '../../src/engine/disk/node-disk.ts';
 import { readRecord, type Repair, writeRecord } from '../../src/engine/repair/record.ts';
-import { askForRepair, finishRepair, mayRepair, type RepairWorld } from '../../src/node/repair.ts';
+import { askForRepair, finishRepair, inPlaceOf, mayRepair, type RepairWorld } from '../../src/node/repair.ts';
 import { type Opened, startIn } from '../../src/node/start.ts';
 
 const DAMAGE = new StoreError('WAL_CORRUPT', 'the WAL is damaged', { data: { file: 'wal/1', offset: 7 } });
@@ -77,6 +77,15 @@ test('when nobody answers, everything is as it was, and the same identity is ask
   expect(pending).toMatchObject({ replaces: dirId, isAccepted: false, aside: 'damaged-20261120T184217Z' });
   await expect(askForRepair(world, DAMAGE)).rejects.toThrow();
   expect(readRecord(nodeDisk, dataDir).pending?.dir).toBe(pending?.dir);
+});
+
+test('only a directory that has forgotten takes the place of another than its own', () => {
+  const forgotten = new StoreError('DIR_ROLLED_BACK', 'its log ends at entry 0');
+  const asked = { dir: 'repaired-1', replaces: 'mine' };
+  expect(inPlaceOf('theirs', forgotten, asked)).toEqual({ dir: 'repaired-1', replaces: 'theirs' });
+  expect(inPlaceOf('theirs', DAMAGE, asked), 'that one was given up: it is refused').toEqual(asked);
+  expect(inPlaceOf(undefined, forgotten, asked)).toEqual(asked);
+  expect(inPlaceOf('repaired-1', forgotten, asked), 'asked before').toEqual(asked);
 });
 
 test('three times within a day are enough', async () => {

@@ -86,7 +86,7 @@ export class Storage {
     const isOfDisk = isStoreError(failure, 'DISK_FAILED') || isStoreError(failure, 'STORE_FULL') || isSystem(failure);
     // Told of commits that it once acked: it has not what others count on, and must not go on as if it had.
     const hasForgotten = this.#isNew || this.#isOld;
-    const isTold = hasForgotten && failure.message.endsWith('only entries that are there are committed');
+    const isTold = hasForgotten && isStoreError(failure, 'DIR_ROLLED_BACK');
     return (this.#isFaulty && isOfDisk) || isTold || this.#rot.explains(failure);
   }
 

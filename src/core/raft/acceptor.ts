@@ -4,11 +4,12 @@
  * An ack is a promise: it leaves once what it names is synced.
  */
 import { must } from '../base/assert.ts';
+import { StoreError } from '../base/errors.ts';
 import { type Index, plus, toIndex, type Term, toTerm } from '../base/position.ts';
 import type { Configuration } from './configuration.ts';
 import type { RaftLog } from './log.ts';
 import type { Persists } from './persists.ts';
-import type { Append, Message, NodeId } from './types.ts';
+import type { Append, Commit, Heartbeat, Message, NodeId } from './types.ts';
 
 /** Before the first index: "no place". */
 const NOWHERE = toIndex(0);
@@ -54,6 +55,24 @@ export class Acceptor {
     const lastNew = plus(message.prevIndex, message.entries.length);
     log.commitTo(message.commit < lastNew ? message.commit : lastNew);
     this.#ack(message.from, lastNew);
+  }
+
+  /**
+   * A leader tells a node of commits no further than that has acknowledged its log, in this term; and whoever acknowledged
+   * has it. So one that has not has lost its disk, or has an old copy of it. What else it promised it does not know
+   * either: it must end before it promises more. Throws DIR_ROLLED_BACK.
+   */
+  told({ from, commit }: Commit | Heartbeat): void {
+    const { log, term } = this.#world.raft;
+    if (commit > log.last) {
+      throw new StoreError(
+        'DIR_ROLLED_BACK',
+        `its log ends at entry ${log.last}, and ${from}, which leads term ${term}, has its word for entry ${commit}: ` +
+          'its disk was lost, or put back to an older state',
+        { data: { peer: from, term, last: log.last, acknowledged: commit } },
+      );
+    }
+    log.commitTo(commit);
   }
 
   #ack(to: NodeId, index: Index): void {

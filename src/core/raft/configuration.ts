@@ -8,7 +8,14 @@
  */
 import { assert } from '../base/assert.ts';
 import { type Index, toIndex } from '../base/position.ts';
-import { decodeMembership, isJoint, isMembershipEntry, type Membership } from './membership.ts';
+import {
+  decodeMembership,
+  isJoint,
+  isMembershipEntry,
+  type Membership,
+  REPAIRED_DIR,
+  RESTORED_DIR,
+} from './membership.ts';
 import type { Entry, NodeId } from './types.ts';
 
 export interface MembershipAt {
@@ -58,9 +65,15 @@ export class Configuration {
     return this.#stack.some(({ membership: { voters, outgoing } }) => voters.includes(id) || outgoing.includes(id));
   }
 
-  /** Is it spoken of by a directory that it lost, and not by `dir`? Undefined: it never lost one. */
+  /**
+   * Is the vote under its name that of another directory than `dir`? One that took the place of a damaged one counts where
+   * it is named. Any other does not where another one is: it is a wiped disk, or one that was given up. (Before
+   * the members name anybody's directory, nobody can tell; and what an operator restored is taken at its word.)
+   */
   hasForgotten(id: NodeId, dir: string | undefined): boolean {
-    return dir !== undefined && !this.current.members.some((member) => member.id === id && member.dir === dir);
+    const named = this.current.members.find((member) => member.id === id)?.dir;
+    if (dir === undefined || dir === named || dir.startsWith(RESTORED_DIR)) return false;
+    return named !== undefined || dir.startsWith(REPAIRED_DIR);
   }
 
   /** Nobody else has to be asked. */

@@ -11,8 +11,8 @@ import type { HardState, NodeId } from './types.ts';
 export interface RaftOptions {
   readonly id: NodeId;
   /**
-   * Given by a node that began this directory in the place of a lost one: what it promised under its name it has
-   * forgotten, so it votes and stands only where the members name this directory. Left out, its name is enough.
+   * Identity of its directory. What was promised under its name from another one is not known here: so it votes and
+   * stands only where the members do not speak of another (Configuration.hasForgotten). Left out, its name is enough.
    */
   readonly dir?: string | undefined;
   /** Who belongs to the cluster, as of `appliedIndex`. This node need not be among them: it waits to be added. */

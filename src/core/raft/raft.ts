@@ -91,7 +91,7 @@ export class Raft {
     return this.role === 'leader';
   }
 
-  /** The vote under its name is that of a directory that it lost: what was promised with it is not known here. */
+  /** The vote under its name is another directory's, whose promises are not known here. */
   get hasForgotten(): boolean {
     return this.configuration.hasForgotten(this.id, this.#options.dir);
   }
@@ -271,7 +271,7 @@ export class Raft {
         break;
       case 'commit':
         this.#heardLeader(message.from);
-        this.log.commitTo(message.commit);
+        this.#acceptor.told(message);
         break;
       case 'heartbeat':
         this.#heardLeader(message.from);
@@ -335,8 +335,7 @@ export class Raft {
     // Who asks with an empty log founds a cluster, by the founders of long ago: who waits to be added to one does not help.
     const mayHelp = message.lastIndex > 0 || this.configuration.isVoter(this.id);
     const isUpToDate = mayHelp && !this.hasForgotten && this.log.isUpToDate(message.lastIndex, message.lastTerm);
-    const { last: lastIndex } = this.log;
-    const reply = { from: this.id, to: message.from, lastIndex };
+    const reply = { from: this.id, to: message.from, lastIndex: this.log.last };
     if (message.kind === 'preVote') {
       const granted = message.term > this.term && isUpToDate;
       // A yes carries the asked-for term, so that it is not stale at the asker; a no carries ours, to teach it.
@@ -441,10 +440,11 @@ export class Raft {
     this.#electionTimeout = electionTicks + Math.floor(random() * electionTicks);
   }
 
-  #stepHeartbeat({ from: to, commit, matchedByAll, held, members, readRound }: Heartbeat): void {
-    this.log.commitTo(commit);
-    this.log.matchedByAllTo(matchedByAll);
-    this.configuration.holds(members, held);
-    this.#send.push({ kind: 'heartbeatReply', from: this.id, to, term: this.term, readRound });
+  #stepHeartbeat(message: Heartbeat): void {
+    this.#acceptor.told(message);
+    this.log.matchedByAllTo(message.matchedByAll);
+    this.configuration.holds(message.members, message.held);
+    const { id: from, term } = this;
+    this.#send.push({ kind: 'heartbeatReply', from, to: message.from, term, readRound: message.readRound });
   }
 }

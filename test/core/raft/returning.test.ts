@@ -14,6 +14,7 @@ import {
   withoutVote,
   withVoter,
 } from '../../../src/core/raft/membership.ts';
+import { toIndex } from '../../../src/core/base/position.ts';
 import { RaftCluster } from '../../support/raft-cluster.ts';
 
 const member = (id: string, dir?: string): Member => ({
@@ -75,7 +76,7 @@ function forgetful(): RaftCluster {
   cluster.propose('n1', 'x');
   cluster.settle();
   expect(cluster.raft('n1').log.committed).toBe(cluster.raft('n1').log.last);
-  cluster.wipe('n2', 'n2-2');
+  cluster.wipe('n2', 'repaired-2');
   return cluster;
 }
 
@@ -119,7 +120,7 @@ describe('a node with another directory than its name is known by', () => {
     expect(cluster.change(leader, (now) => withoutVote(now, 'n2'))).toBe(true);
     cluster.settle();
     expect(sides(cluster.raft(leader).configuration.current)).toEqual([['n1', 'n3'], [], ['n2'], ['n2']]);
-    expect(cluster.change(leader, (now) => withDirs(now, new Map([['n2', 'n2-2']])))).toBe(true);
+    expect(cluster.change(leader, (now) => withDirs(now, new Map([['n2', 'repaired-2']])))).toBe(true);
     expect(cluster.raft(leader).progressOf('n2')?.match, 'what the old one acknowledged is not the new one’s').toBe(0);
     begin(cluster);
     cluster.settle();
@@ -153,12 +154,92 @@ describe('a node with another directory than its name is known by', () => {
     expect(cluster.raft('n3').isLeader).toBe(true);
     expect(cluster.raft('n3').configuration.current.returning).toEqual(['n2']);
     begin(cluster);
-    expect(cluster.change('n3', (now) => withDirs(now, new Map([['n2', 'n2-2']])))).toBe(true);
+    expect(cluster.change('n3', (now) => withDirs(now, new Map([['n2', 'repaired-2']])))).toBe(true);
     cluster.settle();
     cluster.pass(3);
     expect(cluster.change('n3', (now) => withVoter(now, 'n2'))).toBe(true);
     cluster.settle();
     cluster.pass(2);
     expect(cluster.raft('n2').configuration.isVoter('n2')).toBe(true);
+  });
+});
+
+describe('two founders that were wiped, and added again under their old names', () => {
+  /**
+   * n1 leads. n2 and then n3 lost their disks; each was removed and added again, with the founders' config. n1 has fed
+   * them no further than the entry that names their old directories: by their logs they vote. Now n1 and n4 are away.
+   */
+  function refounded(dirs: { readonly n2: string | undefined; readonly n3: string | undefined }): RaftCluster {
+    const cluster = new RaftCluster({ size: 4, voters: 3 });
+    for (const id of ['n1', 'n2', 'n3']) cluster.node(id).dir = `${id}-1`;
+    for (const { id } of cluster.nodes) cluster.restart(id);
+    cluster.elect('n1');
+    cluster.settle();
+    const change = (next: (now: Membership) => Membership): void => {
+      expect(cluster.change('n1', next)).toBe(true);
+      cluster.pass(3);
+    };
+    change((now) => withDirs(now, new Map(['n1', 'n2', 'n3'].map((id) => [id, `${id}-1`]))));
+    const named = cluster.raft('n1').configuration.index;
+    change((now) => withLearner(now, member('n4')));
+    change((now) => withVoter(now, 'n4'));
+    for (const id of ['n2', 'n3'] as const) {
+      change((now) => withoutMember(now, id));
+      cluster.wipe(id, dirs[id]);
+      cluster.start(cluster.node(id));
+      change((now) => withLearner(now, member(id)));
+    }
+    expect(cluster.raft('n1').configuration.current.voters).toEqual(['n1', 'n4']);
+    cluster.propose('n1', 'acknowledged');
+    cluster.settle();
+    for (const id of ['n2', 'n3']) {
+      const node = cluster.node(id);
+      const [{ entries }, kept] = [cluster.node('n1').disk.save(), node.dir];
+      cluster.wipe(id, kept);
+      const { term, vote } = { term: cluster.raft('n1').term, vote: '' };
+      const upTo = entries.slice(0, named);
+      node.disk.load({
+        hardState: { term, vote, commit: toIndex(0) },
+        entries: upTo,
+        flushed: toIndex(0),
+        base: toIndex(0),
+      });
+      cluster.start(node);
+      expect(cluster.raft(id).configuration.isVoter(id), 'by what it knows').toBe(true);
+    }
+    cluster.isolate('n1', 'n4');
+    return cluster;
+  }
+
+  test('do not elect each other by the members of then', () => {
+    const cluster = refounded({ n2: 'n2-2', n3: 'n3-2' });
+    cluster.elect('n2');
+    cluster.elect('n3');
+    cluster.pass(30);
+    expect(cluster.leaders.map(({ id }) => id)).toEqual(['n1']);
+  });
+
+  test('without that rule they would, and an acknowledged entry would be lost', () => {
+    const cluster = refounded({ n2: undefined, n3: undefined });
+    expect(() => {
+      cluster.elect('n2');
+      cluster.settle();
+    }).toThrow('leader completeness');
+  });
+
+  test('a directory that was restored on purpose is taken at its word', () => {
+    const cluster = new RaftCluster({ size: 3 });
+    cluster.elect('n1');
+    cluster.change('n1', (now) => withDirs(now, new Map([['n2', 'n2-1']])));
+    cluster.pass(3);
+    for (const [dir, votes] of [
+      ['n2-1', true],
+      ['n2-2', false],
+      ['restored-2', true],
+      ['repaired-2', false],
+    ] as const) {
+      cluster.node('n2').dir = dir;
+      expect(cluster.restart('n2').hasForgotten, dir).toBe(!votes);
+    }
   });
 });
