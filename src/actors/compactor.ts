@@ -95,7 +95,7 @@ export class Compactor {
 
   turn(): void {
     if (this.#walFull() !== 0) {
-      this.#keeper.diskFull(new StoreError('STORE_FULL', 'the log has no room on its disk'), RESERVE_AWAY_MS);
+      this.#keeper.logFull(new StoreError('STORE_FULL', 'the log has no room on its disk'), RESERVE_AWAY_MS);
     }
     this.#keeper.poke();
   }

@@ -190,7 +190,7 @@ export class Engine {
       return this.#wal.append(bytes, { sync });
     } catch (error) {
       if (!isFullDisk(error) || this.#wal.failure !== undefined) throw error;
-      const hasRoom = this.#keeper.diskFull(asError(error));
+      const hasRoom = this.#keeper.logFull(asError(error));
       if (!hasRoom || !isDelete) throw storeFull();
       return this.#wal.append(bytes, { sync });
     }

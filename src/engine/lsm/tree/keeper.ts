@@ -40,11 +40,10 @@ import {
 } from './picker.ts';
 import { type KeeperStats, type KeeperWorld, noStats, removeFile } from './keeper-world.ts';
 import { Published } from './published.ts';
-import { Reserve } from './reserve.ts';
+import { Room } from './room.ts';
 import { readTableRefs } from './table-refs.ts';
 import { BOTTOM, type TableRef, Version, type VersionEdit } from './version.ts';
 
-const RETRY_FULL_MS = 500;
 const RETRY_HELD_MS = 200;
 
 export class Keeper {
@@ -52,13 +51,12 @@ export class Keeper {
   readonly #control: Control;
   readonly #horizon: Horizon;
   readonly #manifest: Manifest;
-  readonly #reserve: Reserve;
+  readonly #room: Room;
   readonly #published: Published;
   #flush: Promise<void> | undefined;
   #compaction: Promise<void> | undefined;
   #running: CompactionPlan | undefined;
-  #timer: { cancel(): void } | undefined;
-  #isFull = false;
+  #held: { cancel(): void } | undefined;
   #pauses = 0;
   #isClosed = false;
   #failure: StoreError | undefined;
@@ -72,7 +70,7 @@ export class Keeper {
     this.#control = new Control(memory.control);
     this.#horizon = new Horizon(memory, this.#control, world);
     this.#manifest = manifest;
-    this.#reserve = new Reserve(world.disk, world.dir, world.reserveBytes ?? 0);
+    this.#room = new Room(world, () => this.poke());
     const version = new Version(readTableRefs(world.disk, world.dir, manifest.state));
     this.#published = new Published(memory, this.#control, version);
     this.failed = new Promise((resolve) => {
@@ -102,7 +100,7 @@ export class Keeper {
     this.#control.visible = this.flushedRevision;
     this.#horizon.begin(this.flushedRevision);
     this.#control.activeGeneration = 1;
-    this.#isFull = !this.#reserve.make();
+    this.#room.makeReserve();
     this.#published.publish();
   }
 
@@ -125,7 +123,7 @@ export class Keeper {
 
   /** The disk is full: puts are refused until there is room. */
   get isFull(): boolean {
-    return this.#isFull;
+    return this.#room.isFull;
   }
 
   get isIdle(): boolean {
@@ -189,7 +187,7 @@ export class Keeper {
         if (this.#compaction !== undefined) continue;
         const plan = planLevel(this.version, this.#world.options, level++);
         if (plan !== undefined) await this.#beginCompaction(plan);
-        if (this.#isFull) throw storeFull();
+        if (this.isFull) throw storeFull();
         if (this.#isClosed) throw new StoreError('CLOSED', 'the store is closed');
       }
     } finally {
@@ -202,7 +200,7 @@ export class Keeper {
       if (this.#failure !== undefined) throw this.#failure;
       if (isDone()) return;
       if (this.#isClosed) throw new StoreError('CLOSED', 'the store is closed');
-      if (this.#isFull) throw storeFull();
+      if (this.isFull) throw storeFull();
       const changed = new Promise<void>((resolve) => {
         this.#waiters.push(resolve);
       });
@@ -223,7 +221,7 @@ export class Keeper {
   #startFlush(): void {
     const generation = this.flushedGeneration + 1;
     if (this.#flush !== undefined || generation >= this.#control.activeGeneration) return;
-    if (this.#timer !== undefined && this.#isFull) return;
+    if (this.#room.keepsJobsWaiting) return;
     const { options, rowsOf } = this.#world;
     const rows = rowsOf === undefined ? [] : rowsOf(generation);
     if (rows === undefined) return;
@@ -255,7 +253,7 @@ export class Keeper {
 
   #startCompaction(): void {
     if (this.#compaction !== undefined || this.#pauses > 0) return;
-    if (this.#timer !== undefined && this.#isFull) return;
+    if (this.#room.keepsJobsWaiting) return;
     const plan = this.#pick();
     if (plan !== undefined) void this.#beginCompaction(plan);
   }
@@ -279,7 +277,7 @@ export class Keeper {
       trims: trims(),
       expiredBeforeMs: this.#horizon.expiredBeforeMs(),
       floor: this.#horizon.settledRevision(this.flushedRevision),
-      isFull: this.#isFull,
+      isFull: this.isFull,
     });
   }
 
@@ -346,11 +344,15 @@ export class Keeper {
     if (fileNumber !== undefined && fileNumber !== this.#manifest.fileNumber) this.#remove(manifestName(fileNumber));
     this.#published.replace(version, edit, flushed?.generation);
     this.#removeLeaving();
-    if (this.#isFull) this.#isFull = !this.#reserve.make();
+    if (this.isFull) this.#room.makeReserve();
   }
 
   #removeLeaving(): void {
-    if (!this.#published.removeLeaving((table) => this.#remove(tableName(table)))) this.#pokeLater(RETRY_HELD_MS);
+    if (this.#published.removeLeaving((table) => this.#remove(tableName(table))) || this.#isClosed) return;
+    this.#held ??= this.#world.later(RETRY_HELD_MS, () => {
+      this.#held = undefined;
+      this.poke();
+    });
   }
 
   /** Removes tables that no version came to name. Those of an edit that the manifest may hold all the same stay. */
@@ -380,17 +382,12 @@ export class Keeper {
   #waitOut(error: unknown): void {
     if (this.#isClosed && isStoreError(error, 'CLOSED')) return;
     if (!isFullDisk(error) || this.#manifest.failure !== undefined) throw error;
-    // With the room that was kept for it, the next try may do.
-    this.diskFull(error as Error, 0);
+    this.#room.jobFailed(error as Error);
   }
 
-  /** Puts are refused until there is room again. True when the reserve has given some, which is left alone for a while. */
-  diskFull(error: Error, aWhileMs: number = RETRY_FULL_MS): boolean {
-    if (!this.#isFull) this.#world.log?.('warn', 'disk.full', { message: error.message });
-    this.#isFull = true;
-    const hasRoom = this.#reserve.giveUp();
-    this.#pokeLater(hasRoom ? aWhileMs : RETRY_FULL_MS);
-    return hasRoom;
+  /** The log found no room: puts are refused until there is some again. True when the reserve has given it some. */
+  logFull(error: Error, awayMs?: number): boolean {
+    return this.#room.logFailed(error, awayMs);
   }
 
   #fail(error: unknown): void {
@@ -399,24 +396,14 @@ export class Keeper {
     this.#changed();
   }
 
-  #pokeLater(delayMs: number): void {
-    if (this.#timer !== undefined || this.#isClosed) return;
-    this.#timer = this.#world.later(delayMs, () => {
-      this.#timer = undefined;
-      this.poke();
-    });
-  }
-
   /** The room may have come from elsewhere. (While a job is tried the reserve stays given up: its room is for the job.) */
   #lookForRoom(): void {
-    if (!this.#isFull || !this.isIdle || this.#timer !== undefined) return;
+    if (!this.isIdle) return;
     try {
-      this.#isFull = !this.#reserve.make();
+      if (this.#room.isBack()) this.#changed();
     } catch (error) {
-      return this.#fail(error);
+      this.#fail(error);
     }
-    if (this.#isFull) this.#pokeLater(RETRY_FULL_MS);
-    else this.#changed();
   }
 
   /** A copy of what is flushed, as hard links, in a directory of its own that any LevelDB opens. */
@@ -428,7 +415,8 @@ export class Keeper {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#timer?.cancel();
+    this.#held?.cancel();
+    this.#room.close();
     await this.#world.runner.close();
     await Promise.all([this.#flush, this.#compaction]);
     this.#changed();
@@ -442,7 +430,7 @@ export class Keeper {
       flushedRevision: this.flushedRevision,
       frozen: this.frozen,
       leaving: this.#published.leaving,
-      isFull: this.#isFull,
+      isFull: this.isFull,
       ...this.stats,
     };
   }

@@ -330,6 +330,42 @@ test('a full disk is waited out; the retry is the timer’s', async () => {
   await tree.close();
 });
 
+test('a log that found no room keeps no memtable from its table', async () => {
+  const tree = new Tree({ world: { reserveBytes: 10_000 } });
+  tree.write({ k: 'v' });
+  tree.writer.freeze();
+  const reserved = (): boolean => tree.disk.list(DIR).includes('RESERVE');
+  expect(tree.keeper.logFull(new Error('ENOSPC'), 5_000)).toBe(true);
+  tree.keeper.poke();
+  await quiet();
+  // No timer has fired: what has room is done at once.
+  expect(tree.keeper.flushedRevision).toBe(1);
+  expect([tree.keeper.isFull, reserved()], 'the room is left to the log for a while').toEqual([true, false]);
+  tree.fire();
+  expect([tree.keeper.isFull, reserved()]).toEqual([false, true]);
+  await tree.close();
+});
+
+test('on a full disk, too, jobs do not wait for readers that hold tables', async () => {
+  const tree = new Tree({ l0Compact: 2, world: { reserveBytes: 10_000 } });
+  await tree.table({ a: '1' });
+  const other = tree.newReader();
+  const cursor = other.cursor();
+  expect(cursor.next()?.key).toEqual(latin('a'));
+  await tree.table({ b: '2' });
+  await tree.keeper.settled();
+  expect(tree.files(), 'the cursor holds the first').toHaveLength(3);
+  tree.keeper.logFull(new Error('ENOSPC'));
+  tree.write({ c: '3' });
+  tree.writer.freeze();
+  tree.keeper.poke();
+  await quiet();
+  expect(tree.keeper.flushedRevision).toBe(3);
+  cursor.close();
+  other.close();
+  await tree.close();
+});
+
 test('a reserve that cannot be given up ends the tree with its name, and nothing is left unheard', async () => {
   const tree = new Tree({ world: { reserveBytes: 10_000 } });
   tree.write({ k: 'v' });
