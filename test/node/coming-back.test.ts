@@ -212,9 +212,9 @@ describe.each<ActorName>(['wal-committer', 'syncer'])('%s', (actor) => {
       const { node, lines } = await start();
       const { revision } = await node.put('k', 'v');
       let failure: Error | undefined;
-      void node.failed.then((error) => {
-        failure = error;
-      });
+      void (async () => {
+        failure = await node.failed;
+      })();
       await node[BREAK](actor, 'exit');
       const told = (): string => lines.map((line) => JSON.stringify(line)).join('\n');
       await until(`${actor} is back, or in doubt`, () => failure !== undefined || isBack(lines, actor), {

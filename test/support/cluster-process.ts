@@ -33,7 +33,7 @@ export async function until<T>(
   condition: () => T | false | undefined | Promise<T | false | undefined>,
   options: { readonly withinMs?: number; readonly everyMs?: number; readonly explain?: () => string } = {},
 ): Promise<T> {
-  const { withinMs = 20_000, everyMs = 10, explain } = options;
+  const { withinMs = 60_000, everyMs = 10, explain } = options;
   const deadlineMs = performance.now() + withinMs;
   for (;;) {
     const value = await condition();
@@ -117,7 +117,7 @@ export class Run {
     return this.#lines.join('\n');
   }
 
-  async sees(text: string | RegExp, withinMs = 20_000): Promise<void> {
+  async sees(text: string | RegExp, withinMs = 60_000): Promise<void> {
     const isSeen = (): boolean => (typeof text === 'string' ? this.output.includes(text) : text.test(this.output));
     await until(`the output has ${String(text)}`, isSeen, {
       withinMs,
@@ -278,7 +278,7 @@ export class TestCluster {
   }
 
   /** The node that every running node follows. */
-  leader(withinMs = 20_000): Promise<string> {
+  leader(withinMs = 60_000): Promise<string> {
     return until(
       'all running nodes follow one leader',
       async () => {
