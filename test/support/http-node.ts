@@ -12,6 +12,8 @@ import { type Ask, asking, type Got, writerHeaders } from './http-client.ts';
 
 export interface HttpNode {
   readonly url: string;
+  /** Where the SDK connects. */
+  readonly client: string;
   readonly ask: Ask;
   /** Lines of its log, of every level. */
   readonly logged: readonly string[];
@@ -32,7 +34,7 @@ export async function startHttpNode(tuning: Partial<ClusterConfigInput> = {}): P
     await node.stop();
     rmSync(dataDir, { recursive: true, force: true });
   };
-  return { url, ask: asking(url), logged, stop };
+  return { url, client: addresses.client, ask: asking(url), logged, stop };
 }
 
 export type Outcome = readonly [status: number, code: string];
