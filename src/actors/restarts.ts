@@ -6,6 +6,7 @@
  * and is jittered, so that nodes that die of one cause do not come back in step.
  */
 import { StoreError } from '../core/base/errors.ts';
+import { Intensity, RestartBackoff, superviseRules } from './runtime/core/strategy.ts';
 import type { ActorName } from './shared.ts';
 import { RESTARTS } from './topology.ts';
 
@@ -25,6 +26,8 @@ export function deathBy(actor: ActorName, error: unknown): Death {
   return { actor, failure: new StoreError('ACTOR_STOPPED', `${actor}: ${message}`, { cause: error }) };
 }
 
+const RULES = superviseRules(RESTARTS);
+
 export interface RestartsWorld {
   readonly monotonicMs: () => number;
   readonly random: () => number;
@@ -32,8 +35,7 @@ export interface RestartsWorld {
 
 export class Restarts {
   readonly #world: RestartsWorld;
-  /** When each died, within the span. */
-  readonly #deaths = new Map<ActorName, number[]>();
+  readonly #ofEach = new Map<ActorName, { readonly intensity: Intensity; readonly backoff: RestartBackoff }>();
   readonly #counts = new Map<ActorName, number>();
 
   constructor(world: RestartsWorld) {
@@ -48,22 +50,20 @@ export class Restarts {
   /** `death` has come: how many ms to wait before the actor starts again. ACTOR_STOPPED: it has died too often. */
   note({ actor, failure }: Death): number {
     const nowMs = this.#world.monotonicMs();
-    const { max, withinMs } = RESTARTS;
-    const recent = (this.#deaths.get(actor) ?? []).filter((atMs) => nowMs - atMs < withinMs);
-    recent.push(nowMs);
-    this.#deaths.set(actor, recent);
-    if (recent.length > max) {
-      const often = `${actor} died ${recent.length} times within ${withinMs / 1000} s`;
+    const { intensity, backoff } = this.#of(actor);
+    if (!intensity.take(nowMs)) {
+      const often = `${actor} died ${RULES.restartsMax + 1} times within ${RULES.withinMs / 1000} s`;
       throw new StoreError('ACTOR_STOPPED', `${often}; the last: ${failure.message}`, { cause: failure });
     }
     this.#counts.set(actor, (this.#counts.get(actor) ?? 0) + 1);
-    return this.#pauseMs(recent.length);
+    return Math.round(backoff.next(nowMs));
   }
 
-  #pauseMs(deaths: number): number {
-    if (deaths === 1) return 0;
-    const { pauseMinMs, pauseMaxMs } = RESTARTS;
-    const spanMs = Math.min(pauseMaxMs, pauseMinMs * 2 ** (deaths - 2));
-    return Math.round((spanMs * (1 + this.#world.random())) / 2);
+  #of(actor: ActorName): { readonly intensity: Intensity; readonly backoff: RestartBackoff } {
+    const known = this.#ofEach.get(actor);
+    if (known !== undefined) return known;
+    const made = { intensity: new Intensity(RULES), backoff: new RestartBackoff(RULES, this.#world.random) };
+    this.#ofEach.set(actor, made);
+    return made;
   }
 }

@@ -59,7 +59,14 @@ export const RECOVERY: Readonly<Record<ActorName, Recovery>> = {
 };
 
 /** So often an actor may come back within so long, and how long it waits from the second time on. */
-export const RESTARTS = { max: 5, withinMs: 30_000, pauseMinMs: 50, pauseMaxMs: 2_000 } as const;
+export const RESTARTS = {
+  restartsMax: 5,
+  withinMs: 30_000,
+  restartsAtOnce: 1,
+  backoffMinMs: 50,
+  backoffMaxMs: 2_000,
+  resetMs: 30_000,
+} as const;
 
 /** A thread that does not answer is told of after 5 s and ended after 30 s. */
 export const WATCHDOG: WatchdogBounds = { tickMs: 1_000, reportTicks: 5, killTicks: 30 };

@@ -24,11 +24,11 @@ test('the first restart is at once, later ones wait, longer each time, jittered,
 
 test('one death too many within the span is the last; the reason is told', () => {
   const { dies, restarts } = world();
-  for (let i = 0; i < RESTARTS.max; i++) dies('memtable');
+  for (let i = 0; i < RESTARTS.restartsMax; i++) dies('memtable');
   expect(() => dies('memtable')).toThrow('memtable died 6 times within 30 s; the last: memtable: of a bug');
   // Each has its own count.
   expect(dies('shipper')).toBe(0);
-  expect(Object.fromEntries(restarts.counts)).toEqual({ memtable: RESTARTS.max, shipper: 1 });
+  expect(Object.fromEntries(restarts.counts)).toEqual({ memtable: RESTARTS.restartsMax, shipper: 1 });
 });
 
 test('deaths that lie far apart are forgotten', () => {

@@ -258,7 +258,7 @@ describe.each<ActorName>(['wal-committer', 'syncer'])('%s', (actor) => {
 
 test('what dies too often stops the node', { timeout: TEST_MS }, async () => {
   const { node, lines } = await start();
-  for (let times = 1; times <= RESTARTS.max; times++) {
+  for (let times = 1; times <= RESTARTS.restartsMax; times++) {
     await node[BREAK]('shipper', 'exit');
     await back(lines, 'shipper', times);
   }

@@ -15,7 +15,7 @@ import { StoreError } from '../../../core/base/errors.ts';
 import { type ActorDefinition, checkName } from './define.ts';
 import type { Protocol } from './protocol.ts';
 import { Ref } from './ref.ts';
-import { groupOf, Intensity, isFailure, isRestarted, RestartBackoff, type SuperviseRules } from './strategy.ts';
+import { type Decider, groupOf, isFailure, isRestarted, OtpDecider, type SuperviseRules } from './strategy.ts';
 import { type ActorReport, type Incarnation, type Spec, stopped, type World } from './target.ts';
 import type { ActorRef, EndReason, SpawnOptions } from './types.ts';
 
@@ -24,7 +24,6 @@ const STOP_DEADLINE_MS = 5_000;
 
 interface Child {
   readonly spec: Spec;
-  readonly backoff: RestartBackoff;
   /** The newest life, ended or not. */
   life: Incarnation;
   /** This nursery ends it, to start it again or for good. */
@@ -39,7 +38,7 @@ export class Nursery {
   readonly #path: string;
   readonly #rules: SuperviseRules;
   readonly #escalate: (error: StoreError) => void;
-  readonly #intensity: Intensity;
+  readonly #decider: Decider;
   #children: Child[] = [];
   readonly #pauses = new Set<() => void>();
   /** Repairs of children that depend on each other, one after another. */
@@ -49,12 +48,18 @@ export class Nursery {
   #isClosed = false;
   #stopping: Promise<void> | undefined;
 
-  constructor(world: World, path: string, rules: SuperviseRules, escalate: (error: StoreError) => void) {
+  constructor(
+    world: World,
+    path: string,
+    rules: SuperviseRules,
+    escalate: (error: StoreError) => void,
+    decider: Decider = new OtpDecider(rules, world),
+  ) {
     this.#world = world;
     this.#path = path;
     this.#rules = rules;
     this.#escalate = escalate;
-    this.#intensity = new Intensity(rules);
+    this.#decider = decider;
   }
 
   /** Restarts so far. */
@@ -75,8 +80,7 @@ export class Nursery {
     let child: Child;
     try {
       const life = this.#world.incarnate(spec, 1);
-      const backoff = new RestartBackoff(this.#rules, this.#world.random);
-      child = { spec, backoff, life, isHeld: false, isGone: false, release };
+      child = { spec, life, isHeld: false, isGone: false, release };
     } catch (error) {
       release();
       throw error;
@@ -138,41 +142,36 @@ export class Nursery {
   async #watch(child: Child, life: Incarnation): Promise<void> {
     const reason = await life.ended;
     if (this.#isClosed || child.isHeld || child.isGone || child.life !== life) return;
-    if (isFailure(reason) && !life.isStopAsked) this.#tellFailed(life, reason);
+    if (isFailure(reason) && !life.isStopAsked) this.#decider.failed(life, reason);
     if (life.isStopAsked || !isRestarted(child.spec.restart, reason)) this.#remove(child);
     else this.#repair(child, life, reason);
   }
 
-  #tellFailed(life: Incarnation, reason: EndReason): void {
-    const message = reason.kind === 'failed' ? reason.error.message : reason.kind;
-    const stack = reason.kind === 'failed' ? reason.error.stack : undefined;
-    this.#world.log('error', 'actor.failed', { path: life.path, incarnation: life.incarnation, message, stack });
-  }
-
   #repair(child: Child, life: Incarnation, reason: EndReason): void {
-    if (!this.#intensity.take(this.#world.clock.nowMs())) {
-      this.#giveUp(child, reason);
+    const verdict = this.#decider.decide(child.spec, reason);
+    if (verdict.kind === 'escalate') {
+      this.#escalate(verdict.error);
       return;
     }
-    if (this.#rules.strategy === 'one-for-one') void this.#restart(child);
+    if (this.#rules.strategy === 'one-for-one') void this.#restart(child, verdict.afterMs);
     else {
-      this.#repairs = this.#repairAfter(this.#repairs, child, life);
+      this.#repairs = this.#repairAfter(this.#repairs, child, life, verdict.afterMs);
     }
   }
 
-  async #repairAfter(earlier: Promise<void>, child: Child, life: Incarnation): Promise<void> {
+  async #repairAfter(earlier: Promise<void>, child: Child, life: Incarnation, afterMs: number): Promise<void> {
     await earlier;
     // A repair before this one may have started it again.
-    if (child.life === life && !child.isGone) await this.#restart(child);
+    if (child.life === life && !child.isGone) await this.#restart(child, afterMs);
   }
 
-  async #restart(failed: Child): Promise<void> {
+  async #restart(failed: Child, afterMs: number): Promise<void> {
     const group = [...groupOf(this.#rules.strategy, this.#children, failed)];
     for (const child of group) child.isHeld = true;
     for (const child of group.toReversed()) {
       if (child !== failed) await child.life.end({ deadlineMs: child.spec.stopDeadlineMs });
     }
-    await this.#pause(failed.backoff.next(this.#world.clock.nowMs()));
+    await this.#pause(afterMs);
     for (const child of group) {
       if (this.#isClosed) return;
       const isUnwanted = child.life.isStopAsked || (child !== failed && child.spec.restart === 'temporary');
@@ -184,6 +183,7 @@ export class Nursery {
 
   /** Starts a child's next life, as often as it takes and may be; false when it may not any more. */
   async #again(child: Child): Promise<boolean> {
+    const sinceMs = this.#world.clock.nowMs();
     for (;;) {
       const life = this.#world.incarnate(child.spec, child.life.incarnation + 1);
       child.life = life;
@@ -191,7 +191,7 @@ export class Nursery {
       try {
         await life.start();
         child.isHeld = false;
-        this.#world.log('info', 'actor.restarted', { path: life.path, incarnation: life.incarnation });
+        this.#decider.restarted(life, this.#world.clock.nowMs() - sinceMs);
         void this.#watch(child, life);
         return true;
       } catch (error) {
@@ -201,30 +201,16 @@ export class Nursery {
           return true;
         }
         const reason: EndReason = { kind: 'failed', error: error instanceof Error ? error : new Error(String(error)) };
-        this.#tellFailed(life, reason);
-        if (!this.#intensity.take(this.#world.clock.nowMs())) {
-          this.#giveUp(child, reason);
+        this.#decider.failed(life, reason);
+        const verdict = this.#decider.decide(child.spec, reason);
+        if (verdict.kind === 'escalate') {
+          this.#escalate(verdict.error);
           return false;
         }
-        await this.#pause(child.backoff.next(this.#world.clock.nowMs()));
+        await this.#pause(verdict.afterMs);
         if (this.#isClosed) return false;
       }
     }
-  }
-
-  #giveUp(child: Child, reason: EndReason): void {
-    const { restartsMax, withinMs } = this.#rules;
-    const cause = reason.kind === 'failed' ? reason.error : undefined;
-    this.#escalate(
-      new StoreError(
-        'ACTOR_STOPPED',
-        `${child.spec.path} failed; more than ${restartsMax} restarts in ${withinMs} ms`,
-        {
-          cause,
-          data: { path: child.spec.path },
-        },
-      ),
-    );
   }
 
   #pause(pauseMs: number): Promise<void> {

@@ -125,6 +125,8 @@ export interface SuperviseOptions {
   readonly backoffMaxMs?: number;
   /** A child that ran for so long begins with the shortest pause again: 30 s. */
   readonly resetMs?: number;
+  /** So many restarts of a child come before the first pause: 0. */
+  readonly restartsAtOnce?: number;
 }
 
 /** When a child is started again: always; after a failure; never. */
