@@ -122,6 +122,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     uncommittedBytesMax: 64 * MIB,
   });
 
+  const lives = { disk: nodeDisk, dataDir: args.dataDir };
   const witness = new Witness(readLives(nodeDisk, args.dataDir).seen);
   let flushPlanned = false;
   const planFlush = (): void => {
@@ -152,8 +153,8 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     listen: args.listen,
     guests: args.guests,
     log: context.log,
-    meet: (peer, life) => meetLife(witness, args.dataDir, peer, life),
-    onRolledBack: (peer, reason) => guard(() => endForgetful(args.dataDir, peer, reason)),
+    meet: (peer, life) => meetLife(witness, lives, peer, life),
+    onRolledBack: (peer, reason) => guard(() => endForgetful(lives, peer, reason, new Date())),
     onMessages: (from, messages) => {
       shared.add('meshReceived', messages.length);
       for (const mesh of messages) if (mesh.kind === 'raft') witness.heard(mesh.message, raft);

@@ -11,16 +11,16 @@
  * nodes do not let it in. One that a backup was restored into begins with "restored-": that was done on purpose. One that a
  * node began because its own was damaged begins with "repaired-" (src/node/repair.ts).
  *
- * It appears whole or not at all: written and synced as IDENTITY.tmp, renamed, the directory synced. Call it
- * with the directory locked; two first starts would otherwise both write it.
+ * It appears whole or not at all (small-file.ts). Call it with the directory locked; two first starts would
+ * otherwise both write it.
  */
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { utf8 } from '../../core/base/bytes.ts';
+import type { Disk } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { RESTORED_DIR } from '../../core/raft/membership.ts';
 import { nodeDisk } from './node-disk.ts';
+import { readSmallFile, replaceFile } from './small-file.ts';
 
 /** 1: before the state in the tables had a version of its own and a hash. */
 const FORMAT = 2;
@@ -38,23 +38,24 @@ export interface Identity extends Owner {
   readonly createdAt: string;
 }
 
-/**
- * Reads the directory's identity, or writes it if there is none (with this `dirId`, or a new one); throws DIR_FOREIGN
- * unless it is `owner`'s.
- */
-export function claimDir(
-  dir: string,
-  owner: Owner,
-  { isRestored = false, dirId }: { readonly isRestored?: boolean; readonly dirId?: string } = {},
-): Identity {
+export interface Claim {
+  readonly isRestored?: boolean;
+  /** Identity of a directory that has none yet; left out, a new one. */
+  readonly dirId?: string;
+  readonly disk?: Disk;
+}
+
+/** Reads the directory's identity, or writes it if there is none; throws DIR_FOREIGN unless it is `owner`'s. */
+export function claimDir(dir: string, owner: Owner, claim: Claim = {}): Identity {
+  const { isRestored = false, dirId, disk = nodeDisk } = claim;
   const path = resolve(dir);
-  const found = readIdentity(path);
+  const found = readIdentity(path, disk);
   if (found === undefined) {
-    return createIdentity(path, owner, dirId ?? `${isRestored ? RESTORED_DIR : ''}${randomUUID()}`);
+    return createIdentity(disk, path, owner, dirId ?? `${isRestored ? RESTORED_DIR : ''}${randomUUID()}`);
   }
   if (found.cluster === owner.cluster && found.node === owner.node) {
     // The maker may have died between its rename and its sync.
-    nodeDisk.syncDir(path);
+    disk.syncDir(path);
     return found;
   }
   throw new StoreError(
@@ -65,7 +66,7 @@ export function claimDir(
   );
 }
 
-function createIdentity(dir: string, owner: Owner, dirId: string): Identity {
+function createIdentity(disk: Disk, dir: string, owner: Owner, dirId: string): Identity {
   const identity: Identity = {
     format: FORMAT,
     cluster: owner.cluster,
@@ -73,31 +74,20 @@ function createIdentity(dir: string, owner: Owner, dirId: string): Identity {
     dirId,
     createdAt: new Date().toISOString(),
   };
-  nodeDisk.mkdir(dir);
-  const tmp = join(dir, 'IDENTITY.tmp');
-  // Left by a start that died before its rename; it never was anyone's identity.
-  if (nodeDisk.exists(tmp)) nodeDisk.remove(tmp);
-  const file = nodeDisk.open(tmp, 'create');
-  try {
-    file.write(utf8(`${JSON.stringify(identity, undefined, 2)}\n`), 0);
-    file.fdatasync();
-  } finally {
-    file.close();
-  }
-  nodeDisk.rename(tmp, join(dir, 'IDENTITY'));
-  nodeDisk.syncDir(dir);
+  disk.mkdir(dir);
+  replaceFile(disk, dir, 'IDENTITY', `${JSON.stringify(identity, undefined, 2)}\n`);
   return identity;
 }
 
 /** Whose directory it is; undefined when it says nothing. Throws DIR_FOREIGN when it cannot be read. */
-export function readIdentity(dir: string): Identity | undefined {
-  let text: string;
+export function readIdentity(dir: string, disk: Disk = nodeDisk): Identity | undefined {
+  let text: string | undefined;
   try {
-    text = readFileSync(join(dir, 'IDENTITY'), 'utf8');
+    text = readSmallFile(disk, join(dir, 'IDENTITY'));
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw unreadable(dir, cause instanceof Error ? cause.message : String(cause), cause);
   }
+  if (text === undefined) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);

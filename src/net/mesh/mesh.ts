@@ -6,47 +6,29 @@
  * server on the peer address (inbound.ts). Who the peers are is said by `setPeers`, at the start and whenever the
  * members change: new ones are dialled and let in, those that are no peers any more are let go.
  *
- * The members that this node goes by are those of its log, and that may be behind: one that was away while others took
- * the place of all whom it knew would refuse whoever could tell it so. So it lets in, beside its peers, *guests*: who
- * names a newer entry of members than its own and, at a node that joins, the nodes of its config. A guest is dialled
- * while it is there, so that it can be answered, and let go when the log has caught up and still does not name it.
+ * Whom it hears is another matter (admission.ts). A guest is dialled while it is there, so that it can be answered, and
+ * let go when the log has caught up and still does not name it.
  *
- * Bounds: links to peers and guests; guests; sockets per peer; one warning per reason of refusal.
+ * Bounds: links to peers and guests; sockets per peer; one warning per reason of refusal.
  */
 import { type AddressInfo } from 'node:net';
 import { WebSocketServer } from 'ws';
 import type { Transport } from '../../actors/mesh-outbox.ts';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
 import { StoreError } from '../../core/base/errors.ts';
-import { REPAIRED_DIR, RESTORED_DIR } from '../../core/raft/membership.ts';
 import type { LifeSign } from '../../core/raft/witness.ts';
 import type { Channel, MeshHello, MeshMessage } from '../../core/wire/mesh.ts';
+import { Admission, type AdmissionOptions, type MeshPeer, otherDirectory } from './admission.ts';
 import { Inbound, type InboundWorld } from './inbound.ts';
 import { Link } from './link.ts';
 
-export interface MeshPeer {
-  readonly id: string;
-  /** "host:port". */
-  readonly mesh: string;
-  /** Identity of its data directory; left out or "": not known yet. */
-  readonly dir?: string;
-  /** What it says decides something. */
-  readonly votes?: boolean;
-}
-
-export interface MeshOptions {
-  readonly cluster: string;
-  readonly node: string;
+export interface MeshOptions extends AdmissionOptions {
   /** How this node introduces itself. */
   readonly life: LifeSign;
   /** Where this node listens: "host:port". */
   readonly listen: string;
-  /** Who is let in though no peer, whatever the log says: the nodes of the config, at a node that joins. */
-  readonly guests: readonly MeshPeer[];
   readonly log: LogFunction;
   readonly onMessages: (from: string, messages: readonly MeshMessage[]) => void;
-  /** A peer comes: what proves that its directory has forgotten something? Undefined: nothing. */
-  readonly meet: (peer: string, life: LifeSign) => string | undefined;
   /** A peer has seen more of this node's directory than there is in it. */
   readonly onRolledBack: (peer: string, reason: string) => void;
   /** A peer was let in, with this data directory. */
@@ -62,9 +44,6 @@ const FRAME_BYTES_MAX = 16 * 1024 * 1024;
 const SOCKETS_PER_PEER = 8;
 /** Reasons of refusals remembered, so that who knocks every second is told of once. */
 const REFUSALS_MAX = 100;
-/** As many as a cluster may have members. */
-const GUESTS_MAX = 64;
-const ADDRESS = /^[^\s/@?#]{1,255}:\d{1,5}$/;
 const CHANNELS: readonly Channel[] = ['control', 'bulk'];
 
 /** Where a peer or a guest is, and our two links to it. */
@@ -75,16 +54,7 @@ interface Linked {
 
 export class Mesh implements Transport {
   readonly #options: MeshOptions;
-  /** Peer addresses by id, without this node. */
-  #peers = new Map<string, string>();
-  /** The entry of the log that names them. */
-  #membersIndex = 0;
-  /** Identities of the peers' data directories, of those that are known. */
-  #dirs: ReadonlyMap<string, string> = new Map();
-  #voters: ReadonlySet<string> = new Set();
-  readonly #invited: ReadonlyMap<string, string>;
-  /** Who is here because it knows a newer entry of members: which one. */
-  readonly #ahead = new Map<string, number>();
+  readonly #admission: Admission;
   readonly #linked = new Map<string, Linked>();
   readonly #inbound = new Map<string, Set<Inbound>>();
   readonly #refusals = new Set<string>();
@@ -94,7 +64,7 @@ export class Mesh implements Transport {
 
   constructor(options: MeshOptions) {
     this.#options = options;
-    this.#invited = new Map(options.guests.filter(({ id }) => id !== options.node).map(({ id, mesh }) => [id, mesh]));
+    this.#admission = new Admission(options);
     this.#inboundWorld = {
       node: options.node,
       greet: (hello, inbound) => this.#greet(hello, inbound),
@@ -128,18 +98,14 @@ export class Mesh implements Transport {
 
   /** Who belongs to the cluster from now on, by entry `index` of the log; this node may be among them. */
   setPeers(peers: readonly MeshPeer[], index: number): void {
-    const { node } = this.#options;
-    this.#peers = new Map(peers.filter(({ id }) => id !== node).map(({ id, mesh }) => [id, mesh]));
-    this.#membersIndex = index;
-    this.#dirs = new Map(peers.flatMap(({ id, dir }) => (dir ? [[id, dir] as const] : [])));
-    this.#voters = new Set(peers.filter(({ votes }) => votes === true).map(({ id }) => id));
+    this.#admission.setPeers(peers, index);
     for (const id of [...this.#linked.keys(), ...this.#inbound.keys()]) {
-      if (!this.#peers.has(id) && !this.#isGuest(id)) this.#letGo(id);
+      if (!this.#isPeer(id) && !this.#isGuest(id)) this.#letGo(id);
     }
     // What came from a directory that was replaced meanwhile is not heard: the new one has promised nothing of it.
     for (const [id, sockets] of this.#inbound) {
       for (const inbound of sockets) {
-        if (!this.#isKnownBy(id, inbound)) inbound.refuse(otherDirectory(id));
+        if (!this.#admission.isKnownBy(id, inbound)) inbound.refuse(otherDirectory(id));
       }
     }
     this.#link();
@@ -163,7 +129,7 @@ export class Mesh implements Transport {
   /** Links to everybody who is a peer, at the address that they have now. */
   #link(): void {
     if (this.#server === undefined || this.#isClosed) return;
-    for (const [id, mesh] of this.#peers) this.#dial(id, mesh);
+    for (const [id, mesh] of this.#admission.peers) this.#dial(id, mesh);
   }
 
   #dial(to: string, mesh: string): void {
@@ -191,7 +157,7 @@ export class Mesh implements Transport {
       life,
       channel,
       mesh: this.#options.listen,
-      membersIndex: () => this.#membersIndex,
+      membersIndex: () => this.#admission.membersIndex,
       onOpen: () => {
         log('debug', 'mesh.connected', { peer: to, channel });
         onConnected(to);
@@ -209,71 +175,41 @@ export class Mesh implements Transport {
 
   /** Lets in who is one of ours; throws why not. */
   #greet(hello: MeshHello, inbound: Inbound): void {
-    const { from, to } = hello;
-    const { cluster, node } = this.#options;
-    if (hello.cluster !== cluster) {
-      throw new StoreError('PROTOCOL_ERROR', `of cluster "${hello.cluster}"; this is "${cluster}"`);
-    }
-    if (to !== node) throw new StoreError('PROTOCOL_ERROR', `for node "${to}"; this is "${node}"`);
-    const isPeer = this.#peers.has(from);
-    const guest = isPeer || from === node ? undefined : this.#addressOfGuest(hello);
-    if (!isPeer && guest === undefined) {
-      throw new StoreError('PROTOCOL_ERROR', `from "${from}", which is no peer of this node`);
-    }
-    // Whoever it is, it has not what "from" promised, and may not vote as it.
-    if (!this.#isKnownBy(from, hello)) throw new StoreError('PROTOCOL_ERROR', otherDirectory(from));
-    const loss = isPeer ? this.#options.meet(from, hello) : undefined;
-    if (loss !== undefined)
-      throw new StoreError('DIR_ROLLED_BACK', `from "${from}", put back to an older state: ${loss}`);
+    const { from } = hello;
+    const guest = this.#admission.greet(hello);
     const sockets = this.#inbound.get(from) ?? new Set();
     if (sockets.size >= SOCKETS_PER_PEER) throw new StoreError('PROTOCOL_ERROR', `too many sockets from "${from}"`);
     this.#inbound.set(from, sockets.add(inbound));
     if (guest !== undefined) {
-      this.#ahead.set(from, hello.membersIndex);
+      this.#admission.came(hello);
       this.#dial(from, guest);
-    }
-    if (isPeer) this.#options.onPeerDir(from, hello.dir);
+    } else this.#options.onPeerDir(from, hello.dir);
     // It is there: what waits to try it again need not wait.
     const linked = this.#linked.get(from);
     for (const channel of CHANNELS) linked?.links[channel].hurry();
   }
 
-  /** May `id` speak from this directory? One that took the place of a damaged one has no vote before it is named. */
-  #isKnownBy(id: string, { dir, membersIndex }: Pick<MeshHello, 'dir' | 'membersIndex'>): boolean {
-    const known = this.#dirs.get(id);
-    // Our log may be behind the entry that names it, and it may be the leader who has that entry. Such a directory promises
-    // nothing where its own log does not name it (RaftOptions.dir); one that was wiped would.
-    if (dir.startsWith(REPAIRED_DIR) && membersIndex > this.#membersIndex) return true;
-    if (known === undefined) return !dir.startsWith(REPAIRED_DIR) || !this.#voters.has(id);
-    return dir === known || dir.startsWith(RESTORED_DIR);
-  }
-
-  /** Where to answer somebody who is no peer and may be let in; undefined for anybody else. */
-  #addressOfGuest({ from, mesh, membersIndex }: MeshHello): string | undefined {
-    const invited = this.#invited.get(from);
-    if (invited !== undefined) return invited;
-    if (membersIndex <= this.#membersIndex || !ADDRESS.test(mesh) || !URL.canParse(`ws://${mesh}`)) return undefined;
-    return this.#ahead.has(from) || this.#ahead.size < GUESTS_MAX ? mesh : undefined;
+  #isPeer(id: string): boolean {
+    return this.#admission.peers.has(id);
   }
 
   #isGuest(id: string): boolean {
-    if (!this.#inbound.has(id)) return false;
-    return this.#invited.has(id) || (this.#ahead.get(id) ?? 0) > this.#membersIndex;
+    return this.#inbound.has(id) && this.#admission.isGuest(id);
   }
 
   #left(peer: string, inbound: Inbound): void {
     const sockets = this.#inbound.get(peer);
     if (sockets === undefined || !sockets.delete(inbound) || sockets.size > 0) return;
     this.#inbound.delete(peer);
-    this.#ahead.delete(peer);
+    this.#admission.left(peer);
     if (this.#isClosed) return;
-    if (!this.#peers.has(peer)) this.#unlink(peer);
+    if (!this.#isPeer(peer)) this.#unlink(peer);
     this.#options.onPeerLeft(peer);
   }
 
   /** No peer any more: what was sent to it leaves, what it sends is not heard. */
   #letGo(id: string): void {
-    this.#ahead.delete(id);
+    this.#admission.left(id);
     this.#unlink(id);
     const sockets = this.#inbound.get(id);
     this.#inbound.delete(id);
@@ -288,6 +224,3 @@ export class Mesh implements Transport {
     this.#options.log(isKnown ? 'debug' : 'warn', 'mesh.refused', { peer, code, message });
   }
 }
-
-const otherDirectory = (id: string): string =>
-  `from "${id}" with another data directory than it had: remove the member ${id}, and add it again`;
