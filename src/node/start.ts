@@ -1,30 +1,22 @@
 /**
- * Start: what is done in a node's directory before any part of the node runs: whose it is, whether anything may start from
- * it, and what an earlier run had decided and not finished. And again, where it is damaged and the others let it in anew.
+ * Start: a node's directory is locked and opened (open-dir.ts) before any part of the node runs. And again, where it is
+ * damaged and the others let it in anew.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import type { ClusterConfig, NodeConfig } from '../config/index.ts';
-import { REPAIRED_DIR } from '../core/raft/membership.ts';
-import { refuseDamaged } from '../engine/disk/damaged.ts';
-import { refuseDiverged } from '../engine/disk/diverged.ts';
-import { claimDir } from '../engine/disk/identity.ts';
 import { type DirLock, lockDir } from '../engine/disk/lock.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
-import { readRecord } from '../engine/repair/record.ts';
-import { finishInstall } from '../engine/snapshot/install.ts';
-import { askForRepair, finishRepair, mayRepair, type RepairWorld } from './repair.ts';
+import { finishInstallIn, openDir, type OpenedDir } from './open-dir.ts';
+import { askForRepair, mayRepair, type RepairWorld } from './repair.ts';
 
 /** A node's directory: locked, its own, and fit to start from. */
-export interface Opened {
+export interface Opened extends OpenedDir {
   readonly id: string;
-  readonly dirId: string;
   /** As it concerns this node: one with a new directory in the place of a damaged one joins, and founds nothing. */
   readonly config: ClusterConfig;
   readonly lock: DirLock;
-  /** It took the place of a damaged one; how often that has happened at this node. */
-  readonly isRepaired: boolean;
-  readonly repairs: number;
 }
 
 export interface StartWorld {
@@ -38,7 +30,14 @@ export interface StartWorld {
 
 /** `start` runs the node; when that finds damage, or the directory is known to be damaged, it is repaired if it may be. */
 export async function startIn<T>(world: StartWorld, start: (opened: Opened) => Promise<T>): Promise<T> {
-  const repair: RepairWorld = { ...world, disk: nodeDisk, nowMs: () => Date.now() };
+  const repair: RepairWorld = {
+    ...world,
+    cluster: world.config.cluster,
+    disk: nodeDisk,
+    nowMs: () => Date.now(),
+    uuid: () => randomUUID(),
+    removeTree: (path) => rmSync(path, { recursive: true, force: true }),
+  };
   try {
     return await startOnce(repair, start);
   } catch (error) {
@@ -68,15 +67,9 @@ async function locked<T>(dataDir: string, work: (lock: DirLock) => Promise<T>): 
 }
 
 function open(world: RepairWorld, lock: DirLock): Opened {
-  const { config, id, dataDir, disk, log } = world;
-  finishRepair(world);
-  const { dirId } = claimDir(dataDir, { cluster: config.cluster, node: id });
-  refuseDiverged(disk, dataDir);
-  refuseDamaged(disk, dataDir, config.repair !== 'never');
-  install(dataDir, log);
-  const isRepaired = dirId.startsWith(REPAIRED_DIR);
-  const { count: repairs } = readRecord(disk, dataDir);
-  return { id, dirId, config: isRepaired ? joining(config, id) : config, lock, isRepaired, repairs };
+  const { config, id } = world;
+  const opened = openDir({ ...world, repair: config.repair, salt });
+  return { ...opened, id, lock, config: opened.isRepaired ? joining(config, id) : config };
 }
 
 /**
@@ -93,10 +86,8 @@ function joining(config: ClusterConfig, id: string): ClusterConfig {
   return { ...config, nodes: Object.fromEntries(nodes) };
 }
 
-/** Finishes what a node had decided before it stopped: to go on from a snapshot. */
-export function install(dataDir: string, log: LogFunction): void {
-  const installed = finishInstall(nodeDisk, dataDir, () => randomBytes(4).readUInt32LE(0));
-  if (installed === undefined) return;
-  const { index, term } = installed;
-  log('info', 'snapshot.installed', { index, term });
-}
+const salt = (): number => randomBytes(4).readUInt32LE(0);
+
+/** Finishes what a node had decided before its last life ended: to go on from a snapshot. */
+export const install = (dataDir: string, log: LogFunction): void =>
+  finishInstallIn({ disk: nodeDisk, dataDir, log, salt });

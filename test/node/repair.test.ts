@@ -1,4 +1,5 @@
 /** When a node gives up its damaged files, when it does not, and what a start that finds half of it does. */
+import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +9,8 @@ import { StoreError } from '../../src/core/base/errors.ts';
 import { claimDir, readIdentity } from '../../src/engine/disk/identity.ts';
 import { nodeDisk } from '../../src/engine/disk/node-disk.ts';
 import { readRecord, type Repair, writeRecord } from '../../src/engine/repair/record.ts';
-import { askForRepair, finishRepair, inPlaceOf, mayRepair, type RepairWorld } from '../../src/node/repair.ts';
+import { askForRepair, mayRepair, type RepairWorld } from '../../src/node/repair.ts';
+import { finishRepair, inPlaceOf } from '../../src/node/repair-steps.ts';
 import { type Opened, startIn } from '../../src/node/start.ts';
 
 const DAMAGE = new StoreError('WAL_CORRUPT', 'the WAL is damaged', { data: { file: 'wal/1', offset: 7 } });
@@ -33,7 +35,9 @@ function configOf(ids: readonly string[], repair: 'peers' | 'never' = 'peers'): 
 }
 
 const worldOf = (config: ClusterConfig): RepairWorld => ({
-  ...{ config, dataDir, id: 'n1', disk: nodeDisk, nowMs: () => NOW_MS, askMs: 300 },
+  ...{ config, cluster: config.cluster, dataDir, id: 'n1', disk: nodeDisk, nowMs: () => NOW_MS, askMs: 300 },
+  uuid: () => randomUUID(),
+  removeTree: (path) => rmSync(path, { recursive: true, force: true }),
   log: (level, event) => logged.push(`${level} ${event}`),
 });
 
@@ -80,12 +84,12 @@ test('when nobody answers, everything is as it was, and the same identity is ask
 });
 
 test('only a directory that has forgotten takes the place of another than its own', () => {
-  const forgotten = new StoreError('DIR_ROLLED_BACK', 'its log ends at entry 0');
   const asked = { dir: 'repaired-1', replaces: 'mine' };
-  expect(inPlaceOf('theirs', forgotten, asked)).toEqual({ dir: 'repaired-1', replaces: 'theirs' });
-  expect(inPlaceOf('theirs', DAMAGE, asked), 'that one was given up: it is refused').toEqual(asked);
-  expect(inPlaceOf(undefined, forgotten, asked)).toEqual(asked);
-  expect(inPlaceOf('repaired-1', forgotten, asked), 'asked before').toEqual(asked);
+  const forgotten = { ...asked, code: 'DIR_ROLLED_BACK' };
+  expect(inPlaceOf('theirs', forgotten)).toEqual({ dir: 'repaired-1', replaces: 'theirs' });
+  expect(inPlaceOf('theirs', { ...asked, code: DAMAGE.code }), 'that one was given up: it is refused').toEqual(asked);
+  expect(inPlaceOf(undefined, forgotten)).toEqual(asked);
+  expect(inPlaceOf('repaired-1', forgotten), 'asked before').toEqual(asked);
 });
 
 test('three times within a day are enough', async () => {
