@@ -279,6 +279,15 @@ describe('repair', () => {
     expect(readdirSync(tree)).toContain('lost');
   });
 
+  test('what a node noted of damage stays where something is lost', async () => {
+    const node = await asNode();
+    writeFileSync(join(node, 'DAMAGED'), JSON.stringify({ code: 'TABLE_CORRUPT', message: '000009.ldb: a block' }));
+    expect((await kvctl(['repair', node, '--yes', '--salvage'])).out).toContain(
+      'stays    what the node noted: 000009.ldb: a block',
+    );
+    expect(existsSync(join(node, 'DAMAGED'))).toBe(true);
+  });
+
   async function asked(answer: string): Promise<{ code: number; err: string }> {
     const stdin = Object.assign(new PassThrough(), { isTTY: true });
     stdin.end(answer);

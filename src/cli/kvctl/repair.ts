@@ -41,21 +41,22 @@ async function runRepair(context: Context, dataDir: string, flags: RepairFlags):
   const lock = await tools.lockDir(dir.dir);
   try {
     const plan = tools.planRepair(disk, dir);
-    const isWhole = plan.verdict === 'proven' && plan.report.damaged.length === 0;
+    const isWhole = plan.verdict === 'proven' && plan.report.damaged.length === 0 && plan.noted === undefined;
     const isUnfit = dir.kind === 'node' && plan.verdict === 'lost';
     const isRefused = isUnfit && flags.salvage !== true;
     const isAsked = !isWhole && !isRefused && flags.dryRun !== true;
     if (!context.json) await tell(context, { dir, plan, isWhole, isUnfit });
     const isDone = isAsked && (await isAgreed(context, dir, flags));
-    if (isDone) tools.repair(disk, dir);
+    if (isDone) tools.repair(disk, dir, plan);
     if (context.json) {
-      const { report, verdict, reasons, log } = plan;
+      const { report, verdict, reasons, log, noted } = plan;
       await context.out.json({
         dir: dir.dir,
         kind: dir.kind,
         verdict,
         reasons,
         log: log ?? null,
+        noted: noted ?? null,
         ...report,
         done: isDone,
       });
@@ -79,7 +80,7 @@ async function tell(
     isUnfit,
   }: { readonly dir: DataDir; readonly plan: RepairPlan; readonly isWhole: boolean; readonly isUnfit: boolean },
 ): Promise<void> {
-  const { report, verdict, reasons, log } = plan;
+  const { report, verdict, reasons, log, noted } = plan;
   const { out } = context;
   if (isWhole) {
     await out.line(`nothing to repair: the manifest can be read, and its ${report.tables.length} tables are whole`);
@@ -96,6 +97,9 @@ async function tell(
   }
   for (const number of report.missing) await out.line(`missing  table ${number}`);
   for (const number of report.takenBack) await out.line(`taken back  table ${number}: deleted keys may be there again`);
+  if (noted !== undefined) {
+    await out.line(`${verdict === 'lost' ? 'stays   ' : 'forgets '} what the node noted: ${noted}`);
+  }
   for (const name of report.lost) await out.line(`to lost/ ${name}`);
   for (const reason of reasons) await out.line(`note     ${reason}`);
   if (log !== undefined && !reasons.includes(log)) await out.line(`note     the log: ${log}`);

@@ -4,7 +4,8 @@
  *
  *   DAMAGED   { "code": "TABLE_CORRUPT", "message": "…", "data": { "file": …, "offset": … }, "when": "…ISO 8601…" }
  *
- * It goes with the damaged files when the node repairs itself from its peers. Whoever mends them in another way removes it.
+ * It goes with the damaged files when the node repairs itself from its peers, and with `kvctl repair`, when that leaves
+ * nothing damaged. Whoever mends them in another way removes it.
  */
 import type { Disk } from '../../core/base/env.ts';
 import { type ErrorCode, StoreError } from '../../core/base/errors.ts';
@@ -39,6 +40,17 @@ export function refuseDamaged(disk: Disk, dir: string, isRepaired: boolean): voi
   if (!isRepaired && code !== 'DIR_ROLLED_BACK') return;
   const known = [...DAMAGE].find((one) => one === code);
   throw new StoreError(known ?? 'TABLE_CORRUPT', `${message} (as its file ${DAMAGED} says)`, { data });
+}
+
+/**
+ * What an earlier run noted of files that can be mended where they are, in words; undefined: nothing. Not of a directory
+ * that has forgotten what it promised, or has come to another state: no tool mends that.
+ */
+export function damageNoted(disk: Disk, dir: string): string | undefined {
+  const said = readSmallFile(disk, `${dir}/${DAMAGED}`);
+  if (said === undefined) return undefined;
+  const { code, message } = parse(said);
+  return code === 'TABLE_CORRUPT' || code === 'WAL_CORRUPT' ? message : undefined;
 }
 
 /** However the file looks, that it is there is enough. */

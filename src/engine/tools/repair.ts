@@ -19,6 +19,7 @@ import { ByteReader } from '../../core/base/bytes.ts';
 import type { Disk } from '../../core/base/env.ts';
 import { isStoreError } from '../../core/base/errors.ts';
 import { readSavedRevision } from '../../core/model/machine.ts';
+import { DAMAGED, damageNoted } from '../disk/damaged.ts';
 import { tablePath } from '../lsm/manifest/file-names.ts';
 import { repairManifest, type RepairReport } from '../lsm/manifest/repair.ts';
 import { liveFiles } from '../lsm/manifest/state.ts';
@@ -40,6 +41,8 @@ export interface RepairPlan {
   readonly reasons: readonly string[];
   /** What is wrong with the log, which repair leaves as it is; undefined: nothing. */
   readonly log: string | undefined;
+  /** What a node noted when it met damage, which keeps it from starting: goes, unless something is lost. */
+  readonly noted: string | undefined;
 }
 
 const NO_CACHE: BlockCacheLike = { get: () => undefined, put: () => {} };
@@ -68,15 +71,21 @@ export function planRepair(disk: Disk, dir: DataDir): RepairPlan {
     }
     if (log !== undefined) reasons.push(log);
   }
-  if (reasons.length > 0) return { report, verdict: 'lost', reasons, log };
-  if (isKnown) return { report, verdict: 'proven', reasons, log };
+  const plan = { report, reasons, log, noted: dir.kind === 'node' ? damageNoted(disk, dir.dir) : undefined };
+  if (reasons.length > 0) return { ...plan, verdict: 'lost' };
+  if (isKnown) return { ...plan, verdict: 'proven' };
   const unknown = 'the manifest could not be read: whether a table is missing cannot be known';
-  return { report, verdict: 'plausible', reasons: [unknown], log };
+  return { ...plan, verdict: 'plausible', reasons: [unknown] };
 }
 
-/** Repairs: nobody else may have the store open. */
-export function repair(disk: Disk, dir: DataDir): RepairReport {
-  return repairManifest(disk, dir.tree, tableTools(disk));
+/** Repairs as was planned: nobody else may have the store open. */
+export function repair(disk: Disk, dir: DataDir, { verdict, noted }: RepairPlan): RepairReport {
+  const report = repairManifest(disk, dir.tree, tableTools(disk));
+  if (noted !== undefined && verdict !== 'lost') {
+    disk.remove(`${dir.dir}/${DAMAGED}`);
+    disk.syncDir(dir.dir);
+  }
+  return report;
 }
 
 function hasManifest(disk: Disk, dir: DataDir): boolean {

@@ -3,6 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { MemoryDisk } from '../../../src/engine/disk/memory-disk.ts';
 import type { Disk } from '../../../src/core/base/env.ts';
 import { findDataDir } from '../../../src/engine/tools/data-dir.ts';
+import { type ErrorCode, StoreError } from '../../../src/core/base/errors.ts';
+import { markDamaged, refuseDamaged } from '../../../src/engine/disk/damaged.ts';
 import { planRepair, repair } from '../../../src/engine/tools/repair.ts';
 import { scrub } from '../../../src/engine/tools/scrub.ts';
 import { openWalReadOnly } from '../../../src/engine/wal/read-only.ts';
@@ -173,7 +175,7 @@ describe('repair of a store', () => {
     const plan = planRepair(disk, findDataDir(disk, '/db'));
     expect(snapshot(disk, '/db')).toEqual(before);
     expect(plan.verdict).toBe('plausible');
-    expect(repair(disk, STORE)).toEqual(plan.report);
+    expect(repair(disk, STORE, plan)).toEqual(plan.report);
     expect(await contentsOf(disk, '/db')).toEqual(rows);
   });
 
@@ -185,7 +187,7 @@ describe('repair of a store', () => {
     expect(plan.verdict).toBe('lost');
     expect(plan.report.damaged).toMatchObject([{ name: table.slice('/db/'.length) }]);
     const before = snapshot(disk, '/db').get(table);
-    expect(repair(disk, STORE)).toEqual(plan.report);
+    expect(repair(disk, STORE, plan)).toEqual(plan.report);
     expect(snapshot(disk, '/db').get(table.replace('/db/', '/db/lost/'))).toBe(before);
     const left = await contentsOf(disk, '/db');
     for (const [key] of left) expect(/^key-\d+$/.test(key)).toBe(true);
@@ -199,15 +201,16 @@ describe('repair of a store', () => {
     const plan = planRepair(disk, STORE);
     expect(plan.verdict).toBe('lost');
     expect(plan.reasons.join('\n')).toContain('is missing');
-    repair(disk, STORE);
+    repair(disk, STORE, plan);
     await contentsOf(disk, '/db');
   });
 
   test('nothing to repair', async () => {
     const { disk, rows } = await filled();
-    expect(planRepair(disk, STORE)).toMatchObject({ verdict: 'proven', reasons: [], log: undefined });
+    const plan = planRepair(disk, STORE);
+    expect(plan).toMatchObject({ verdict: 'proven', reasons: [], log: undefined });
     // And repairing it all the same does no harm.
-    repair(disk, STORE);
+    repair(disk, STORE, plan);
     expect(await contentsOf(disk, '/db')).toEqual(rows);
   });
 });
@@ -235,6 +238,34 @@ describe('repair of a node', () => {
     expect(planRepair(disk, NODE)).toMatchObject({ verdict: 'proven', reasons: [] });
     disk.remove('/db/CURRENT');
     expect(planRepair(disk, NODE)).toMatchObject({ verdict: 'plausible', report: { lastSequence: 60 } });
+  });
+
+  test('what the node noted of damage goes with a repair that leaves none, and only then', async () => {
+    const noted = async (code: ErrorCode): Promise<MemoryDisk> => {
+      const disk = await node();
+      markDamaged(disk, '/db', new StoreError(code, 'block 3 of 000007.ldb'), new Date(0));
+      return disk;
+    };
+    const disk = await noted('TABLE_CORRUPT');
+    disk.remove('/db/CURRENT');
+    const plan = planRepair(disk, NODE);
+    expect(plan).toMatchObject({ verdict: 'plausible', noted: 'block 3 of 000007.ldb' });
+    repair(disk, NODE, plan);
+    expect(() => refuseDamaged(disk, '/db', true)).not.toThrow();
+
+    const worse = await noted('TABLE_CORRUPT');
+    worse.flipBit(namesOf(worse, '.ldb')[0] ?? '', 20, 3);
+    const lossy = planRepair(worse, NODE);
+    repair(worse, NODE, lossy);
+    expect(lossy.verdict).toBe('lost');
+    expect(() => refuseDamaged(worse, '/db', true)).toThrow('block 3');
+
+    // No tool mends a promise that was forgotten.
+    const forgot = await noted('DIR_ROLLED_BACK');
+    const whole = planRepair(forgot, NODE);
+    expect(whole).toMatchObject({ verdict: 'proven', noted: undefined });
+    repair(forgot, NODE, whole);
+    expect(() => refuseDamaged(forgot, '/db', false)).toThrow('block 3');
   });
 
   test('any loss in a table is too much', async () => {
