@@ -6,6 +6,7 @@
 import { assert } from '../core/base/assert.ts';
 import { Bell, BELL_WORDS } from './runtime/bell.ts';
 import { Lock } from './runtime/lock.ts';
+import { METER_WORDS, TurnMeter } from './runtime/turn-meter.ts';
 
 /** Who has a bell. The order is the layout. */
 export type ActorName = 'gateway' | 'replication' | 'wal-committer' | 'syncer' | 'memtable' | 'compactor' | 'shipper';
@@ -116,7 +117,8 @@ export type Mark = (typeof MARKS)[number];
 
 const AT = Object.fromEntries(MARKS.map((name, i) => [name, i])) as Record<Mark, number>;
 
-const BELLS_AT = MARKS.length * 8;
+const METERS_AT = MARKS.length * 8;
+const BELLS_AT = METERS_AT + ACTORS.length * METER_WORDS * 8;
 const CONTROL_AT = BELLS_AT + ACTORS.length * BELL_WORDS * 4;
 const LOCK_AT = CONTROL_AT + ACTORS.length * 4;
 
@@ -131,6 +133,7 @@ export const ROLES: readonly ('follower' | 'candidate' | 'leader' | 'learner')[]
 export class Shared {
   readonly buffer: SharedArrayBuffer;
   readonly #marks: BigInt64Array;
+  readonly #meterWords: BigInt64Array;
   readonly #bellWords: Int32Array;
   readonly #controlWords: Int32Array;
   /** Held by whoever syncs the WAL: the syncer, or the committer. */
@@ -139,6 +142,7 @@ export class Shared {
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(LOCK_AT + 4)) {
     this.buffer = buffer;
     this.#marks = new BigInt64Array(buffer, 0, MARKS.length);
+    this.#meterWords = new BigInt64Array(buffer, METERS_AT, ACTORS.length * METER_WORDS);
     this.#bellWords = new Int32Array(buffer, BELLS_AT, ACTORS.length * BELL_WORDS);
     this.#controlWords = new Int32Array(buffer, CONTROL_AT, ACTORS.length);
     this.syncLock = new Lock(new Int32Array(buffer, LOCK_AT, 1));
@@ -165,7 +169,12 @@ export class Shared {
   }
 
   bell(actor: ActorName): Bell {
-    return new Bell(this.#bellWords, ACTORS.indexOf(actor) * BELL_WORDS);
+    return new Bell(this.#bellWords, ACTORS.indexOf(actor) * BELL_WORDS, this.meter(actor));
+  }
+
+  /** Turns of this actor. */
+  meter(actor: ActorName): TurnMeter {
+    return new TurnMeter(this.#meterWords, ACTORS.indexOf(actor) * METER_WORDS);
   }
 
   /** The supervisor has a call for this actor: its parked thread must let its event loop go round. */

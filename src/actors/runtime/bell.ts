@@ -12,16 +12,21 @@
  * sleeps after it has counted. So one of the two sees the other.
  */
 
+import type { TurnMeter } from './turn-meter.ts';
+
 /** Words of one bell. */
 export const BELL_WORDS = 2;
 
 export class Bell {
   readonly #words: Int32Array;
   readonly #at: number;
+  /** Counts its owner's turns. */
+  readonly meter: TurnMeter | undefined;
 
-  constructor(words: Int32Array, at: number) {
+  constructor(words: Int32Array, at: number, meter?: TurnMeter) {
     this.#words = words;
     this.#at = at;
+    this.meter = meter;
   }
 
   /** Counts rings; read it before looking for work. */
@@ -75,10 +80,13 @@ export interface Loop {
  */
 export function listen(bell: Bell, turn: () => void): Loop {
   let isStopping = false;
+  const { meter } = bell;
   const ended = (async () => {
     while (!isStopping) {
       const seen = bell.read();
+      const beganMs = performance.now();
       turn();
+      meter?.add(performance.now() - beganMs);
       await (bell.waitAsync(seen) ?? nextTurn());
       bell.awake();
     }
@@ -99,11 +107,14 @@ export function listen(bell: Bell, turn: () => void): Loop {
  */
 export function park(bell: Bell, turn: () => boolean, wantsControl: () => boolean): Loop {
   let isStopping = false;
+  const { meter } = bell;
   const ended = (async () => {
     await nextTurn();
     while (!isStopping) {
       const seen = bell.read();
+      const beganMs = performance.now();
       const didSomething = turn();
+      if (didSomething) meter?.add(performance.now() - beganMs);
       if (wantsControl()) {
         await nextTurn();
         if (!didSomething) bell.wait(seen, 1);

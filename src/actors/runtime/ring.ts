@@ -3,6 +3,7 @@
  * clone, no message per frame: a whole turn's work crosses with one wake-up.
  *
  *   words   0 read position · 1 write position     bytes since the start, modulo 2^32
+ *           2 frames read   · 3 frames written     the same; for who looks how full it is
  *   frame   length u32 | bytes | padding to 4       never wraps: when it does not fit before the end, a length
  *                                                   of 0xffffffff says "go on at the start"
  *
@@ -12,12 +13,14 @@ import { assert } from '../../core/base/assert.ts';
 
 const READ = 0;
 const WRITE = 1;
+const FRAMES_READ = 2;
+const FRAMES_WRITTEN = 3;
 const HEADER_BYTES = 16;
 const WRAP = 0xffff_ffff;
 
 const padded = (bytes: number): number => (bytes + 3) & ~3;
 
-class Ring {
+export class Ring {
   protected readonly words: Int32Array;
   protected readonly bytes: Uint8Array;
   protected readonly view: DataView;
@@ -34,6 +37,12 @@ class Ring {
   /** Bytes written and not yet read, headers included. */
   get usedBytes(): number {
     return (Atomics.load(this.words, WRITE) - Atomics.load(this.words, READ)) >>> 0;
+  }
+
+  /** Frames written and not yet read. Read first: it is never more than was written. */
+  get frames(): number {
+    const read = Atomics.load(this.words, FRAMES_READ);
+    return (Atomics.load(this.words, FRAMES_WRITTEN) - read) >>> 0;
   }
 }
 
@@ -62,6 +71,8 @@ export class RingWriter extends Ring {
     if (skip > 0) this.view.setUint32(at, WRAP, true);
     this.view.setUint32(start, frame.length, true);
     this.bytes.set(frame, start + 4);
+    // Counted first: a reader that is quick must not have read more than was written.
+    Atomics.add(this.words, FRAMES_WRITTEN, 1);
     Atomics.store(this.words, WRITE, (write + skip + needed) | 0);
     return true;
   }
@@ -89,6 +100,7 @@ export class RingReader extends Ring {
 
   /** Lets the frame that `peek` gave go. */
   pop(): void {
+    Atomics.add(this.words, FRAMES_READ, 1);
     Atomics.store(this.words, READ, this.#next);
   }
 }

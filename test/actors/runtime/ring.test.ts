@@ -49,6 +49,7 @@ test('a ring is a queue of frames, whatever their sizes and wherever its positio
           expect(writer.usedBytes).toBeLessThanOrEqual(CAPACITY);
           expect(writer.freeBytes + writer.usedBytes).toBe(CAPACITY);
           expect(writer.usedBytes === 0).toBe(model.length === 0);
+          expect(writer.frames).toBe(model.length);
         }
         for (const frame of model) {
           expect(reader.peek()?.slice()).toEqual(frame);

@@ -19,6 +19,7 @@ import type { DeadLetterReason } from './dead-letters.ts';
 import { Ending } from './ending.ts';
 import { Envelope } from './envelope.ts';
 import { Hand } from './hand.ts';
+import { Handling } from './handling.ts';
 import { Mailbox, type MailboxLimits, mailboxLimits, type Offered } from './mailbox.ts';
 import { Nursery } from './nursery.ts';
 import type { AnyMessage } from './protocol.ts';
@@ -54,6 +55,7 @@ export class Cell implements Incarnation, Runnable {
   readonly #ending: Ending;
   readonly #streams: Streams;
   readonly #beacon: Int32Array | undefined;
+  readonly #handling: Handling;
   #phase: Phase = 'starting';
   #state: { readonly value: unknown } | undefined;
   #isEndAsked = false;
@@ -71,6 +73,7 @@ export class Cell implements Incarnation, Runnable {
     this.table = tableOf(spec.definition.protocol);
     this.handlers = spec.definition.parts.handlers['on'] ?? {};
     this.#beacon = world.beacon;
+    this.#handling = new Handling(world.clock);
     this.mailbox = new Mailbox(spec.path, this.limits, this.#discarded);
     this.timers = new ActorTimers({
       clock: world.clock,
@@ -267,6 +270,7 @@ export class Cell implements Incarnation, Runnable {
     this.#hand.take(envelope);
     const beacon = this.#beacon;
     if (beacon !== undefined) this.#mark(beacon, message.kind);
+    const beganMs = this.#handling.begin();
     let result: unknown;
     try {
       if (sink === undefined) result = handler(this.#state?.value, message, this.#context);
@@ -277,7 +281,9 @@ export class Cell implements Incarnation, Runnable {
     } finally {
       if (beacon !== undefined) beacon[0] = 0;
     }
-    if (isThenable(result)) void this.#wait(envelope, result);
+    const isOpen = isThenable(result);
+    this.#handling.returned(message.kind, beganMs, isOpen);
+    if (isOpen) void this.#wait(envelope, result as PromiseLike<unknown>);
     else this.#finish(envelope, result);
   }
 
@@ -293,6 +299,7 @@ export class Cell implements Incarnation, Runnable {
     } catch (error) {
       this.#threw(envelope, error);
     }
+    this.#handling.settled(envelope.message.kind, this.#hand.sinceMs);
     this.#hand.isBusy = false;
     if (this.isReady) this.world.wake(this);
   }
@@ -380,7 +387,9 @@ export class Cell implements Incarnation, Runnable {
       phase: this.#phase,
       mailbox: this.mailbox.length,
       mailboxBytes: this.mailbox.bytes,
+      limits: this.limits,
       handled: this.#handled,
+      handling: this.#handling.report(),
       busyWith: this.busy,
       children: await this.nursery.report(),
     };

@@ -10,8 +10,9 @@ export class Hand {
   envelope: Envelope | undefined;
   /** Its handler's promise is open: the actor takes nothing. */
   isBusy = false;
+  /** Since when. */
+  sinceMs = 0;
   readonly #clock: ActorClock;
-  #sinceMs = 0;
   #controller: AbortController | undefined;
 
   constructor(clock: ActorClock) {
@@ -26,7 +27,7 @@ export class Hand {
   /** Its handler has given a promise; an asker who gives up aborts the signal. */
   wait({ waiting: { answer } }: Envelope): void {
     this.isBusy = true;
-    this.#sinceMs = this.#clock.nowMs();
+    this.sinceMs = this.#clock.nowMs();
     if (answer !== undefined) answer.onGiveUp = (reason) => this.#controller?.abort(reason);
   }
 
@@ -52,6 +53,6 @@ export class Hand {
   /** The kind, and since when its handler has not returned; undefined when none is open. */
   get busy(): { readonly kind: string; readonly forMs: number } | undefined {
     if (!this.isBusy || this.envelope === undefined) return undefined;
-    return { kind: this.envelope.message.kind, forMs: this.#clock.nowMs() - this.#sinceMs };
+    return { kind: this.envelope.message.kind, forMs: this.#clock.nowMs() - this.sinceMs };
   }
 }

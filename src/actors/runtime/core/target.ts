@@ -10,6 +10,7 @@ import type { ActorClock } from './clock.ts';
 import type { DeadLetterReason, DeadLetters } from './dead-letters.ts';
 import type { AnyDefinition } from './define.ts';
 import type { Envelope } from './envelope.ts';
+import type { KindHandling } from './handling.ts';
 import type { MailboxLimits, Offered } from './mailbox.ts';
 import type { Runnable } from './run-queue.ts';
 import type { Table } from './table.ts';
@@ -73,8 +74,12 @@ export interface ActorReport {
   /** Messages and bytes that wait. */
   readonly mailbox: number;
   readonly mailboxBytes: number;
+  /** Of its mailbox. */
+  readonly limits: MailboxLimits;
   /** Messages handled by this incarnation. */
   readonly handled: number;
+  /** How long its handlers took, by kind: of those that return at once one in 61 is timed, and stands for them. */
+  readonly handling: readonly KindHandling[];
   /** The kind in hand, and for how long, when its handler has not returned. */
   readonly busyWith?: { readonly kind: string; readonly forMs: number } | undefined;
   readonly children: readonly ActorReport[];

@@ -191,7 +191,8 @@ export class ActorThread {
     this.#reports ??= (async () => {
       try {
         const { actors } = await this.#thread.inspect();
-        return actors as readonly ActorReport[];
+        // None, before it has started.
+        return (actors ?? []) as readonly ActorReport[];
       } catch (error) {
         // It is busy or dying: there is nothing to show of it, and whoever looks at a tree wants the rest.
         this.#options.system.world.log('warn', 'actor.thread.silent', { thread: this.name, message: String(error) });

@@ -34,6 +34,7 @@ export class RemoteCell extends Remote implements Incarnation {
   readonly #home: HomeThread;
   readonly #world: World;
   #started: (() => void) | undefined;
+  #hasStarted = false;
   #cancelGuard: (() => void) | undefined;
 
   constructor(world: World, spec: Spec, incarnation: number, id: number, home: HomeThread) {
@@ -66,6 +67,7 @@ export class RemoteCell extends Remote implements Incarnation {
 
   /** The thread says that it runs. */
   hasStarted(): void {
+    this.#hasStarted = true;
     this.#started?.();
   }
 
@@ -104,7 +106,8 @@ export class RemoteCell extends Remote implements Incarnation {
   }
 
   async report(): Promise<ActorReport> {
-    const reports = await this.#home.reports();
+    const hasEnded = this.reason !== undefined;
+    const reports = hasEnded ? [] : await this.#home.reports();
     const { messages, bytes } = this.waiting;
     const found = reports.find(({ path }) => path === this.path);
     const own = {
@@ -114,7 +117,10 @@ export class RemoteCell extends Remote implements Incarnation {
       thread: this.#home.name,
     };
     if (found === undefined) {
-      return { ...own, phase: 'unknown', mailbox: messages, mailboxBytes: bytes, handled: 0, children: [] };
+      const { limits } = this;
+      const waits = { mailbox: messages, mailboxBytes: bytes, limits };
+      const phase = hasEnded ? 'ended' : this.#hasStarted ? 'unknown' : 'starting';
+      return { ...own, ...waits, phase, handled: 0, handling: [], children: [] };
     }
     return {
       ...found,
