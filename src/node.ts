@@ -19,7 +19,7 @@ import { StoreClient } from './client/client.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
 import { foundingMembers, memberOf, parseConfig } from './config/index.ts';
-import { isStoreError, StoreError } from './core/base/errors.ts';
+import { StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
 import { nodeDisk } from './engine/disk/node-disk.ts';
@@ -27,8 +27,11 @@ import { markDamaged } from './engine/disk/damaged.ts';
 import type { StateReader } from './engine/state/state-reader.ts';
 import { executiveRoutes } from './net/executive/routes.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
+import { ActorTotals } from './net/actor-metrics.ts';
 import { createMetrics } from './net/metrics.ts';
+import { type ActorFacts, actorFacts, viewOf } from './node/actor-rows.ts';
 import { EmbeddedDoor } from './node/embedded.ts';
+import { handOver } from './node/hand-over.ts';
 import { healthOf } from './node/health.ts';
 import { judge } from './node/judgement.ts';
 import { Life } from './node/life.ts';
@@ -101,9 +104,6 @@ export async function startNode(
   return startIn({ config: resolved, id, dataDir: own.dataDir, log }, (opened) => Node.start(opened, logger, watchdog));
 }
 
-/** Longest wait of a stop for somebody else to lead. */
-const HAND_OVER_MS = 500;
-
 class Node implements RunningNode, Breakable {
   readonly id: string;
   readonly #opened: Opened;
@@ -119,6 +119,7 @@ class Node implements RunningNode, Breakable {
   #metrics: Registry;
   /** The parts are gone, or not there yet. */
   #isBetween = true;
+  readonly #actorTotals = new ActorTotals();
   readonly #embedded = new EmbeddedDoor();
   /** What the application, and clients, have been shown: after a restart nothing older is. */
   #appliedBefore = 0;
@@ -154,11 +155,11 @@ class Node implements RunningNode, Breakable {
       this.#tellFailed = resolve;
     });
     this.#life = this.#newLife();
-    this.#metrics = this.#newMetrics();
     this.#reads = new LocalReads(() => this.#reader());
     this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#embedded.dial);
     this.actors = createSystem({ log: this.#log });
     void this.actors.failed.then((error) => this.#fail(error));
+    this.#metrics = this.#newMetrics();
   }
 
   #reader(): StateReader {
@@ -187,6 +188,7 @@ class Node implements RunningNode, Breakable {
       log: this.#log,
       leader: () => leaderOf(this.#parts.plumbing.shared, this.#known),
       status: () => this.status(),
+      actors: () => this.listActors(),
       onMembers: (known) => {
         this.#known = known;
       },
@@ -273,7 +275,8 @@ class Node implements RunningNode, Breakable {
     await this.#restarting;
     // They may use the store until they have ended.
     await this.actors.stop();
-    await this.#handOver();
+    const { members } = this.#client;
+    if (this.#isOpen && this.#known.length > 1) await handOver(this.status().role, members, this.#log);
     // Newest first: no client may wait on something that is already gone.
     await this.#client.close();
     this.#repairWatch?.stop();
@@ -281,18 +284,6 @@ class Node implements RunningNode, Breakable {
     await this.#httpDoor?.close();
     await this.#opened.lock.release();
     this.#logger.info('node.stopped');
-  }
-
-  /** Who leads hands over while its clients still have it: they need not wait until it is missed. */
-  async #handOver(): Promise<void> {
-    if (!this.#isOpen || this.status().role !== 'leader' || this.#known.length < 2) return;
-    try {
-      await this.#client.members.transferLeader(undefined, { deadlineMs: HAND_OVER_MS });
-    } catch (error) {
-      // Nobody is there to take over, or not in time: it stops all the same, and is missed.
-      if (!isStoreError(error)) throw error;
-      this.#logger.info({ code: error.code, message: error.message }, 'node.kept-the-lead');
-    }
   }
 
   /**
@@ -385,6 +376,9 @@ class Node implements RunningNode, Breakable {
   lock: Client['lock'] = (name, options) => this.#client.lock(name, options);
   election: Client['election'] = (name) => this.#client.election(name);
 
+  listActors: Client['listActors'] = async () =>
+    viewOf(this.id, await this.#actorFacts(), this.actors.deadLetters.counts);
+
   get control(): Client['control'] {
     return this.#client.control;
   }
@@ -411,15 +405,21 @@ class Node implements RunningNode, Breakable {
     });
   }
 
+  #actorFacts(): Promise<ActorFacts[]> {
+    const own = { restarts: this.#restarts.counts, comingBack: this.#comingBack, system: this.actors };
+    return actorFacts({ ...this.#parts, ...own, inFlightMax: this.#config.inFlightMax });
+  }
+
   #newMetrics(): Registry {
     const { plumbing, gateway } = this.#parts;
-    const { shared, tree } = plumbing;
-    const lagMs = (): number | null => this.status().lagMs;
     const { repairs } = this.#opened;
-    const isInRepair = (): boolean => this.status().repair !== undefined;
-    const restarts = this.#restarts.counts;
-    const own = { version: VERSION, node: this.id, lagMs, repairs, isInRepair, restarts };
-    return createMetrics({ shared, tree, gateway, ...own });
+    const own = { version: VERSION, node: this.id, repairs, status: () => this.status() };
+    const seen = {
+      actors: () => this.#actorFacts(),
+      actorTotals: this.#actorTotals,
+      deadLetters: this.actors.deadLetters,
+    };
+    return createMetrics({ ...plumbing, ...own, ...seen, gateway });
   }
 
   #health(): Readiness {

@@ -6,6 +6,7 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { isStoreError } from '../core/base/errors.ts';
+import { registerActors } from './kvctl/actors.ts';
 import { ENDPOINTS_DEFAULT, parseEndpoints } from './kvctl/arguments.ts';
 import { registerBackup } from './kvctl/backup.ts';
 import { Context, type GlobalFlags, type Work } from './kvctl/context.ts';
@@ -116,6 +117,7 @@ Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an i
   registerWatch(program, execute);
   registerTxn(program, execute);
   registerStatus(program, execute);
+  registerActors(program, execute);
   registerMember(program, execute);
   registerTables(program, execute);
   registerWriters(program, execute);

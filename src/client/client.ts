@@ -10,6 +10,7 @@ import { StoreError } from '../core/base/errors.ts';
 import type { Revision } from '../core/base/position.ts';
 import { encodeTxn } from '../core/model/commands.ts';
 import { checkKey, checkUserKey, checkValue } from '../core/model/limits.ts';
+import { decodeActorsView } from '../core/wire/actors.ts';
 import * as wire from '../core/wire/client.ts';
 import { CallSet } from './call-set.ts';
 import { type Answered, checkDeadline } from './calls.ts';
@@ -179,6 +180,11 @@ export class StoreClient implements api.Client {
   async status(options: api.CallOptions = {}): Promise<api.NodeStatus> {
     const { extra } = await this.#call(wire.REQUEST.status, false, NONE, options);
     return JSON.parse(new TextDecoder().decode(extra)) as api.NodeStatus;
+  }
+
+  async listActors(options: api.CallOptions = {}): Promise<api.ActorsView> {
+    const { extra } = await this.#call(wire.REQUEST.actors, false, NONE, options);
+    return decodeActorsView(extra);
   }
 
   range(options: api.RangeOptions = {}): AsyncIterable<api.Entry> {

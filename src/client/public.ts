@@ -22,6 +22,9 @@ export type {
   WriterView,
 } from './control-types.ts';
 export type {
+  ActorRow,
+  ActorState,
+  ActorsView,
   Bytes,
   CallOptions,
   Client,
@@ -35,6 +38,7 @@ export type {
   LedgerFrame,
   LedgerOptions,
   Held,
+  KindRow,
   Leader,
   Leadership,
   Lock,

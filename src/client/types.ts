@@ -4,12 +4,14 @@
 import type { Revision } from '../core/base/position.ts';
 import type { LedgerFilter } from '../core/model/ledger-filter.ts';
 import type { Member } from '../core/raft/membership.ts';
+import type { ActorsView } from '../core/wire/actors.ts';
 import type { MembersReply } from '../core/wire/members.ts';
 import type { Bytes, CallOptions, GetOptions, PutOptions, WriteResult } from './call-types.ts';
 import type { Control } from './control-types.ts';
 
 export type { Bytes, CallOptions, GetOptions, PutOptions, WriteResult } from './call-types.ts';
 export type { Member } from '../core/raft/membership.ts';
+export type { ActorRow, ActorsView, ActorState, KindRow } from '../core/wire/actors.ts';
 export type { MemberProgress } from '../core/wire/members.ts';
 
 export interface Entry {
@@ -219,6 +221,11 @@ export interface Client extends AsyncDisposable {
   txn(build: (t: TxnBuilder) => unknown, options?: CallOptions): Promise<TxnResult>;
   watch<O extends WatchOptions = WatchOptions>(options?: O): AsyncIterable<WatchItem<O>>;
   status(options?: CallOptions): Promise<NodeStatus>;
+  /**
+   * The actors of the connected node, its own and its application's: where each runs, what waits for it, how long it
+   * takes. A thousand rows at most; the view says how many were left off.
+   */
+  listActors(options?: CallOptions): Promise<ActorsView>;
   /** A lock that one client at a time has, first come first served, with a fencing token. docs/locks.md. */
   lock(name: string, options?: LockOptions): Promise<Lock>;
   /** One leader at a time among those who campaign, and who it is. docs/locks.md. */

@@ -5,10 +5,11 @@
 import { Gauge, Registry } from 'prom-client';
 import type { Gateway } from '../actors/gateway/gateway.ts';
 import { STALL } from '../actors/memtable.ts';
-import { type ActorName, ACTORS, type Mark, type Shared } from '../actors/shared.ts';
+import type { Mark, Shared } from '../actors/shared.ts';
 import { BlockCache } from '../engine/lsm/cache/block-cache.ts';
 import { Control } from '../engine/lsm/shared/control.ts';
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
+import { type ActorMetricsWorld, addActors } from './actor-metrics.ts';
 
 interface MarkSeries {
   readonly mark: Mark;
@@ -81,18 +82,16 @@ const SERIES: readonly MarkSeries[] = [
   { mark: 'watchesCompacted', name: 'ledger_compacted_total', help: 'Watches ended because they were too far behind.' },
 ];
 
-export interface MetricsWorld {
+export interface MetricsWorld extends ActorMetricsWorld {
   readonly shared: Shared;
   readonly gateway: Gateway;
   readonly tree: Pick<TreeMemory, 'control' | 'cache'>;
   readonly version: string;
   readonly node: string;
-  readonly lagMs: () => number | null;
-  /** How often this node has given up damaged files, and whether it still gets its state from the others. */
+  /** Age of the newest log time that it has applied; what it does while it gets its state from the others. */
+  readonly status: () => { readonly lagMs: number | null; readonly repair?: string | undefined };
+  /** How often this node has given up damaged files. */
   readonly repairs: number;
-  readonly isInRepair: () => boolean;
-  /** By actor: how often it was started again. */
-  readonly restarts: ReadonlyMap<ActorName, number>;
 }
 
 export function createMetrics(world: MetricsWorld): Registry {
@@ -117,10 +116,12 @@ export function createMetrics(world: MetricsWorld): Registry {
   gauge(
     'log_time_lag_seconds',
     'Age of the newest log time that this node has applied.',
-    () => (world.lagMs() ?? 0) / 1000,
+    () => (world.status().lagMs ?? 0) / 1000,
   );
   gauge('repairs_total', 'Times that this node gave up damaged files.', () => world.repairs);
-  gauge('repair_state', '1 while it gets its state from the others after that.', () => (world.isInRepair() ? 1 : 0));
+  gauge('repair_state', '1 while it gets its state from the others after that.', () =>
+    world.status().repair === undefined ? 0 : 1,
+  );
   gauge('client_connections', 'Client connections.', () => gateway.connections);
   gauge('client_requests_in_flight', 'Requests being worked on.', () => gateway.inFlight);
   gauge('client_requests_total', 'Requests of clients.', () => gateway.counts.requests);
@@ -128,15 +129,7 @@ export function createMetrics(world: MetricsWorld): Registry {
   gauge('client_reads_total', 'Reads of clients.', () => gateway.counts.reads);
   gauge('client_refused_total', 'Requests refused with a typed error on arrival.', () => gateway.counts.refused);
   gauge('client_expired_total', 'Requests whose deadline passed.', () => gateway.counts.expired);
-  const restarts: Gauge<'actor'> = new Gauge({
-    name: 'ctlmesh_actor_restarts_total',
-    help: 'Times that an actor of this node died and was started again.',
-    labelNames: ['actor'],
-    registers: [registry],
-    collect: () => {
-      for (const actor of ACTORS) restarts.set({ actor }, world.restarts.get(actor) ?? 0);
-    },
-  });
+  addActors(registry, world);
   gauge('process_resident_memory_bytes', 'Resident memory of the process.', () => process.memoryUsage.rss());
   new Gauge({
     name: 'ctlmesh_build_info',

@@ -15,12 +15,14 @@ import type { WatchdogBounds } from '../actors/watchdog.ts';
 import type { NodeStatus } from '../client/types.ts';
 import { type ClusterConfig, guestsOf, memberOf, readerGrants } from '../config/index.ts';
 import type { Member } from '../core/raft/membership.ts';
+import type { ActorsView } from '../core/wire/actors.ts';
 import { beginLife } from '../engine/disk/lives.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { type TreeOptions, treeOptions } from '../engine/lsm/tree/options.ts';
 import { KEYSPACE } from '../engine/state/keyspaces.ts';
 import { StateReader } from '../engine/state/state-reader.ts';
 import * as replication from '../net/replication.thread.ts';
+import { MEMTABLES } from './actor-rows.ts';
 
 export interface Parts {
   readonly plumbing: Plumbing;
@@ -39,6 +41,7 @@ export interface PartsWorld {
   readonly log: LogFunction;
   readonly leader: () => { readonly name: string; readonly url: string };
   readonly status: () => NodeStatus;
+  readonly actors: () => Promise<ActorsView>;
   readonly onMembers: (known: readonly Member[]) => void;
   /** Runs a callback of the gateway; what it throws is the gateway's death. */
   readonly guard: (work: () => void) => void;
@@ -124,6 +127,7 @@ export function assembleParts(world: PartsWorld): Parts {
     monotonicMs: () => performance.now(),
     leader: world.leader,
     status: world.status,
+    actors: world.actors,
     onMembers: world.onMembers,
     appliedBefore: world.appliedBefore,
     inFlightMax: config.inFlightMax,
@@ -136,7 +140,7 @@ export function assembleParts(world: PartsWorld): Parts {
 function treeOptionsOf(config: ClusterConfig): TreeOptions {
   return treeOptions({
     memtableBytes: config.memtableBytes,
-    memtables: 5,
+    memtables: MEMTABLES,
     batchBytesMax: ENTRY_BYTES_MAX,
     cacheBytes: config.cacheBytes,
     tableCacheBytes: TABLE_CACHE_BYTES,

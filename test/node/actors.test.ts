@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { ask, defineActor, tell } from '../../src/actors/runtime/index.ts';
+import { ACTORS } from '../../src/actors/shared.ts';
 import { type RunningNode, startNode } from '../../src/node.ts';
 import { freePorts } from '../support/cluster-process.ts';
 
@@ -44,6 +45,11 @@ test('an actor writes to the store until it has ended, also when the node stops'
   });
   const ref = await node.actors.spawn(writer);
   expect(await ref.ask({ kind: 'write', value: 'one' })).toBe('one');
+  const { node: name, rows } = await node.listActors();
+  expect([name, rows.find(({ path }) => path === ref.path)]).toMatchObject(['n1', { handled: 1, state: 'running' }]);
+  const own = rows.filter(({ part }) => part === 'node');
+  expect(own.map((row) => [row.path, row.state])).toEqual(ACTORS.map((actor) => [`/${actor}`, 'running']));
+  for (const { path, handled } of own) expect(handled, path).toBeGreaterThan(0);
   const under = ref.ask({ kind: 'write', value: 'two' });
   await node.stop();
   expect(await under).toBe('two');

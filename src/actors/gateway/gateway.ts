@@ -15,6 +15,7 @@
 import { ByteReader } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Member } from '../../core/raft/membership.ts';
+import type { ActorsView } from '../../core/wire/actors.ts';
 import * as wire from '../../core/wire/client.ts';
 import type { StateReader } from '../../engine/state/state-reader.ts';
 import { TO_GATEWAY } from '../messages.ts';
@@ -22,6 +23,7 @@ import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import { ROLES, type Shared } from '../shared.ts';
 import type { FromShipper, ToShipper } from '../shipper.ts';
 import { Connection, type Door } from './connection.ts';
+import { Inspections } from './inspections.ts';
 import { Members } from './members.ts';
 import { Readers, type ReaderGrant } from './readers.ts';
 import { Reads } from './reads.ts';
@@ -46,6 +48,8 @@ export interface GatewayWorld {
   readonly monotonicMs: () => number;
   readonly leader: () => { readonly name: string; readonly url: string };
   readonly status: () => object;
+  /** What the actors of this node do; without it nobody is told. */
+  readonly actors?: () => Promise<ActorsView>;
   /** The members have changed: everybody who ever was one, in the order of their numbers. */
   readonly onMembers: (known: readonly Member[]) => void;
   /** What an earlier life of this node has shown: nobody is shown less. Default 0. */
@@ -58,6 +62,8 @@ export interface GatewayWorld {
 
 const DEADLINE_MS_MAX = 10 * 60 * 1000;
 
+const notShown = (): Promise<never> => Promise.reject(new StoreError('DISABLED', 'this node does not show its actors'));
+
 export class Gateway {
   readonly #world: GatewayWorld;
   readonly #connections = new Set<Connection>();
@@ -65,6 +71,7 @@ export class Gateway {
   readonly #writes: Writes;
   readonly #reads: Reads;
   readonly #members: Members;
+  readonly #inspections: Inspections;
   #hasLeader = false;
   #requests = 0;
   #refused = 0;
@@ -74,6 +81,7 @@ export class Gateway {
     const replication = world.shared.bell('replication');
     this.#writes = new Writes({ ...world, replication });
     this.#members = new Members({ ...world, replication });
+    this.#inspections = new Inspections(world.actors ?? notShown);
     this.#reads = new Reads({
       ...world,
       readers: new Readers(world.readers ?? []),
@@ -88,7 +96,7 @@ export class Gateway {
   }
 
   get inFlight(): number {
-    return this.#writes.underWay + this.#reads.underWay + this.#members.underWay;
+    return this.#writes.underWay + this.#reads.underWay + this.#members.underWay + this.#inspections.underWay;
   }
 
   /** For metrics. */
@@ -230,6 +238,7 @@ export class Gateway {
       const waitMs = deadlineMs === 0 || deadlineMs > DEADLINE_MS_MAX ? DEADLINE_MS_MAX : deadlineMs;
       const untilMs = this.#world.monotonicMs() + waitMs;
       if (kind === wire.REQUEST.members) this.#members.submit(connection, request, untilMs, body);
+      else if (kind === wire.REQUEST.actors) this.#inspections.submit(connection, request);
       else if (wire.isCommand(kind)) this.#writes.submit(connection, request, kind, untilMs, body);
       else this.#reads.submit(connection, request, kind, untilMs, new ByteReader(body));
     } catch (error) {

@@ -60,7 +60,8 @@ export const REQUEST: Readonly<
     | 'status'
     | 'members'
     | 'control'
-    | 'controlRead',
+    | 'controlRead'
+    | 'actors',
     RequestKind
   >
 > = {
@@ -78,6 +79,7 @@ export const REQUEST: Readonly<
   status: 20,
   members: 21,
   controlRead: 22,
+  actors: 23,
 };
 
 /** The leader's clock (7) is nobody else's to set. */

@@ -1,0 +1,159 @@
+/**
+ * Actor rows: what the actors of a node do, its own and the application's, in one shape, for whoever looks: `kvctl actors`
+ * and /metrics. Everything is read where it is when it is asked for: rings and meters of the node's own actors from
+ * shared memory, the application's from its system, which asks its threads.
+ */
+import type { Gateway } from '../actors/gateway/gateway.ts';
+import type { ActorReport } from '../actors/runtime/core/target.ts';
+import { watchdogRules } from '../actors/runtime/core/watchdog.ts';
+import type { ActorSystem } from '../actors/runtime/index.ts';
+import { countOf, type DurationCounts, quantileMs, sumOf } from '../actors/runtime/core/durations.ts';
+import { Ring } from '../actors/runtime/ring.ts';
+import { type ActorName, ACTORS } from '../actors/shared.ts';
+import type { Supervisor } from '../actors/supervisor.ts';
+import type { Plumbing } from '../actors/topology.ts';
+import { unreachable } from '../core/base/assert.ts';
+import { ACTOR_ROWS_MAX, type ActorRow, type ActorsView, type ActorState } from '../core/wire/actors.ts';
+import { Control } from '../engine/lsm/shared/control.ts';
+
+/** A row, and for metrics what it was made from. */
+export interface ActorFacts {
+  readonly row: ActorRow;
+  readonly durations: DurationCounts;
+  /** Which of its lives this is: counts begin anew with each. */
+  readonly incarnation: number;
+}
+
+export interface ActorsWorld {
+  /** The application's. */
+  readonly system: Pick<ActorSystem, 'inspect'>;
+  readonly plumbing: Plumbing;
+  readonly supervisor: Pick<Supervisor, 'actors'>;
+  readonly gateway: Pick<Gateway, 'inFlight'>;
+  readonly inFlightMax: number;
+  readonly restarts: ReadonlyMap<ActorName, number>;
+  /** Who has died, until all are back. */
+  readonly comingBack: ActorName | undefined;
+}
+
+interface Waiting {
+  readonly waits: number;
+  readonly fullness: number;
+}
+
+/** The node's own actors, then the application's, parents first. */
+export async function actorFacts(world: ActorsWorld): Promise<ActorFacts[]> {
+  const facts = nodeActors(world);
+  const add = (report: ActorReport): void => {
+    facts.push(factsOf(report));
+    for (const child of report.children) add(child);
+  };
+  for (const report of await world.system.inspect()) add(report);
+  return facts;
+}
+
+function nodeActors(world: ActorsWorld): ActorFacts[] {
+  const states = new Map<ActorName, string>(world.supervisor.actors);
+  return ACTORS.map((actor) => {
+    const durations = world.plumbing.shared.meter(actor).read();
+    const restarts = world.restarts.get(actor) ?? 0;
+    const state = world.comingBack === actor ? 'ended' : (states.get(actor) ?? 'running');
+    const row: ActorRow = {
+      part: 'node',
+      path: `/${actor}`,
+      name: actor,
+      thread: actor === 'gateway' ? 'main' : actor,
+      state: STATES[state] ?? 'running',
+      ...waitingOf(actor, world),
+      handled: countOf(durations),
+      p99Ms: quantileMs(durations, P99) ?? null,
+      kinds: [],
+      restarts,
+    };
+    return { row, durations, incarnation: restarts + 1 };
+  });
+}
+
+const P99 = 0.99;
+
+const STATES: Readonly<Record<string, ActorState>> = { stuck: 'stuck', ended: 'coming back' };
+
+function waitingOf(actor: ActorName, { plumbing, gateway, inFlightMax }: ActorsWorld): Waiting {
+  const { shared, rings, tree } = plumbing;
+  switch (actor) {
+    case 'gateway': {
+      const { inFlight } = gateway;
+      const { waits, fullness } = ringsOf(rings.answers, rings.toGateway);
+      return { waits, fullness: Math.max(fullness, inFlight / inFlightMax) };
+    }
+    case 'replication':
+      return ringsOf(rings.inbox, rings.places);
+    case 'wal-committer':
+      return ringsOf(rings.records);
+    case 'syncer':
+      // One sync takes all that waits: it has no bound of its own.
+      return { waits: Math.max(0, shared.get('loggedLsn') - shared.get('syncedLsn')), fullness: 0 };
+    case 'memtable':
+      return ringsOf(rings.committed);
+    case 'compactor': {
+      const waits = new Control(tree.control).gauge('frozenMemtables');
+      return { waits, fullness: waits / (MEMTABLES - 1) };
+    }
+    case 'shipper':
+      return ringsOf(rings.ledger);
+    default:
+      return unreachable(actor);
+  }
+}
+
+/** Of these, one is written now. */
+export const MEMTABLES = 5;
+
+function ringsOf(...buffers: readonly SharedArrayBuffer[]): Waiting {
+  const rings = buffers.map((buffer) => new Ring(buffer));
+  return {
+    waits: rings.reduce((sum, { frames }) => sum + frames, 0),
+    fullness: Math.max(...rings.map(({ usedBytes, capacityBytes }) => usedBytes / capacityBytes)),
+  };
+}
+
+function factsOf(report: ActorReport): ActorFacts {
+  const { path, name, thread, mailbox, mailboxBytes, limits, handled, handling, incarnation, busyWith } = report;
+  const durations = sumOf(handling.map((kind) => kind.durations));
+  const row: ActorRow = {
+    part: 'application',
+    path,
+    name,
+    thread,
+    state: stateOf(report),
+    waits: mailbox,
+    fullness: Math.max(mailbox / limits.messagesMax, mailboxBytes / limits.bytesMax),
+    handled,
+    p99Ms: quantileMs(durations, P99) ?? null,
+    kinds: handling.flatMap(({ kind, durations: ofKind }) => {
+      const p99Ms = quantileMs(ofKind, P99);
+      return p99Ms === undefined ? [] : [{ kind, p99Ms }];
+    }),
+    restarts: incarnation - 1,
+    ...(busyWith === undefined ? {} : { busyWith }),
+  };
+  return { row, durations, incarnation };
+}
+
+function stateOf({ phase, busyWith }: ActorReport): ActorState {
+  if (phase === 'starting') return 'starting';
+  if (phase === 'ended') return 'coming back';
+  if (phase === 'draining' || phase === 'ending') return 'stopping';
+  // Its thread does not answer.
+  if (phase === 'unknown') return 'stuck';
+  return (busyWith?.forMs ?? 0) >= watchdogRules().limitMs ? 'stuck' : 'running';
+}
+
+export function viewOf(
+  node: string,
+  facts: readonly ActorFacts[],
+  deadLetters: Readonly<Record<string, number>>,
+): ActorsView {
+  const rows = facts.slice(0, ACTOR_ROWS_MAX).map(({ row }) => row);
+  return { node, rows, leftOff: facts.length - rows.length, deadLetters };
+}
