@@ -36,7 +36,17 @@ const layers = {
   // A replica's rows over HTTP.
   sidecar: ['net/http', 'engine/ldb', 'core'],
   // A second assembly: the SDK's ledger → actors/reflector → an LDB, with a door of its own.
-  reflector: ['net', 'sidecar', 'actors/reflector', 'engine/ldb', 'core', 'client'],
+  // reflector → actors/relay, gateway/readers: it feeds others, those that may be fed.
+  reflector: [
+    'net',
+    'sidecar',
+    'actors/reflector',
+    'actors/relay',
+    'actors/gateway/readers',
+    'engine/ldb',
+    'core',
+    'client',
+  ],
   // The public surface re-exports what users may have.
   index: ['node', 'net', 'actors', 'engine', 'core', 'client', 'config'],
   // cli → client: kvctl is a user of the SDK. cli → engine/ldb: `kvctl ldb` reads a local replica file.

@@ -71,7 +71,7 @@ export interface ReflectorWorld {
   readonly random: Random;
 }
 
-const REAL: ReflectorWorld = {
+export const REAL_WORLD: ReflectorWorld = {
   open: (dir) => LdbWriter.open(dir),
   sleep: (delayMs, signal) => sleep(delayMs, undefined, { signal }).catch(() => undefined),
   monotonicMs: () => performance.now(),
@@ -109,7 +109,7 @@ const RETRY_DELAY_MS_MAX = 5000;
 const HASH_CURE_EVERY_MS = 600_000;
 
 /** Resolves when `signal` says stop; rejects when going on cannot help. On the main thread only. */
-export async function runReflector(options: ReflectorOptions, world: ReflectorWorld = REAL): Promise<void> {
+export async function runReflector(options: ReflectorOptions, world: ReflectorWorld = REAL_WORLD): Promise<void> {
   const { dir, source, signal = new AbortController().signal, onEvent = () => undefined } = options;
   let writer: LdbWriter | undefined;
   let reached = -1;

@@ -131,8 +131,8 @@ export interface TxnBuilder {
 export interface NodeStatus {
   readonly node: string;
   readonly cluster: string;
-  /** A learner has no vote: it was added and not promoted, waits to be added, or was removed. */
-  readonly role: 'leader' | 'follower' | 'candidate' | 'learner';
+  /** A learner has no vote: it was added and not promoted, waits to be added, or was removed. A relay is no node. */
+  readonly role: 'leader' | 'follower' | 'candidate' | 'learner' | 'relay';
   readonly term: number;
   /** Node id of the leader it follows, or null. */
   readonly leader: string | null;
@@ -154,6 +154,8 @@ export interface NodeStatus {
   readonly uptimeMs: number;
   /** What it does, and how far it is, while it gets its state anew because its files were damaged: 'applies the log: 43 %'. */
   readonly repair?: string;
+  /** Of a relay: it, its upstream, and so on up to a node. */
+  readonly path?: readonly string[];
 }
 
 /** Who belongs to the cluster, as its leader has it, and how far each is. */

@@ -3,19 +3,31 @@
  * an HTTP door for whoever looks after it. An assembly, as node.ts is one for nodes.
  *
  *   cluster → SDK → reflector → LDB → the programs of the host
+ *                       │        └→ relay → other reflectors
  *                       └→ /healthz, /readyz, /metrics
  *
  * The door opens first: a reflector that waits for its cluster can be asked why it is not ready. It closes last.
  */
-import { type LdbChanges, type ReflectorEvent, type ReflectorOptions, runReflector } from '../actors/reflector.ts';
+import { createHash, randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { ReaderGrant } from '../actors/gateway/readers.ts';
+import {
+  type LdbChanges,
+  REAL_WORLD,
+  type ReflectorEvent,
+  type ReflectorOptions,
+  runReflector,
+} from '../actors/reflector.ts';
 import { connect } from '../client/index.ts';
-import type { ClientEvent } from '../client/types.ts';
+import type { ClientEvent, NodeStatus } from '../client/types.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { type FilterInput, type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
 import { HttpDoor } from '../net/http-door.ts';
 import { type Sidecar, startSidecar } from '../sidecar/sidecar.ts';
-import { ledgerSource, type SourceOptions } from './source.ts';
+import { VERSION } from '../core/base/version.ts';
+import { RelayDoor } from './relay-door.ts';
 import { reflectorMetrics, type ReflectorStatus, StatusKeeper } from './status.ts';
+import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
 
 export type ReflectorNews =
   | ReflectorEvent
@@ -23,8 +35,23 @@ export type ReflectorNews =
   | { readonly kind: 'freshness'; readonly isFresh: boolean; readonly lagMs: number };
 
 export interface StartReflectorOptions {
-  /** Client addresses of the nodes; it follows one, and goes to another when that one is lost. */
-  readonly endpoints: readonly string[];
+  /** Client addresses of the nodes, or of relays; it follows one, and goes to another when that one is lost. */
+  readonly endpoints?: readonly string[];
+  /**
+   * Instead: upstreams in order of preference, each with addresses of which any will do. It follows the first that is of
+   * use, and comes back to a better one when it can.
+   */
+  readonly upstreams?: readonly (readonly string[])[];
+  /** With several upstreams: one through which the data is older, and does not get younger, is left. Default 30 000. */
+  readonly staleAfterMs?: number;
+  /** With several upstreams: when the better ones are asked again; default 60 000. */
+  readonly comeBackMs?: number;
+  /** Where it serves other reflectors, like `ws://0.0.0.0:7450`; default: nowhere. */
+  readonly listen?: string;
+  /** With `listen`: who may follow it. Default: who shows this reflector's own `token`; without one, everybody. */
+  readonly readers?: readonly ReaderGrant[];
+  /** With `listen`: about how much of the newest ledger is kept for those who were away; default 64 MiB. */
+  readonly ledgerBytes?: number;
   /** The replica's directory; made when it is missing, and its parents. */
   readonly dir: string;
   /** Who reads, where the cluster's config names its readers. */
@@ -49,7 +76,7 @@ export interface StartReflectorOptions {
   readonly retryDelayMs?: number;
   readonly retryDelayMsMax?: number;
   /** For tests: how the ledger is reached, and the clock that lag is told by. */
-  readonly connect?: SourceOptions['connect'];
+  readonly connect?: UpstreamsOptions['connect'];
   readonly nowMs?: () => number;
 }
 
@@ -67,6 +94,10 @@ export interface RunningReflector {
 
 const MAX_LAG_MS = 60_000;
 const CONNECT_DEADLINE_MS = 10_000;
+const STALE_AFTER_MS = 30_000;
+const COME_BACK_MS = 60_000;
+const LEDGER_BYTES = 64 * 1024 * 1024;
+const CONNECTIONS_MAX = 4096;
 const LOOK_EVERY_MS = 500;
 
 /**
@@ -74,11 +105,17 @@ const LOOK_EVERY_MS = 500;
  * the system's error for an HTTP address that is taken, or BAD_REQUEST.
  */
 export async function startReflector(options: StartReflectorOptions): Promise<RunningReflector> {
-  if (options.endpoints.length === 0) throw new StoreError('BAD_REQUEST', 'a reflector follows at least one node');
+  const upstreams = upstreamsOf(options);
+  if (upstreams.length === 0 || upstreams.some(({ length }) => length === 0)) {
+    throw new StoreError('BAD_REQUEST', 'a reflector follows at least one node');
+  }
   const reflector = new Reflector(options);
   await reflector.open();
   return reflector;
 }
+
+const upstreamsOf = ({ upstreams, endpoints }: StartReflectorOptions): readonly (readonly string[])[] =>
+  upstreams ?? (endpoints === undefined ? [] : [endpoints]);
 
 class Reflector implements RunningReflector {
   readonly #options: StartReflectorOptions;
@@ -86,6 +123,11 @@ class Reflector implements RunningReflector {
   readonly #stop = new AbortController();
   readonly #onEvent: (event: ReflectorNews) => void;
   readonly #filter: LedgerFilter | undefined;
+  readonly #upstreams: Upstreams;
+  /** As a relay; another one with each start, as paths are of this life. */
+  readonly #id = `${hostname()}-${randomBytes(4).toString('hex')}`;
+  readonly #startedMs = performance.now();
+  #relay: RelayDoor | undefined;
   #door: HttpDoor | undefined;
   #sidecar: Sidecar | undefined;
   #loop: Promise<void> | undefined;
@@ -101,6 +143,19 @@ class Reflector implements RunningReflector {
     this.#filter = options.filter && parseFilter(options.filter);
     this.#keeper = new StatusKeeper(options.maxLagMs ?? MAX_LAG_MS, options.nowMs ?? Date.now);
     this.#onEvent = options.onEvent ?? (() => {});
+    const { listen, onConnection, token } = options;
+    this.#upstreams = new Upstreams({
+      upstreams: upstreamsOf(options),
+      connect: options.connect ?? connect,
+      deadlineMs: options.connectDeadlineMs ?? CONNECT_DEADLINE_MS,
+      staleAfterMs: this.#staleAfterMs,
+      comeBackMs: options.comeBackMs ?? COME_BACK_MS,
+      lagMs: () => this.#keeper.status.lagMs,
+      onConnection,
+      token,
+      filter: this.#filter,
+      relay: listen === undefined ? undefined : { id: this.#id, onPath: (above) => this.#relay?.relay.follows(above) },
+    });
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
     });
@@ -124,32 +179,77 @@ class Reflector implements RunningReflector {
       });
     }
     try {
-      const { sidecar, dir } = this.#options;
+      const { sidecar, dir, listen } = this.#options;
+      if (listen !== undefined) this.#relay = await this.#serve(listen);
       if (sidecar !== undefined) this.#sidecar = await startSidecar({ dir, url: sidecar, besideWriter: true });
     } catch (error) {
+      await this.#relay?.close();
       await this.#door?.close();
       throw error;
     }
     this.#looks = setInterval(() => this.#look(), LOOK_EVERY_MS);
-    this.#loop = runReflector(this.#loopOptions()).catch((error: unknown) => {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
-      this.#tellFailed(this.#failure);
+    const relay = this.#relay;
+    const world = { ...REAL_WORLD, ...(relay && { open: (dir: string) => relay.openWriter(dir) }) };
+    this.#loop = runReflector(this.#loopOptions(), world).catch((error: unknown) => this.#fail(error));
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error instanceof Error ? error : new Error(String(error));
+    this.#stop.abort();
+    this.#tellFailed(this.#failure);
+  }
+
+  #serve(url: string): Promise<RelayDoor> {
+    const { token, readers = [], ledgerBytes = LEDGER_BYTES } = this.#options;
+    // What was got with a token is not given without one.
+    const own = token === undefined ? [] : [{ name: 'its own', tokenSha256: sha256(token), filter: undefined }];
+    return RelayDoor.open({
+      url,
+      id: this.#id,
+      readers: readers.length > 0 ? readers : own,
+      ledgerBytes,
+      connectionsMax: CONNECTIONS_MAX,
+      hashAt: (revision) => this.#upstreams.hashAt(revision),
+      isFresh: () => this.#keeper.status.lagMs <= this.#staleAfterMs,
+      status: () => this.#relayStatus(),
+      onFailure: (error) => this.#fail(error),
     });
   }
 
-  #loopOptions(): ReflectorOptions {
-    const { dir, endpoints, connectDeadlineMs = CONNECT_DEADLINE_MS, retryDelayMs, retryDelayMsMax } = this.#options;
-    const { onConnection, onChanges, token, rebuild = false } = this.#options;
-    const source = ledgerSource({
-      endpoints,
-      connect: this.#options.connect ?? connect,
-      deadlineMs: connectDeadlineMs,
-      token,
-      filter: this.#filter,
-      ...(onConnection === undefined ? {} : { onConnection }),
-    });
+  get #staleAfterMs(): number {
+    return this.#options.staleAfterMs ?? STALE_AFTER_MS;
+  }
+
+  /** As a node would say it: probes of other reflectors, and `kvctl status`. */
+  #relayStatus(): NodeStatus {
+    const { revision, lagMs } = this.#keeper.status;
     return {
-      source,
+      node: this.#id,
+      cluster: this.#relay?.relay.cluster ?? '',
+      role: 'relay',
+      term: 0,
+      leader: null,
+      leaderUrl: null,
+      committed: revision,
+      applied: revision,
+      lastIndex: revision,
+      lagMs: Number.isFinite(lagMs) ? lagMs : null,
+      keys: 0,
+      memtableBytes: 0,
+      memtableBytesMax: 0,
+      tableBytes: 0,
+      flushed: revision,
+      version: VERSION,
+      uptimeMs: Math.round(performance.now() - this.#startedMs),
+      path: this.#relay?.relay.path ?? [],
+    };
+  }
+
+  #loopOptions(): ReflectorOptions {
+    const { dir, retryDelayMs, retryDelayMsMax, onChanges, rebuild = false } = this.#options;
+    return {
+      source: this.#upstreams.source,
       dir,
       rebuild,
       onChanges,
@@ -162,6 +262,7 @@ class Reflector implements RunningReflector {
 
   #note(event: ReflectorEvent): void {
     this.#keeper.note(event);
+    this.#relay?.note(event);
     this.#onEvent(event);
     this.#look();
   }
@@ -174,7 +275,9 @@ class Reflector implements RunningReflector {
   }
 
   get status(): ReflectorStatus {
-    return this.#keeper.status;
+    const { connections = 0, followers = 0, path = [] } = this.#relay?.relay ?? {};
+    const upstream = this.#upstreams.current?.join(',') ?? '';
+    return { ...this.#keeper.status, upstream, connections, followers, path };
   }
 
   stop(): Promise<void> {
@@ -183,6 +286,7 @@ class Reflector implements RunningReflector {
       clearInterval(this.#looks);
       // Before the writer: its reader has the same environment.
       await this.#sidecar?.close();
+      await this.#relay?.close();
       await this.#loop;
       await this.#door?.close();
     })();
@@ -193,3 +297,5 @@ class Reflector implements RunningReflector {
     return this.stop();
   }
 }
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

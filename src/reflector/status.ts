@@ -10,7 +10,17 @@ import { Gauge, Registry } from 'prom-client';
 import type { ReflectorEvent } from '../actors/reflector.ts';
 import type { Readiness } from '../net/http-door.ts';
 
-export interface ReflectorStatus {
+export interface ReflectorStatus extends ReplicaStatus {
+  /** Whom it follows, as it was given; '' while nobody. */
+  readonly upstream: string;
+  /** As a relay: sockets, and reflectors that it feeds. */
+  readonly connections: number;
+  readonly followers: number;
+  /** As a relay: it, its upstream, and so on up to a node; empty: it is none. */
+  readonly path: readonly string[];
+}
+
+interface ReplicaStatus {
   /** Where the replica is; 0: never filled. */
   readonly revision: number;
   /** Age of its log time; Infinity until it was filled. */
@@ -84,7 +94,7 @@ export class StatusKeeper {
     this.#timeMs = timeMs;
   }
 
-  get status(): ReflectorStatus {
+  get status(): ReplicaStatus {
     const lagMs = this.#timeMs === 0 ? Number.POSITIVE_INFINITY : Math.max(0, this.#nowMs() - this.#timeMs);
     return {
       revision: this.#revision,
@@ -128,6 +138,8 @@ export function reflectorMetrics(read: () => ReflectorStatus): Registry {
     ['records_total', 'Ledger records applied.', ({ records }) => records],
     ['snapshots_total', 'Snapshots taken to the end.', ({ snapshots }) => snapshots],
     ['divergences_total', 'Times that the cluster’s state hash was another one.', ({ divergences }) => divergences],
+    ['followers', 'As a relay: reflectors that it feeds.', ({ followers }) => followers],
+    ['hops', 'Relays between this replica and the nodes, itself included when it is one.', ({ path }) => path.length],
     ['retries_total', 'Streams that ended and were begun again.', ({ retries }) => retries],
   ];
   for (const [name, help, value] of series) {

@@ -275,7 +275,7 @@ describe('ldb', () => {
 
 describe('reflector', () => {
   const running = (over: Partial<RunningReflector> = {}): RunningReflector => ({
-    status: new StatusKeeper(1, Date.now).status,
+    status: { ...new StatusKeeper(1, Date.now).status, upstream: '', connections: 0, followers: 0, path: [] },
     stop: async () => {},
     failed: new Promise(() => {}),
     [Symbol.asyncDispose]: async () => {},
@@ -287,9 +287,11 @@ describe('reflector', () => {
     let stops = 0;
     const startReflector: KvctlDeps['startReflector'] = async (options) => {
       expect(options).toMatchObject({
-        endpoints: ['ws://h:1', 'ws://h:2'],
+        upstreams: [['ws://h:1', 'ws://h:2'], ['ws://n:3']],
         dir: 'd',
         maxLagMs: 5_000,
+        staleAfterMs: 30_000,
+        listen: 'ws://h:8',
         http: 'http://h:9',
       });
       options.onEvent?.({ kind: 'freshness', isFresh: false, lagMs: 7_000 });
@@ -300,7 +302,9 @@ describe('reflector', () => {
         },
       });
     };
-    const words = ['reflector', '--from', 'h:1,2', '--ldb', 'd', '--max-lag', '5s', '--http', 'http://h:9'];
+    const from = ['--from', 'h:1,2', '--from', 'n:3'];
+    const doors = ['--http', 'http://h:9', '--listen', 'ws://h:8'];
+    const words = ['reflector', ...from, '--ldb', 'd', '--max-lag', '5s', ...doors];
     const { code, out } = await kvctl(words, { startReflector, signal: stop.signal });
     expect(out).toMatch(/Z older than it may be: lag 7\.0 s\n$/);
     expect([code, stops]).toEqual([0, 1]);

@@ -2,6 +2,7 @@
  * reflector: the one process of a host that keeps its replica up to date, with doors for whoever looks after it.
  */
 import { type Command, Option } from 'commander';
+import { loadConfig, readerGrants } from '../../config/index.ts';
 import type { FilterInput } from '../../reflector/index.ts';
 import { parseEndpoints } from './arguments.ts';
 import type { Context, Run } from './context.ts';
@@ -10,9 +11,13 @@ import { UsageError } from './errors.ts';
 import { noteConnection, onReflectorEvent } from './reflector-events.ts';
 
 const MAX_LAG_MS = 60_000;
+const STALE_AFTER_MS = 30_000;
 
 interface Flags {
-  readonly from?: string[];
+  readonly from?: string[][];
+  readonly staleAfter: number;
+  readonly listen?: string;
+  readonly readers?: string;
   readonly ldb?: string;
   readonly http?: string;
   readonly maxLag: number;
@@ -30,7 +35,15 @@ export function registerReflector(program: Command, run: Run): void {
     .description(
       'Applies the ledger to the replica until SIGTERM or Ctrl-C, and says over HTTP how it is: /healthz, /readyz, /metrics.',
     )
-    .addOption(new Option('--from <urls>', 'the nodes to follow; default: --endpoints').argParser(parseEndpoints))
+    .addOption(
+      new Option(
+        '--from <urls>',
+        'nodes or relays to follow, any of them; given again: others, for when those before are of no use. Default: --endpoints',
+      ).argParser((urls: string, before: string[][] | undefined): string[][] | undefined => [
+        ...(before ?? []),
+        parseEndpoints(urls),
+      ]),
+    )
     .addOption(new Option('--ldb <dir>', "the replica's directory; made when missing").env('CTLMESH_LDB'))
     .addOption(new Option('--http <url>', 'where to listen, like http://127.0.0.1:7440').env('CTLMESH_REFLECTOR_HTTP'))
     .addOption(
@@ -42,13 +55,31 @@ export function registerReflector(program: Command, run: Run): void {
     .addOption(
       new Option('--sidecar <url>', 'serve its rows too, like http://127.0.0.1:1331').env('CTLMESH_SIDECAR_HTTP'),
     )
+    .addOption(
+      new Option('--stale-after <duration>', 'with several --from: one that stays older than this is left')
+        .argParser(parseDuration)
+        .default(STALE_AFTER_MS, showMs(STALE_AFTER_MS)),
+    )
+    .addOption(
+      new Option('--listen <url>', 'feed other reflectors from here, like ws://0.0.0.0:7450').env('CTLMESH_RELAY'),
+    )
+    .option('--readers <file>', 'with --listen: a cluster config; its readers may follow, each with their token')
     .option('--family <name>', 'only this family, and what else is named; may be given again', several)
     .option('--table <family/table>', 'only this table, and what else is named; may be given again', several)
     .option('--prefix <text>', 'only keys that begin so, and what else is named; may be given again', several)
     .option('--rebuild', 'a replica that holds another part is filled anew')
-    .addHelpText('after', '\nA token for clusters whose config names its readers: CTLMESH_TOKEN.')
+    .addHelpText('after', HELP)
     .action((flags: Flags) => run((context) => reflect(context, flags)));
 }
+
+const HELP = `
+Examples:
+  kvctl reflector --ldb data/ldb --http http://127.0.0.1:7440
+  kvctl reflector --ldb data/relay --listen ws://0.0.0.0:7450
+  kvctl reflector --ldb data/ldb --from ws://relay-1:7450,ws://relay-2:7450 --from ws://n1:7411,ws://n2:7411
+
+A token for clusters whose config names its readers: CTLMESH_TOKEN. What a relay got with a token it gives to those who
+show the same one, or, with --readers, one of theirs.`;
 
 const several = (value: string, before: string[] = []): string[] => [...before, value];
 
@@ -60,25 +91,32 @@ function filterOf({ family, table, prefix }: Flags): FilterInput | undefined {
 async function reflect(context: Context, flags: Flags): Promise<number> {
   const { ldb, http, maxLag: maxLagMs } = flags;
   if (ldb === undefined) throw new UsageError('say where the replica is: --ldb <dir>, or CTLMESH_LDB');
-  const endpoints = flags.from ?? context.endpoints;
+  const upstreams = flags.from ?? [context.endpoints];
   const { signal, env } = context.deps;
+  const { listen } = flags;
+  const readers = flags.readers === undefined ? undefined : readerGrants(await loadConfig(flags.readers), env);
+  if (readers !== undefined && listen === undefined) throw new UsageError('--readers are those of --listen');
   // Not a flag: the command lines of a host's processes are everybody's to read.
   const token = env['CTLMESH_TOKEN'];
   const filter = filterOf(flags);
   const reflector = await context.deps.startReflector({
-    endpoints,
+    upstreams,
+    staleAfterMs: flags.staleAfter,
     dir: ldb,
     maxLagMs,
     connectDeadlineMs: context.deadlineMs,
     onEvent: onReflectorEvent(context),
     onConnection: noteConnection(context),
     rebuild: flags.rebuild ?? false,
+    ...(listen === undefined ? {} : { listen }),
+    ...(readers === undefined ? {} : { readers }),
     ...(http === undefined ? {} : { http }),
     ...(flags.sidecar === undefined ? {} : { sidecar: flags.sidecar }),
     ...(token === undefined || token === '' ? {} : { token }),
     ...(filter === undefined ? {} : { filter }),
   });
-  context.note(`following ${endpoints.join(',')} into ${ldb}${http === undefined ? '' : `; ${http}`}`);
+  const doors = [listen, http].filter((url) => url !== undefined).map((url) => `; ${url}`);
+  context.note(`following ${upstreams.map((urls) => urls.join(',')).join(', or ')} into ${ldb}${doors.join('')}`);
   const { promise: asked, resolve } = Promise.withResolvers<undefined>();
   if (signal.aborted) resolve(undefined);
   else signal.addEventListener('abort', () => resolve(undefined), { once: true });

@@ -16,7 +16,7 @@ import { type Database, type DatabaseOptions, open, type RootDatabase } from 'lm
 import { must } from '../../core/base/assert.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { nodeDisk } from '../disk/node-disk.ts';
-import { checkLmdbFile, INCOMING, type Key, KV, META } from './format.ts';
+import { checkLmdbFile, INCOMING, type Key, KV, LEDGER, META } from './format.ts';
 
 /** A named LMDB database of bytes; `lastSize` is public in lmdb-js but not in its types. */
 export type Table = Database<Uint8Array, Key> & { readonly lastSize: number };
@@ -121,7 +121,7 @@ export function openToRead(dir: string, besideWriter: boolean): Environment {
     // The writer makes its three tables one after the other, perhaps right now: counted first and looked for after,
     // what appears in between is known and not a stranger's.
     const count = root.getKeysCount();
-    const ours = [KV, META, INCOMING].filter((name) => openTable(root, name, { create: false }) !== undefined);
+    const ours = [KV, META, INCOMING, LEDGER].filter((name) => openTable(root, name, { create: false }) !== undefined);
     const others = count - ours.length;
     throw others > 0
       ? corrupt(`${dir} holds an LMDB database, but not an LDB`, dir)
@@ -130,6 +130,11 @@ export function openToRead(dir: string, besideWriter: boolean): Environment {
     void close();
     throw error;
   }
+}
+
+/** The table of the records that are kept (kept-ledger.ts); undefined when it is not there, and not to be made. */
+export function openLedgerTable({ root }: Environment, { create }: { readonly create: boolean }): Table | undefined {
+  return openTable(root, LEDGER, { create });
 }
 
 function countReadOnly(path: string, change: number): void {

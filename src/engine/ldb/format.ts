@@ -5,6 +5,7 @@
  *   meta      'position' → format u32 | revision u64 | timeMs f64 | cluster blob | crc32c u32
  *             'filter'   → filter (core/model/ledger-filter.ts) | crc32c u32      what it holds; not there: everything
  *   incoming  as kv: a snapshot on its way in, of no meaning to readers
+ *   ledger    the newest records, where a relay keeps them (kept-ledger.ts); of no meaning to readers
  *
  * Rows and position change in one LMDB transaction, so the position says exactly what the rows hold. It has a
  * checksum because LMDB's pages have none and everything else hangs on it.
@@ -31,6 +32,7 @@ export const FIRST_KEY: Uint8Array = Uint8Array.of(0);
 export const KV = 'kv';
 export const META = 'meta';
 export const INCOMING = 'incoming';
+export const LEDGER = 'ledger';
 export const POSITION_KEY: Uint8Array = utf8('position');
 export const FILTER_KEY: Uint8Array = utf8('filter');
 /** ledger-hash.ts */

@@ -7,11 +7,13 @@
  * file again.) That one transaction holds its thread while it runs, about a second per 300 000 changed rows.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { assert } from '../../core/base/assert.ts';
+import { assert, must } from '../../core/base/assert.ts';
 import { compareBytes, equalBytes } from '../../core/base/bytes.ts';
 import { type DirLock, lockDir } from '../disk/lock.ts';
-import { type Environment, openToWrite, type Table } from './environment.ts';
-import { FIRST_KEY, type Key } from './format.ts';
+import { type Environment, openLedgerTable, openToWrite, type Table } from './environment.ts';
+import { decodePosition, FIRST_KEY, type Key, POSITION_KEY } from './format.ts';
+import { KeptLedger } from './kept-ledger.ts';
+import { LdbState } from './ldb-state.ts';
 import type { LdbStore, MetaWrite, RowWrite, SnapshotCounts } from './store.ts';
 
 /** Commits between two looks for reader slots of dead processes: those keep old pages from reuse. */
@@ -21,9 +23,58 @@ const COMMIT_REASON_MS = 1000;
 
 /** Opens or makes the LDB in `dir`. DIR_LOCKED when it has a writer. On the main thread only. */
 export async function openLmdbStore(dir: string): Promise<LdbStore> {
+  return openLocked(dir, async (env) => {
+    // What an LDB kept that served others then would only take room.
+    await openLedgerTable(env, { create: false })?.clearAsync();
+    return undefined;
+  });
+}
+
+export interface ServedOptions {
+  /** Of the newest records that are kept, about. */
+  readonly ledgerBytes: number;
+  /** Before it is closed: nobody may read it any more. */
+  readonly onClose: () => void;
+  /** For tests: the clock that idle readers are told by. */
+  readonly monotonicMs?: (() => number) | undefined;
+}
+
+/** The same for one that is to feed others: it keeps the newest records. */
+export async function openServedStore(
+  dir: string,
+  { ledgerBytes, onClose, monotonicMs }: ServedOptions,
+): Promise<{ readonly store: LdbStore; readonly state: LdbState }> {
+  let state: LdbState | undefined;
+  const store = await openLocked(dir, async (env) => {
+    const { meta } = env;
+    const stored = meta.getBinaryFast(POSITION_KEY);
+    const position = stored === undefined ? 0 : decodePosition(stored, meta.lastSize, dir).revision;
+    const table = must(openLedgerTable(env, { create: true }), 'the writer makes its tables');
+    const kept = await KeptLedger.open(table, { bytesMax: ledgerBytes, position });
+    state = new LdbState(dir, env, kept, monotonicMs);
+    return { kept, state, onClose };
+  });
+  return { store, state: must(state, 'it was made with the store') };
+}
+
+type Writable = Environment & { readonly incoming: Table };
+
+interface Served {
+  readonly kept: KeptLedger;
+  readonly state: LdbState;
+  readonly onClose: () => void;
+}
+
+async function openLocked(dir: string, serve: (env: Writable) => Promise<Served | undefined>): Promise<LdbStore> {
   const lock = await lockDir(dir);
   try {
-    return new LmdbStore(lock, await openToWrite(dir));
+    const env = await openToWrite(dir);
+    try {
+      return new LmdbStore(lock, env, await serve(env));
+    } catch (error) {
+      await env.close();
+      throw error;
+    }
   } catch (error) {
     await lock.release();
     throw error;
@@ -32,12 +83,14 @@ export async function openLmdbStore(dir: string): Promise<LdbStore> {
 
 class LmdbStore implements LdbStore {
   readonly #lock: DirLock;
-  readonly #env: Environment & { readonly incoming: Table };
+  readonly #env: Writable;
+  readonly #served: Served | undefined;
   #commits = 0;
 
-  constructor(lock: DirLock, env: Environment & { readonly incoming: Table }) {
+  constructor(lock: DirLock, env: Writable, served: Served | undefined) {
     this.#lock = lock;
     this.#env = env;
+    this.#served = served;
   }
 
   meta(key: Uint8Array): Uint8Array | undefined {
@@ -47,11 +100,12 @@ class LmdbStore implements LdbStore {
     return bytes === undefined ? undefined : new Uint8Array(bytes.subarray(0, meta.lastSize));
   }
 
-  commit(rows: readonly RowWrite[], values: readonly MetaWrite[]): Promise<void> {
+  commit(rows: readonly RowWrite[], values: readonly MetaWrite[], records: readonly Uint8Array[]): Promise<void> {
     const { kv, meta } = this.#env;
     return this.#batch(() => {
       for (const { key, row } of rows) void (row === undefined ? kv.remove(key) : kv.put(key, row));
       for (const { key, value } of values) void (value === undefined ? meta.remove(key) : meta.put(key, value));
+      this.#served?.kept.append(records);
     });
   }
 
@@ -78,6 +132,7 @@ class LmdbStore implements LdbStore {
         try {
           const counts = makeEqual(kv, current, wanted);
           incoming.clearSync();
+          this.#served?.kept.clearSync();
           for (const { key, value } of values)
             void (value === undefined ? meta.removeSync(key) : meta.putSync(key, value));
           return counts;
@@ -97,6 +152,8 @@ class LmdbStore implements LdbStore {
   }
 
   async close(): Promise<void> {
+    this.#served?.onClose();
+    this.#served?.state.close();
     await this.#env.close();
     await this.#lock.release();
   }

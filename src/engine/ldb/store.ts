@@ -32,9 +32,10 @@ export interface LdbStore {
   meta(key: Uint8Array): Uint8Array | undefined;
   /**
    * One transaction. Resolves when it is on disk and every reader sees it; the bytes are the store's until then. All of
-   * them were checked: a store that cannot take one fails.
+   * them were checked: a store that cannot take one fails. `records`: the whole records that these rows come from, for a
+   * store that keeps some of the ledger (kept-ledger.ts).
    */
-  commit(rows: readonly RowWrite[], meta: readonly MetaWrite[]): Promise<void>;
+  commit(rows: readonly RowWrite[], meta: readonly MetaWrite[], records: readonly Uint8Array[]): Promise<void>;
   /** Keeps rows of a snapshot, where no reader sees them: in any order, the last of a key counts. */
   addIncoming(rows: readonly RowWrite[]): Promise<void>;
   /** Forgets what `addIncoming` kept, in this life or an earlier one. */

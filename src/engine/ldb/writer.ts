@@ -19,7 +19,7 @@
 import { assert, must } from '../../core/base/assert.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
-import { decodeRecords, type LedgerRecord } from '../../core/model/ledger.ts';
+import { decodeRecords, firstRecordFrom, type LedgerRecord } from '../../core/model/ledger.ts';
 import { isSameFilter, type LedgerFilter, showFilter } from '../../core/model/ledger-filter.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
 import { decodeHash, encodeHash, foldRecords, type HashMark } from './ledger-hash.ts';
@@ -108,7 +108,7 @@ export class LdbWriter {
   async #start(): Promise<void> {
     await this.#store.dropIncoming();
     // So that readers find a position, if only "nothing yet".
-    if (this.#store.meta(POSITION_KEY) === undefined) await this.#commit([], NO_POSITION, 0);
+    if (this.#store.meta(POSITION_KEY) === undefined) await this.#commit([], NO_POSITION, 0, []);
   }
 
   get position(): LdbPosition {
@@ -144,7 +144,11 @@ export class LdbWriter {
       if (last === undefined) return { revision: this.revision, timeMs: this.timeMs, records: 0 };
       const timeMs = Math.max(this.timeMs, last.timeMs);
       const hash = this.#filter === undefined ? foldRecords(this.#hash, this.revision, pieces, marks) : undefined;
-      await this.#commit(writesOf(fresh), { cluster, revision: last.revision, timeMs }, hash);
+      const next = this.revision + 1;
+      const tails = pieces
+        .map((piece) => piece.subarray(firstRecordFrom(piece, next)))
+        .filter(({ length }) => length > 0);
+      await this.#commit(writesOf(fresh), { cluster, revision: last.revision, timeMs }, hash, tails);
       return { revision: last.revision, timeMs, records: fresh.length };
     });
   }
@@ -275,14 +279,19 @@ export class LdbWriter {
     this.#hash = undefined;
   }
 
-  async #commit(rows: readonly RowWrite[], position: LdbPosition, hash: number | undefined): Promise<void> {
+  async #commit(
+    rows: readonly RowWrite[],
+    position: LdbPosition,
+    hash: number | undefined,
+    records: readonly Uint8Array[],
+  ): Promise<void> {
     assert(position.revision >= this.revision, 'the position never goes back');
     const meta: MetaWrite[] = [{ key: POSITION_KEY, value: encodePosition(position) }];
     if (hash !== undefined) meta.push({ key: HASH_KEY, value: encodeHash({ revision: position.revision, hash }) });
     // Not with every commit: it changes with the first one only, or with a snapshot.
     const isFirst = this.cluster === '';
     if (isFirst && this.#filter !== undefined) meta.push({ key: FILTER_KEY, value: encodeStoredFilter(this.#filter) });
-    await this.#transaction(() => this.#store.commit(rows, meta));
+    await this.#transaction(() => this.#store.commit(rows, meta, records));
     this.#position = position;
     this.#hash = hash;
   }

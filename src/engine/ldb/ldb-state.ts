@@ -1,0 +1,193 @@
+/**
+ * LdbState: an LDB as the process that writes it reads it, to feed others: the rows of one state, and the newest records.
+ *
+ * A cursor holds an LMDB read transaction, which keeps the pages of its state from reuse: the file grows while it stands.
+ * So there is a bound on how many stand at once, and one that nobody moved for a while is ended: its reader begins anew.
+ */
+import { must } from '../../core/base/assert.ts';
+import { StoreError } from '../../core/base/errors.ts';
+import type { Revision } from '../../core/base/position.ts';
+import type { LedgerFilter } from '../../core/model/ledger-filter.ts';
+import type { Environment, Table } from './environment.ts';
+import {
+  decodePosition,
+  decodeStoredFilter,
+  FILTER_KEY,
+  FIRST_KEY,
+  type LdbPosition,
+  NO_POSITION,
+  POSITION_KEY,
+  ROW_HEADER_BYTES,
+  rowExpiryMs,
+  rowRevision,
+} from './format.ts';
+import type { KeptLedger } from './kept-ledger.ts';
+
+/** `use` counts one more holder; lmdb-js has it, its types have not. */
+type Transaction = ReturnType<Table['useReadTransaction']> & { readonly use?: () => void };
+
+export interface LdbStateEntry {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  readonly revision: Revision;
+  /** 0: never. */
+  readonly expiryMs: number;
+}
+
+interface Bounds {
+  readonly from: Uint8Array;
+  /** Exclusive; undefined: to the end. */
+  readonly to: Uint8Array | undefined;
+}
+
+const CURSORS_MAX = 16;
+const IDLE_MS = 30_000;
+
+export class LdbState {
+  readonly #dir: string;
+  readonly #env: Environment;
+  readonly #kept: KeptLedger;
+  readonly #cursors = new Set<Cursor>();
+  readonly #monotonicMs: () => number;
+
+  constructor(dir: string, env: Environment, kept: KeptLedger, monotonicMs: () => number = () => performance.now()) {
+    this.#dir = dir;
+    this.#env = env;
+    this.#kept = kept;
+    this.#monotonicMs = monotonicMs;
+  }
+
+  /** As of the last commit. */
+  get position(): LdbPosition {
+    this.#env.root.resetReadTxn();
+    return this.#positionIn(undefined);
+  }
+
+  /** What it holds; undefined: everything. */
+  get filter(): LedgerFilter | undefined {
+    const { meta } = this.#env;
+    const stored = meta.getBinaryFast(FILTER_KEY);
+    return stored === undefined ? undefined : decodeStoredFilter(stored, meta.lastSize, this.#dir);
+  }
+
+  /** The oldest revision of the ledger that is kept; undefined when none is. */
+  get ledgerFrom(): Revision | undefined {
+    return this.#kept.first;
+  }
+
+  /** Whole records from `from` on, at least one; undefined when they are not kept (any more, or yet). */
+  readLedger(from: Revision): { readonly bytes: Uint8Array; readonly last: Revision } | undefined {
+    this.#env.root.resetReadTxn();
+    return this.#kept.read(from);
+  }
+
+  /**
+   * Rows in key order, as of now, or of the revision of a cursor that stands: COMPACTED when none of it does. OVERLOADED
+   * when too many stand. Close it.
+   */
+  scan({ from, to }: Bounds, revision?: Revision): Cursor {
+    if (this.#cursors.size >= CURSORS_MAX) {
+      throw new StoreError('OVERLOADED', `a relay gives ${CURSORS_MAX} snapshots at once`, {
+        data: { limit: CURSORS_MAX },
+      });
+    }
+    const transaction = this.#hold(revision);
+    const start = from.length === 0 ? FIRST_KEY : from;
+    const range = { start, ...(to === undefined ? {} : { end: to }), transaction };
+    const cursor = new Cursor(this.#env.kv, range, {
+      revision: this.#positionIn(transaction).revision,
+      movedMs: this.#monotonicMs(),
+      onClose: () => this.#cursors.delete(cursor),
+    });
+    this.#cursors.add(cursor);
+    return cursor;
+  }
+
+  /** Ends cursors that nobody moves; now and then. */
+  endIdle(): void {
+    const nowMs = this.#monotonicMs();
+    for (const cursor of this.#cursors) cursor.look(nowMs);
+  }
+
+  /** Lets go of all cursors: LMDB does not survive one that outlives its environment. */
+  close(): void {
+    for (const cursor of this.#cursors) cursor.close();
+  }
+
+  #hold(revision: Revision | undefined): Transaction {
+    if (revision === undefined) {
+      this.#env.root.resetReadTxn();
+      return this.#env.kv.useReadTransaction();
+    }
+    for (const cursor of this.#cursors) if (cursor.revision === revision) return cursor.share();
+    throw new StoreError('COMPACTED', `the state of revision ${revision} is no longer held`);
+  }
+
+  #positionIn(transaction: Transaction | undefined): LdbPosition {
+    const { meta } = this.#env;
+    const stored = meta.get(POSITION_KEY, transaction && { transaction });
+    return stored === undefined ? NO_POSITION : decodePosition(stored, stored.length, this.#dir);
+  }
+}
+
+interface CursorOptions {
+  readonly revision: Revision;
+  readonly movedMs: number;
+  readonly onClose: () => void;
+}
+
+class Cursor {
+  readonly revision: Revision;
+  readonly #transaction: Transaction;
+  readonly #rows: Iterator<{ key: Uint8Array | string; value: Uint8Array }>;
+  readonly #onClose: () => void;
+  #movedMs: number;
+  #hasMoved = true;
+  #isOpen = true;
+
+  constructor(
+    kv: Table,
+    range: { readonly start: Uint8Array; readonly end?: Uint8Array; readonly transaction: Transaction },
+    { revision, movedMs, onClose }: CursorOptions,
+  ) {
+    this.revision = revision;
+    this.#transaction = range.transaction;
+    this.#movedMs = movedMs;
+    this.#onClose = onClose;
+    this.#rows = kv.getRange(range)[Symbol.iterator]();
+  }
+
+  /** For a second cursor over the same state. */
+  share(): Transaction {
+    must(this.#transaction.use, 'lmdb-js counts the holders of a transaction').call(this.#transaction);
+    return this.#transaction;
+  }
+
+  next(): LdbStateEntry | undefined {
+    if (!this.#isOpen) throw new StoreError('DEADLINE_EXCEEDED', 'the snapshot stood still for too long and is gone');
+    this.#hasMoved = true;
+    const step = this.#rows.next();
+    if (step.done === true) return undefined;
+    const { key, value } = step.value;
+    return {
+      key: key as Uint8Array,
+      value: value.subarray(ROW_HEADER_BYTES),
+      revision: rowRevision(value, 0),
+      expiryMs: rowExpiryMs(value, 0),
+    };
+  }
+
+  look(nowMs: number): void {
+    if (this.#hasMoved) this.#movedMs = nowMs;
+    this.#hasMoved = false;
+    if (nowMs - this.#movedMs >= IDLE_MS) this.close();
+  }
+
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#rows.return?.();
+    this.#transaction.done();
+    this.#onClose();
+  }
+}

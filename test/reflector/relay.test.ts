@@ -1,0 +1,262 @@
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { connect } from '../../src/client/index.ts';
+import type { Client, LedgerFrame, LedgerOptions } from '../../src/client/types.ts';
+import { StoreError } from '../../src/core/base/errors.ts';
+import { decodeRecords, firstRecordFrom } from '../../src/core/model/ledger.ts';
+import { StateHash } from '../../src/core/model/state-hash.ts';
+import { openLdb } from '../../src/engine/ldb/index.ts';
+import { LdbWriter } from '../../src/engine/ldb/writer.ts';
+import { type ReflectorNews, type RunningReflector, startReflector } from '../../src/reflector/index.ts';
+import type { StartReflectorOptions } from '../../src/reflector/reflector.ts';
+import { dump, put, records, StreamModel, streamRecords, temporaryDir, timeOf } from '../engine/ldb/ledger.ts';
+
+const WAIT_MS = 60_000;
+
+let dir: ReturnType<typeof temporaryDir>;
+let running: RunningReflector[];
+
+beforeEach(() => {
+  dir = temporaryDir();
+  running = [];
+});
+
+afterEach(async () => {
+  for (const reflector of running) await reflector.stop();
+  dir.remove();
+});
+
+/** A cluster with a ledger that grows, and remembers who asked for what. */
+class Cluster {
+  readonly asked: LedgerOptions[] = [];
+  #chunks: Uint8Array[] = [];
+  #last = 0;
+  #wake: (() => void)[] = [];
+  readonly hash = new StateHash();
+  /** Hash parts are sent with what is appended, when this is set. */
+  hashes = false;
+  readonly #hashes = new Map<number, number>();
+
+  append(bytes: Uint8Array): void {
+    this.#chunks.push(bytes);
+    this.#last = decodeRecords(bytes).at(-1)?.revision ?? this.#last;
+    this.hash.fold(bytes, 0, bytes.length);
+    this.#hashes.set(this.#last, this.hash.ledger);
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  grow(count: number): void {
+    this.append(streamRecords(this.#last + 1, count));
+  }
+
+  get connect(): NonNullable<StartReflectorOptions['connect']> {
+    const ledger = (options: LedgerOptions): AsyncIterable<LedgerFrame> => this.#ledger(options);
+    return async () => ({ ledger, close: async () => {} }) as unknown as Client;
+  }
+
+  async *#ledger(options: LedgerOptions): AsyncGenerator<LedgerFrame> {
+    this.asked.push(options);
+    yield { kind: 'hello', cluster: 'c1', node: 'n1', filter: options.filter };
+    let next: number = options.fromRevision;
+    for (let i = 0; ; i++) {
+      while (i >= this.#chunks.length) await this.#grown(options.signal);
+      const chunk = this.#chunks[i] as Uint8Array;
+      const bytes = chunk.subarray(firstRecordFrom(chunk, next));
+      if (bytes.length === 0) continue;
+      const last = decodeRecords(bytes).at(-1)?.revision ?? 0;
+      next = last + 1;
+      const hash = this.#hashes.get(last);
+      if (this.hashes && hash !== undefined) {
+        yield { kind: 'hash', revision: last as never, hash };
+      }
+      yield { kind: 'records', bytes };
+    }
+  }
+
+  #grown(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#wake.push(resolve);
+      const end = (): void => reject(new StoreError('CANCELLED', 'stopped'));
+      if (signal?.aborted === true) end();
+      signal?.addEventListener('abort', end, { once: true });
+    });
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((done) => server.once('listening', done));
+  const { port } = server.address() as { port: number };
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+const freeUrl = async (): Promise<string> => `ws://127.0.0.1:${await freePort()}`;
+
+async function start(options: Partial<StartReflectorOptions> & { readonly dir: string }): Promise<RunningReflector> {
+  const reflector = await startReflector({
+    // The records of these tests are of 1970.
+    nowMs: () => timeOf(0),
+    retryDelayMs: 1,
+    retryDelayMsMax: 20,
+    ...options,
+    dir: join(dir.path, options.dir),
+  });
+  running.push(reflector);
+  return reflector;
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const startedMs = performance.now();
+  while (!holds()) {
+    if (performance.now() - startedMs > WAIT_MS) throw new Error(`${what} never came true`);
+    await sleep(2);
+  }
+}
+
+const isAt =
+  (reflector: RunningReflector, revision: number): (() => boolean) =>
+  () =>
+    reflector.status.revision === revision;
+
+/** Of a stopped reflector's LDB. */
+async function contentOf(
+  name: string,
+): Promise<{ rows: Record<string, string>; hash: number | undefined; timeMs: number }> {
+  const path = join(dir.path, name);
+  const ldb = openLdb(path);
+  const rows = dump(ldb);
+  ldb.close();
+  const writer = await LdbWriter.open(path);
+  const { hash, timeMs } = writer;
+  await writer.close();
+  return { rows, hash, timeMs };
+}
+
+test('two hops away a replica is the same: rows, revision, log time, state hash', async () => {
+  const cluster = new Cluster();
+  cluster.hashes = true;
+  cluster.grow(64);
+  const [first, second] = [await freeUrl(), await freeUrl()];
+  const upper = await start({ dir: 'upper', endpoints: ['ws://node'], connect: cluster.connect, listen: first });
+  const lower = await start({ dir: 'lower', endpoints: [first], listen: second });
+  const leaf = await start({ dir: 'leaf', endpoints: [second] });
+  await until('the leaf is filled', isAt(leaf, 64));
+  for (let i = 0; i < 10; i++) cluster.grow(64);
+  await until('the leaf has followed', isAt(leaf, 704));
+  expect(upper.status).toMatchObject({ followers: 1, upstream: 'ws://node', path: [expect.any(String)] });
+  expect(lower.status.path).toEqual([expect.any(String), ...upper.status.path]);
+  expect(leaf.status).toMatchObject({ path: [], upstream: second, divergences: 0 });
+  for (const reflector of running) await reflector.stop();
+  const contents = [await contentOf('upper'), await contentOf('lower'), await contentOf('leaf')];
+  for (const { rows, timeMs } of contents) {
+    expect(rows).toEqual(new StreamModel().advanceTo(704).dump());
+    expect(timeMs).toBe(timeOf(704));
+  }
+  expect(contents.map(({ hash }) => hash)).toEqual(Array.from({ length: 3 }, () => cluster.hash.ledger));
+});
+
+test('who was away goes on with the records that a relay keeps, also when that one was killed; else a snapshot', async () => {
+  const cluster = new Cluster();
+  cluster.grow(100);
+  const url = await freeUrl();
+  const relayOptions = { dir: 'relay', endpoints: ['ws://node'], connect: cluster.connect, listen: url } as const;
+  const relay = await start(relayOptions);
+  let news: ReflectorNews[] = [];
+  const leafOptions = { dir: 'leaf', endpoints: [url], onEvent: (event: ReflectorNews) => news.push(event) } as const;
+  const leaf = await start(leafOptions);
+  await until('the leaf is filled', isAt(leaf, 100));
+  await leaf.stop();
+  cluster.grow(50);
+  await until('the relay goes on', isAt(relay, 150));
+  await relay.stop();
+  cluster.grow(50);
+  news = [];
+  const again = await start(relayOptions);
+  const leafAgain = await start(leafOptions);
+  await until('the leaf goes on', isAt(leafAgain, 200));
+  expect(news.filter(({ kind }) => kind === 'snapshot')).toEqual([]);
+  await leafAgain.stop();
+  await again.stop();
+  // Hardly anything is kept now: who was away for long gets the rows.
+  const small = await start({ ...relayOptions, ledgerBytes: 1 });
+  cluster.grow(100);
+  cluster.grow(100);
+  await until('the relay goes on', isAt(small, 400));
+  const late = await start(leafOptions);
+  await until('the leaf has all', isAt(late, 400));
+  expect(news.filter((event) => event.kind === 'snapshot' && event.state === 'end')).toHaveLength(1);
+  cluster.grow(1);
+  await until('and goes on behind it', isAt(late, 401));
+  await late.stop();
+  expect((await contentOf('leaf')).rows).toEqual(new StreamModel().advanceTo(401).dump());
+});
+
+test('a relay gives what it has and no more, to those who may have it', async () => {
+  const cluster = new Cluster();
+  cluster.append(records(1, [put('a/1', 'x'), put('b/1', 'y')], [put('a/2', 'x')], [put('b/2', 'y')]));
+  const url = await freeUrl();
+  const token = 'a-token-of-some-length';
+  await start({
+    dir: 'relay',
+    endpoints: ['ws://node'],
+    connect: cluster.connect,
+    listen: url,
+    token,
+    filter: { prefixes: ['a/', 'b/'] },
+  });
+  const leaf = await start({ dir: 'leaf', endpoints: [url], token, filter: { prefixes: ['a/'] } });
+  await until('the leaf is filled', isAt(leaf, 3));
+  expect(cluster.asked[0]?.token).toBe(token);
+  await leaf.stop();
+  expect(Object.keys((await contentOf('leaf')).rows)).toEqual(['a/1', 'a/2']);
+  const refused = async (name: string, more: Partial<StartReflectorOptions>): Promise<Error> =>
+    (await start({ dir: name, endpoints: [url], ...more })).failed;
+  expect(await refused('all', { token })).toMatchObject({ code: 'FORBIDDEN' });
+  expect(await refused('more', { token, filter: { prefixes: ['a/', 'c/'] } })).toMatchObject({ code: 'FORBIDDEN' });
+  expect(await refused('stranger', { filter: { prefixes: ['a/'] } })).toMatchObject({ code: 'FORBIDDEN' });
+});
+
+test('a relay takes no writes, and says how it is', async () => {
+  const cluster = new Cluster();
+  cluster.grow(3);
+  const url = await freeUrl();
+  const relay = await start({ dir: 'relay', endpoints: ['ws://node'], connect: cluster.connect, listen: url });
+  await until('it is filled', isAt(relay, 3));
+  const client = await connect(url);
+  await expect(client.put('k', 'v')).rejects.toMatchObject({ code: 'READ_ONLY' });
+  expect(await client.status()).toMatchObject({ role: 'relay', cluster: 'c1', applied: 3, path: relay.status.path });
+  await client.close();
+});
+
+test('three relays in a ring: no loop stands, and each gets its data past it', async () => {
+  const cluster = new Cluster();
+  cluster.grow(10);
+  const urls = [await freeUrl(), await freeUrl(), await freeUrl()];
+  // Each prefers the next one of the ring, and has the cluster behind it.
+  const through: StartReflectorOptions['connect'] = (addresses, options) =>
+    addresses[0] === 'ws://node' ? cluster.connect(addresses, options) : connect(addresses, options);
+  const options = (i: number): Partial<StartReflectorOptions> & { readonly dir: string } => ({
+    dir: `ring-${i}`,
+    upstreams: [[urls[(i + 1) % 3] as string], ['ws://node']],
+    connect: through,
+    listen: urls[i] as string,
+    comeBackMs: 50,
+  });
+  const ring = [await start(options(0)), await start(options(1)), await start(options(2))];
+  const isLooped = ({ status }: RunningReflector): boolean => new Set(status.path).size !== status.path.length;
+  for (let revision = 60; revision <= 260; revision += 50) {
+    cluster.grow(50);
+    await until(`all have ${revision}`, () => {
+      expect(ring.some(isLooped)).toBe(false);
+      return ring.every((relay) => isAt(relay, revision)());
+    });
+  }
+  // At least one of them was kept out of the ring, and follows the cluster itself.
+  expect(ring.some(({ status }) => status.upstream === 'ws://node')).toBe(true);
+  for (const relay of ring) await relay.stop();
+  const expected = new StreamModel().advanceTo(260).dump();
+  for (const i of [0, 1, 2]) expect((await contentOf(`ring-${i}`)).rows).toEqual(expected);
+});
