@@ -379,6 +379,10 @@ class Node implements RunningNode, Breakable {
   listActors: Client['listActors'] = async () =>
     viewOf(this.id, await this.#actorFacts(), this.actors.deadLetters.counts);
 
+  get fleet(): Client['fleet'] {
+    return this.#client.fleet;
+  }
+
   get control(): Client['control'] {
     return this.#client.control;
   }

@@ -31,6 +31,7 @@ import type { MeshMessage } from '../core/wire/mesh.ts';
 import { TO_GATEWAY } from './messages.ts';
 import { BEHIND_MAX, Returns } from './returns.ts';
 import type { LogFunction } from './runtime/thread.ts';
+import type { ROLES } from './shared.ts';
 
 export interface MembersWorld {
   readonly raft: Raft;
@@ -286,6 +287,13 @@ export class Members {
     tell(jsonFrame(new ByteWriter(512).u8(TO_GATEWAY.members), { known: this.#known }));
     const { voters, outgoing, learners } = current;
     if (index > 0) log?.('info', 'members.now', { index, voters, outgoing, learners });
+  }
+
+  /** This node as others see it: whoever has no vote is a learner to them. */
+  get role(): (typeof ROLES)[number] {
+    const { role, configuration, id, hasForgotten } = this.#world.raft;
+    if (role === 'follower') return configuration.isVoter(id) && !hasForgotten ? 'follower' : 'learner';
+    return role === 'leader' ? 'leader' : 'candidate';
   }
 
   #view(): MembersReply {

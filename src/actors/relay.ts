@@ -22,6 +22,7 @@ import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { intersect, isSameFilter, type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
 import * as wire from '../core/wire/client.ts';
 import { Connection, type Door } from './gateway/connection.ts';
+import { FleetStreams } from './gateway/fleet-streams.ts';
 import type { Readers } from './gateway/readers.ts';
 import { Subscriptions } from './gateway/subscriptions.ts';
 import { Shipper, type ShipperWorld, type ToShipper } from './shipper.ts';
@@ -46,6 +47,10 @@ export interface RelayWorld {
   readonly isFresh: () => boolean;
   readonly status: () => object;
   readonly monotonicMs: () => number;
+  /** What its own LDB is known by. */
+  readonly ldb: string;
+  /** An LDB that follows it has said something, or left. */
+  readonly onFleet: () => void;
 }
 
 const WINDOW_BYTES = 16 * 1024 * 1024;
@@ -58,7 +63,12 @@ export class Relay {
   readonly #world: RelayWorld;
   readonly #connections = new Set<Connection>();
   readonly #dirty = new Set<Connection>();
-  readonly #subscriptions = new Subscriptions((message) => this.#toShipper(message));
+  readonly #subscriptions = new Subscriptions(
+    (message) => this.#toShipper(message),
+    (sub) => this.#left(sub),
+  );
+  /** The LDBs among those that follow it: its own upstream is told of them. */
+  readonly fleet: FleetStreams;
   /** Relays that follow it: told when the path changes. */
   readonly #relays = new Map<Connection, Map<number, string>>();
   #state: RelayState | undefined;
@@ -71,6 +81,7 @@ export class Relay {
 
   constructor(world: RelayWorld) {
     this.#world = world;
+    this.fleet = new FleetStreams({ via: world.ldb, nowMs: world.monotonicMs });
   }
 
   /** This relay, its upstream, and so on up to a node. */
@@ -199,6 +210,10 @@ export class Relay {
     return this.#state;
   }
 
+  #left(sub: number): void {
+    if (this.fleet.left(sub)) this.#world.onFleet();
+  }
+
   #toShipper(message: ToShipper): void {
     this.#shipper?.receive(message);
   }
@@ -259,6 +274,10 @@ export class Relay {
         this.#subscriptions.cancel(connection, request);
         break;
       }
+      case wire.FRAME.report:
+        this.fleet.report(connection.subs.get(reader.varint()), reader);
+        this.#world.onFleet();
+        break;
       default:
         throw new StoreError('PROTOCOL_ERROR', `a follower does not send frames of type ${type}`);
     }
@@ -307,13 +326,9 @@ export class Relay {
     // Not UNAVAILABLE, which the SDK asks again by itself: who has other upstreams is to go there.
     if (this.#shipper === undefined) throw new StoreError('LDB_MISSING', `${this.#world.id} was never filled`);
     const range = { from: NONE, to: NONE };
-    this.#subscriptions.add(
-      connection,
-      request,
-      'ledger',
-      { ...ledger, ...range },
-      { filter, wantsSnapshot, wantsHashes },
-    );
+    const wishes = { filter, wantsSnapshot, wantsHashes };
+    const sub = this.#subscriptions.add(connection, request, 'ledger', { ...ledger, ...range }, wishes);
+    if (ledger.ldb !== undefined) this.fleet.joined(sub, { connection, request }, ledger.ldb, filter);
     if (relay === undefined) return;
     const requests = this.#relays.get(connection) ?? new Map<number, string>();
     this.#relays.set(connection, requests.set(request, relay));

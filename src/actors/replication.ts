@@ -19,7 +19,7 @@ import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
 import type { Clock } from '../core/base/env.ts';
 import type { ErrorCode } from '../core/base/errors.ts';
 import type { Index } from '../core/base/position.ts';
-import { stampTime } from '../core/model/commands.ts';
+import { stampTime, tokenOf } from '../core/model/commands.ts';
 import { resultCode } from '../core/model/machine.ts';
 import type { Member } from '../core/raft/membership.ts';
 import type { Raft } from '../core/raft/raft.ts';
@@ -27,6 +27,7 @@ import type { Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
 import { ApplyOutbox } from './apply-outbox.ts';
 import type { DiskWatch } from './disk-watch.ts';
+import { FleetRelay } from './fleet-relay.ts';
 import { GatewayOutbox } from './gateway-outbox.ts';
 import { HeldCommands } from './held-commands.ts';
 import { Divergence, type DivergenceWorld } from './divergence.ts';
@@ -97,6 +98,7 @@ export class Replication {
   readonly #reads: ReadRelay;
   readonly #members: Members;
   readonly #divergence: Divergence | undefined;
+  readonly #fleet: FleetRelay;
 
   readonly #apply: ApplyOutbox;
   #applyWaits = false;
@@ -133,6 +135,7 @@ export class Replication {
       ...{ raft, founders, clock, tell, post, log },
       setPeers: (peers, index) => transport.setPeers(peers, index),
     });
+    this.#fleet = new FleetRelay({ raft, clock, transport, tell, post });
     this.#divergence = world.states && new Divergence({ ...world, ...world.states, post });
     if (raft.configuration.isAlone(raft.id)) raft.campaign();
   }
@@ -199,6 +202,10 @@ export class Replication {
         case 'stateHash':
           this.#divergence?.heard(from, mesh.index, mesh.hash);
           break;
+        case 'fleetAsk':
+        case 'fleetAnswer':
+          this.#fleet.heard(from, mesh);
+          break;
         default:
           this.#snapshots?.receive(from, mesh);
       }
@@ -231,6 +238,7 @@ export class Replication {
   disconnected(peer: NodeId): void {
     this.#raft.unreachable(peer);
     this.#members.lost(peer);
+    this.#fleet.lost(peer);
     // Commands may have been lost with it; nobody else would say so before their deadlines.
     if (peer === this.#raft.leader) this.#gateway.tell(new ByteWriter(1).u8(TO_GATEWAY.doubt));
   }
@@ -325,6 +333,8 @@ export class Replication {
       const kind = reader.u8();
       if (kind === TO_REPLICATION.read) this.#reads.ask({ from: undefined, id: reader.u32() });
       else if (kind === TO_REPLICATION.member) this.#members.ask(reader.u32(), reader.raw(reader.left));
+      else if (kind === TO_REPLICATION.fleetAsk) this.#fleet.ask(reader.u32(), reader.raw(reader.left));
+      else if (kind === TO_REPLICATION.fleetAnswer) this.#fleet.answer(reader);
       else {
         assert(kind === TO_REPLICATION.propose, 'the gateway sends commands and reads');
         const commands: Uint8Array[] = [];
@@ -394,7 +404,7 @@ export class Replication {
     this.#members.look();
     const { shared } = this.#world;
     const { log, term, leader } = this.#raft;
-    const role = this.#role();
+    const { role } = this.#members;
     const shown = this.#shown;
     if (log.committed !== shown.committed) shared.set('committed', log.committed);
     if (log.stable !== shown.stable) shared.set('stable', log.stable);
@@ -417,13 +427,6 @@ export class Replication {
     }
   }
 
-  /** As others see it: whoever has no vote is a learner to them. */
-  #role(): (typeof ROLES)[number] {
-    const { role, configuration, id, hasForgotten } = this.#raft;
-    if (role === 'follower') return configuration.isVoter(id) && !hasForgotten ? 'follower' : 'learner';
-    return role === 'leader' ? 'leader' : 'candidate';
-  }
-
   #releaseHeld(): void {
     const held = this.#held.take();
     if (held.length > 0) this.#route(held);
@@ -441,9 +444,4 @@ export class Replication {
       snapshots: this.#snapshots?.inspect(),
     };
   }
-}
-
-/** A command's token: bytes 17..21 of its header (core/model/commands.ts). */
-function tokenOf(command: Uint8Array): number {
-  return new DataView(command.buffer, command.byteOffset, command.byteLength).getUint32(17, true);
 }

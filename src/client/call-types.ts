@@ -2,6 +2,7 @@
  * The SDK's public types that every part of its face is made of: what calls take, and what writes give.
  */
 import type { Revision } from '../core/base/position.ts';
+import type { FleetVisibility } from '../core/wire/fleet.ts';
 
 /** A key or value as callers may give it: text is UTF-8. */
 export type Bytes = Uint8Array | string;
@@ -12,7 +13,25 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface PutOptions extends CallOptions {
+/** How many replicas are to show a revision, and by when. */
+export interface Visible {
+  /** Their share of all that count: above 0, at most 1. */
+  readonly replicas: number;
+  /** Milliseconds, from the write's answer on; default 1000, at most ten minutes. */
+  readonly withinMs?: number;
+  /** With fewer replicas than this there are never enough. Default 0: where none is connected nobody is waited for. */
+  readonly replicasMin?: number;
+}
+
+export interface WriteOptions extends CallOptions {
+  /**
+   * Resolves only when so many local replicas show the write: `db.fleet`, docs/fleet.md. NOT_VISIBLE when they do not in
+   * time, with who does not; the write is done all the same, as `data.revision`.
+   */
+  readonly visible?: Visible;
+}
+
+export interface PutOptions extends WriteOptions {
   /** Milliseconds to live, from the moment the leader takes the write; never less. The time nobody leads does not count. */
   readonly ttlMs?: number;
 }
@@ -37,4 +56,6 @@ export interface GetOptions extends CallOptions {
 
 export interface WriteResult {
   readonly revision: Revision;
+  /** Of the replicas that were waited for: how many there are, and how many show it. */
+  readonly visibility?: FleetVisibility;
 }

@@ -18,6 +18,7 @@ import { Connector } from './connector.ts';
 import { ClientControl } from './control.ts';
 import type { Control } from './control-types.ts';
 import { ClientEntry, toBytes } from './entry.ts';
+import { checkWanted, ClientFleet } from './fleet.ts';
 import { ClientMembers } from './members.ts';
 import { Locks } from './locks.ts';
 import type { QueueEvents } from './queue.ts';
@@ -47,6 +48,7 @@ export class StoreClient implements api.Client {
   readonly #locks: Locks;
   readonly members: api.Members;
   readonly control: Control;
+  readonly fleet: ClientFleet;
   #heardMs = 0;
   #askedMs = 0;
   #watchdog: Timer | undefined;
@@ -75,9 +77,11 @@ export class StoreClient implements api.Client {
       applied: (index, call) => this.get('members', { ...call, consistency: 'local', atLeast: index }),
       deadlineMs: world.deadlineMs,
     });
+    this.fleet = new ClientFleet({ ask: (body, call) => this.#call(wire.REQUEST.fleet, false, body, call) });
     this.control = new ClientControl({
       call: (kind, isWrite, body, call) => this.#call(kind, isWrite, body, call),
       client: this,
+      fleet: this.fleet,
     });
     this.#locks = new Locks(this, world.deadlineMs);
     this.#connector = new Connector({
@@ -137,8 +141,7 @@ export class StoreClient implements api.Client {
     checkValue(valueBytes);
     const body = new ByteWriter(keyBytes.length + valueBytes.length + 24);
     body.varint(checkTtl(options.ttlMs)).blob(keyBytes).blob(valueBytes);
-    const { revision } = await this.#call(wire.REQUEST.put, true, body.view(), options);
-    return { revision: revision as Revision };
+    return this.#write({ kind: wire.REQUEST.put, body }, options, (revision) => ({ revision }));
   }
 
   async get(key: api.Bytes, options: api.GetOptions = {}): Promise<api.Entry | undefined> {
@@ -159,22 +162,34 @@ export class StoreClient implements api.Client {
     return new ClientEntry(keyBytes, extra.subarray(8), revision as Revision, expiryMs);
   }
 
-  async delete(key: api.Bytes, options: api.CallOptions = {}): Promise<api.DeleteResult> {
+  async delete(key: api.Bytes, options: api.WriteOptions = {}): Promise<api.DeleteResult> {
     const keyBytes = toBytes(key);
     checkUserKey(keyBytes);
     const body = new ByteWriter(keyBytes.length + 8).blob(keyBytes);
-    const { revision, extra } = await this.#call(wire.REQUEST.delete, true, body.view(), options);
-    return { revision: revision as Revision, found: extra[0] === 1 };
+    return this.#write({ kind: wire.REQUEST.delete, body }, options, (revision, extra) => ({
+      revision,
+      found: extra[0] === 1,
+    }));
   }
 
-  async txn(build: (t: api.TxnBuilder) => unknown, options: api.CallOptions = {}): Promise<api.TxnResult> {
+  async txn(build: (t: api.TxnBuilder) => unknown, options: api.WriteOptions = {}): Promise<api.TxnResult> {
     const builder = new Builder();
     build(builder);
     const body = new ByteWriter(256);
     encodeTxn(body, builder.build());
     checkTxnBytes(body.length);
-    const { revision, extra } = await this.#call(wire.REQUEST.txn, true, body.view(), options);
-    return decodeTxnResult(revision as Revision, extra);
+    return this.#write({ kind: wire.REQUEST.txn, body }, options, decodeTxnResult);
+  }
+
+  async #write<R extends api.WriteResult>(
+    { kind, body }: { readonly kind: wire.RequestKind; readonly body: ByteWriter },
+    { visible, ...call }: api.WriteOptions,
+    decode: (revision: Revision, extra: Uint8Array) => R,
+  ): Promise<R> {
+    if (visible !== undefined) checkWanted(visible);
+    const { revision, extra } = await this.#call(kind, true, body.view(), call);
+    const result = decode(revision as Revision, extra);
+    return visible === undefined ? result : this.fleet.afterWrite(result, visible, call.signal);
   }
 
   async status(options: api.CallOptions = {}): Promise<api.NodeStatus> {

@@ -6,7 +6,7 @@ import type { TableLimit, WriterLimit } from '../core/model/control/commands.ts'
 import type { Row } from '../core/model/control/row.ts';
 import type { FieldType } from '../core/model/control/schema.ts';
 import type { GivenValue } from '../core/model/control/value.ts';
-import type { Bytes, CallOptions, GetOptions, WriteResult } from './call-types.ts';
+import type { Bytes, CallOptions, GetOptions, WriteOptions, WriteResult } from './call-types.ts';
 
 export type { TableLimit, WriterLimit } from '../core/model/control/commands.ts';
 export type { Row } from '../core/model/control/row.ts';
@@ -99,7 +99,7 @@ export interface Control {
    * Changes rows. Happens once, however often it is sent. SCHEMA_MISMATCH, VALUE_TOO_LARGE and KEY_INVALID say in
    * `data.mutation` which; also NOT_FOUND, FORBIDDEN (the secret), COOKIE_CONFLICT, RATE_LIMITED, TABLE_FULL, TXN_TOO_LARGE.
    */
-  mutate(request: MutateRequest, options?: CallOptions): Promise<WriteResult>;
+  mutate(request: MutateRequest, options?: WriteOptions): Promise<WriteResult>;
 
   /** The row with this primary key; undefined when there is none. NOT_FOUND when there is no such table. */
   getRow(family: string, table: string, key: readonly GivenValue[], options?: GetOptions): Promise<Row | undefined>;

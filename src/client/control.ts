@@ -33,9 +33,10 @@ import { type ControlReadRequest, encodeControlRead, type PrivateView } from '..
 import type { Answered } from './calls.ts';
 import type * as api from './control-types.ts';
 import { toBytes } from './entry.ts';
+import { checkWanted, type ClientFleet } from './fleet.ts';
 import { batchOf } from './mutations.ts';
 import { checkCounter } from './txn.ts';
-import type { Bytes, CallOptions, Client, Entry, GetOptions, WriteResult } from './types.ts';
+import type { Bytes, CallOptions, Client, Entry, GetOptions, WriteOptions, WriteResult } from './types.ts';
 import type { Revision } from '../core/base/position.ts';
 
 export interface ControlWorld {
@@ -46,6 +47,7 @@ export interface ControlWorld {
     options: CallOptions,
   ) => Promise<Answered>;
   readonly client: Pick<Client, 'get' | 'range'>;
+  readonly fleet: Pick<ClientFleet, 'afterWrite'>;
 }
 
 interface Known {
@@ -99,8 +101,10 @@ export class ClientControl implements api.Control {
     return this.#write({ kind: 'clearFamily', family }, options);
   }
 
-  async mutate(request: api.MutateRequest, options?: CallOptions): Promise<WriteResult> {
-    return await this.#write({ kind: 'mutate', batch: batchOf(request) }, options, request.secret);
+  async mutate(request: api.MutateRequest, { visible, ...call }: WriteOptions = {}): Promise<WriteResult> {
+    if (visible !== undefined) checkWanted(visible);
+    const result = await this.#write({ kind: 'mutate', batch: batchOf(request) }, call, request.secret);
+    return visible === undefined ? result : this.#world.fleet.afterWrite(result, visible, call.signal);
   }
 
   registerWriter(writer: string, secret: string, options?: CallOptions): Promise<WriteResult> {

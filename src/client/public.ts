@@ -22,6 +22,17 @@ export type {
   WriterView,
 } from './control-types.ts';
 export type {
+  Fleet,
+  FleetView,
+  FleetVisibility,
+  LdbIdentity,
+  LdbReport,
+  LdbRow,
+  LdbState,
+  LedgerReplica,
+  Visible,
+} from './fleet-types.ts';
+export type {
   ActorRow,
   ActorState,
   ActorsView,
@@ -60,5 +71,6 @@ export type {
   WatchEvent,
   WatchItem,
   WatchOptions,
+  WriteOptions,
   WriteResult,
 } from './types.ts';

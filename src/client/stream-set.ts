@@ -181,6 +181,11 @@ export class StreamSet {
     live.stream.request(writer, Math.max(0, creditBytes));
     wire.endRequest(writer, at);
     this.#world.send(writer.take());
+    const { id } = live;
+    live.stream.attached?.((body) => {
+      if (live.id !== id || !live.isStarted || !this.#live.has(id) || !this.#world.isReady()) return;
+      this.#world.send(new ByteWriter(32).u8(wire.FRAME.report).varint(id).raw(body.view()).take());
+    });
   }
 
   #consumed(live: Live, bytes: number): void {

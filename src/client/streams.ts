@@ -5,12 +5,13 @@
  * can go on with it: a range reads the same revision from after its last key, a watch and a ledger from the
  * revision after the last one that was whole.
  */
-import { ByteReader, type ByteWriter } from '../core/base/bytes.ts';
+import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { decodeRecords } from '../core/model/ledger.ts';
 import { decodeFilter } from '../core/model/ledger-filter.ts';
 import * as wire from '../core/wire/client.ts';
+import { encodeReport } from '../core/wire/fleet.ts';
 import { ClientBookmark, ClientEntry, ClientWatchEvent } from './entry.ts';
 import { AsyncQueue, type QueueEvents } from './queue.ts';
 import type {
@@ -28,6 +29,8 @@ export interface Stream {
   readonly kind: wire.RequestKind;
   /** Writes the request that (re)starts it where it is. */
   request(writer: ByteWriter, creditBytes: number): void;
+  /** It was (re)started: what it says of itself goes this way, and is lost once the connection is. */
+  attached?(send: (body: ByteWriter) => void): void;
   /** One part's payload (a view: copy what is kept), and what its frame cost of the credit. */
   part(payload: Uint8Array, frameBytes: number): void;
   /** Received and not yet consumed. */
@@ -200,14 +203,27 @@ export class LedgerStream implements Stream {
   }
 
   request(writer: ByteWriter, creditBytes: number): void {
-    const { cluster, token, filter, wantsHashes, relay } = this.#wishes;
+    const { cluster, token, filter, wantsHashes, relay, replica } = this.#wishes;
     const wantsSnapshot = this.#owesSnapshot;
     const fromRevision = this.#next;
-    wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, token, filter, wantsSnapshot, wantsHashes, relay });
+    const ldb = replica && { identity: replica.identity, streamMs: Date.now() };
+    const wishes = { token, filter, wantsSnapshot, wantsHashes, relay, ldb };
+    wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, ...wishes });
+  }
+
+  attached(send: (body: ByteWriter) => void): void {
+    this.#wishes.replica?.attached((report) => {
+      const body = new ByteWriter(32);
+      encodeReport(body, report);
+      send(body);
+    });
   }
 
   part(payload: Uint8Array, frameBytes: number): void {
-    this.queue.push([this.#decode(payload)], frameBytes);
+    if (payload[0] === wire.PART.asked) {
+      this.#wishes.replica?.asked(new ByteReader(payload, 1).u64());
+      this.queue.push([], frameBytes);
+    } else this.queue.push([this.#decode(payload)], frameBytes);
   }
 
   #decode(payload: Uint8Array): LedgerFrame {

@@ -6,10 +6,11 @@ import type { LedgerFilter } from '../core/model/ledger-filter.ts';
 import type { Member } from '../core/raft/membership.ts';
 import type { ActorsView } from '../core/wire/actors.ts';
 import type { MembersReply } from '../core/wire/members.ts';
-import type { Bytes, CallOptions, GetOptions, PutOptions, WriteResult } from './call-types.ts';
+import type { Bytes, CallOptions, GetOptions, PutOptions, WriteOptions, WriteResult } from './call-types.ts';
 import type { Control } from './control-types.ts';
+import type { Fleet, LedgerReplica } from './fleet-types.ts';
 
-export type { Bytes, CallOptions, GetOptions, PutOptions, WriteResult } from './call-types.ts';
+export type { Bytes, CallOptions, GetOptions, PutOptions, WriteOptions, WriteResult } from './call-types.ts';
 export type { Member } from '../core/raft/membership.ts';
 export type { ActorRow, ActorsView, ActorState, KindRow } from '../core/wire/actors.ts';
 export type { MemberProgress } from '../core/wire/members.ts';
@@ -218,9 +219,9 @@ export interface Client extends AsyncDisposable {
   readonly endpoint: string | undefined;
   put(key: Bytes, value: Bytes, options?: PutOptions): Promise<WriteResult>;
   get(key: Bytes, options?: GetOptions): Promise<Entry | undefined>;
-  delete(key: Bytes, options?: CallOptions): Promise<DeleteResult>;
+  delete(key: Bytes, options?: WriteOptions): Promise<DeleteResult>;
   range(options?: RangeOptions): AsyncIterable<Entry>;
-  txn(build: (t: TxnBuilder) => unknown, options?: CallOptions): Promise<TxnResult>;
+  txn(build: (t: TxnBuilder) => unknown, options?: WriteOptions): Promise<TxnResult>;
   watch<O extends WatchOptions = WatchOptions>(options?: O): AsyncIterable<WatchItem<O>>;
   status(options?: CallOptions): Promise<NodeStatus>;
   /**
@@ -235,6 +236,8 @@ export interface Client extends AsyncDisposable {
   readonly members: Members;
   /** Families of tables with typed rows, and who may write them. */
   readonly control: Control;
+  /** The local replicas that follow the cluster, and what they show. */
+  readonly fleet: Fleet;
   /** The whole ledger, as a reflector needs it. See `LedgerFrame`. */
   ledger(options: LedgerOptions): AsyncIterable<LedgerFrame>;
   /** Sends what waits, closes the session, closes the socket. May be called twice. */
@@ -255,6 +258,8 @@ export interface LedgerOptions {
   readonly wantsSnapshot?: boolean;
   /** `hash` frames between the records, when nothing is filtered out. */
   readonly wantsHashes?: boolean;
+  /** Who follows: the cluster then knows of it, and how far it is. */
+  readonly replica?: LedgerReplica | undefined;
   /** Who asks is a relay of this id: `path` frames. RELAY_LOOP when the stream would come back to it. */
   readonly relay?: string | undefined;
 }

@@ -10,6 +10,7 @@ import { BlockCache } from '../engine/lsm/cache/block-cache.ts';
 import { Control } from '../engine/lsm/shared/control.ts';
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import { type ActorMetricsWorld, addActors } from './actor-metrics.ts';
+import { addFleet } from './fleet-metrics.ts';
 
 interface MarkSeries {
   readonly mark: Mark;
@@ -110,7 +111,8 @@ export function createMetrics(world: MetricsWorld): Registry {
     gauge(name, help, () => read() * (scale ?? 1));
   }
   addTree(registry, gauge, world.tree);
-  const { gateway } = world;
+  const { gateway, shared } = world;
+  addFleet(registry, { fleet: gateway.fleet, applied: shared.reader('applied'), timeMs: shared.reader('timeMs') });
   gauge('raft_is_leader', '1 on the node that leads.', () => (world.shared.get('role') === 2 ? 1 : 0));
   gauge('raft_has_leader', '1 while this node knows a leader.', () => (world.shared.get('leader') === 0 ? 0 : 1));
   gauge(

@@ -8,8 +8,9 @@
  *
  * The door opens first: a reflector that waits for its cluster can be asked why it is not ready. It closes last.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { resolve } from 'node:path';
 import type { ReaderGrant } from '../actors/gateway/readers.ts';
 import {
   type LdbChanges,
@@ -19,13 +20,16 @@ import {
   runReflector,
 } from '../actors/reflector.ts';
 import { connect } from '../client/index.ts';
+import { PLATFORM } from '../client/timing.ts';
 import type { ClientEvent, NodeStatus } from '../client/types.ts';
 import { StoreError } from '../core/base/errors.ts';
+import { VERSION } from '../core/base/version.ts';
+import { checkIdentity, type LdbIdentity } from '../core/wire/fleet.ts';
 import { type FilterInput, type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
 import { HttpDoor } from '../net/http-door.ts';
 import { type Sidecar, startSidecar } from '../sidecar/sidecar.ts';
-import { VERSION } from '../core/base/version.ts';
 import { RelayDoor } from './relay-door.ts';
+import { LdbReports } from './reports.ts';
 import { reflectorMetrics, type ReflectorStatus, StatusKeeper } from './status.ts';
 import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
 
@@ -56,6 +60,10 @@ export interface StartReflectorOptions {
   readonly dir: string;
   /** Who reads, where the cluster's config names its readers. */
   readonly token?: string;
+  /** What the cluster knows this replica by; the same in every run. Default: the host's name and the directory. */
+  readonly id?: string;
+  /** What else operators are to see of it, and may choose it by: `{ ring: 'canary' }`. At most 16. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** The part that is wanted: families, tables (`family/table`), keys by prefix. Default: all that may be had. */
   readonly filter?: FilterInput;
   /** A replica that holds another part is filled anew, in place. Default: LDB_FOREIGN. */
@@ -120,6 +128,7 @@ const upstreamsOf = ({ upstreams, endpoints }: StartReflectorOptions): readonly 
 class Reflector implements RunningReflector {
   readonly #options: StartReflectorOptions;
   readonly #keeper: StatusKeeper;
+  readonly #reports: LdbReports;
   readonly #stop = new AbortController();
   readonly #onEvent: (event: ReflectorNews) => void;
   readonly #filter: LedgerFilter | undefined;
@@ -142,6 +151,7 @@ class Reflector implements RunningReflector {
     this.#options = options;
     this.#filter = options.filter && parseFilter(options.filter);
     this.#keeper = new StatusKeeper(options.maxLagMs ?? MAX_LAG_MS, options.nowMs ?? Date.now);
+    this.#reports = new LdbReports(identityOf(options), PLATFORM);
     this.#onEvent = options.onEvent ?? (() => {});
     const { listen, onConnection, token } = options;
     this.#upstreams = new Upstreams({
@@ -154,10 +164,11 @@ class Reflector implements RunningReflector {
       onConnection,
       token,
       filter: this.#filter,
+      replica: this.#reports,
       relay: listen === undefined ? undefined : { id: this.#id, onPath: (above) => this.#relay?.relay.follows(above) },
     });
-    this.failed = new Promise((resolve) => {
-      this.#tellFailed = resolve;
+    this.failed = new Promise((fail) => {
+      this.#tellFailed = fail;
     });
   }
 
@@ -181,6 +192,7 @@ class Reflector implements RunningReflector {
     try {
       const { sidecar, dir, listen } = this.#options;
       if (listen !== undefined) this.#relay = await this.#serve(listen);
+      if (this.#relay !== undefined) this.#reports.feeds(this.#relay.relay.fleet);
       if (sidecar !== undefined) this.#sidecar = await startSidecar({ dir, url: sidecar, besideWriter: true });
     } catch (error) {
       await this.#relay?.close();
@@ -214,6 +226,8 @@ class Reflector implements RunningReflector {
       isFresh: () => this.#keeper.status.lagMs <= this.#staleAfterMs,
       status: () => this.#relayStatus(),
       onFailure: (error) => this.#fail(error),
+      ldb: this.#reports.identity.id,
+      onFleet: () => this.#reports.belowChanged(),
     });
   }
 
@@ -263,6 +277,7 @@ class Reflector implements RunningReflector {
   #note(event: ReflectorEvent): void {
     this.#keeper.note(event);
     this.#relay?.note(event);
+    this.#reports.note(event);
     this.#onEvent(event);
     this.#look();
   }
@@ -288,6 +303,7 @@ class Reflector implements RunningReflector {
       await this.#sidecar?.close();
       await this.#relay?.close();
       await this.#loop;
+      this.#reports.close();
       await this.#door?.close();
     })();
     return this.#stopped;
@@ -299,3 +315,10 @@ class Reflector implements RunningReflector {
 }
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/** Throws BAD_REQUEST for labels that are none. */
+function identityOf({ id, labels = {}, dir }: StartReflectorOptions): LdbIdentity {
+  const host = hostname();
+  const own = { instance: randomUUID(), host, pid: process.pid, version: VERSION };
+  return checkIdentity({ ...own, id: id ?? `${host}:${resolve(dir)}`, labels });
+}

@@ -5,6 +5,7 @@
  * leader has enough to do.
  */
 import type { LedgerSource, ReflectorFrame } from '../actors/reflector.ts';
+import type { LedgerReplica } from '../client/fleet-types.ts';
 import type { Client, ClientEvent, ConnectOptions } from '../client/types.ts';
 import type { LedgerFilter } from '../core/model/ledger-filter.ts';
 
@@ -18,10 +19,12 @@ export interface SourceOptions {
   readonly token?: string | undefined;
   /** What is wanted; undefined: all that may be had. */
   readonly filter?: LedgerFilter | undefined;
+  /** Who follows; undefined: the cluster does not know of it. */
+  readonly replica?: LedgerReplica | undefined;
 }
 
 export function ledgerSource(options: SourceOptions): LedgerSource {
-  const { endpoints, connect, deadlineMs, onConnection, token, filter } = options;
+  const { endpoints, connect, deadlineMs, onConnection, token, filter, replica } = options;
   return async function* (at): AsyncGenerator<ReflectorFrame> {
     const client = await connect(endpoints, {
       deadlineMs,
@@ -31,7 +34,7 @@ export function ledgerSource(options: SourceOptions): LedgerSource {
       ...(onConnection === undefined ? {} : { onEvent: onConnection }),
     });
     try {
-      yield* client.ledger({ ...at, token, filter });
+      yield* client.ledger({ ...at, token, filter, replica });
     } finally {
       await client.close().catch(() => {
         // It was going away in any case.

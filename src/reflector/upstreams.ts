@@ -12,6 +12,7 @@
  */
 import type { LedgerSource, ReflectorFrame } from '../actors/reflector.ts';
 import { PLATFORM, type Timing } from '../client/timing.ts';
+import type { LedgerReplica } from '../client/fleet-types.ts';
 import type { Client, ClientEvent, ConnectOptions } from '../client/types.ts';
 import { InvariantViolation } from '../core/base/assert.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
@@ -33,6 +34,8 @@ export interface UpstreamsOptions {
   readonly onConnection?: ((event: ClientEvent) => void) | undefined;
   readonly token?: string | undefined;
   readonly filter?: LedgerFilter | undefined;
+  /** Who follows: the cluster knows of it then. */
+  readonly replica?: LedgerReplica | undefined;
   /** Who asks is a relay. */
   readonly relay?: RelaySide | undefined;
   readonly timing?: Timing;
@@ -84,7 +87,8 @@ export class Upstreams {
   readonly source: LedgerSource = (at) => this.#stream(at);
 
   async *#stream(at: Parameters<LedgerSource>[0]): AsyncGenerator<ReflectorFrame> {
-    const { upstreams, connect, deadlineMs, token, filter, relay } = this.#options;
+    const { upstreams, connect, deadlineMs, relay } = this.#options;
+    const { token, filter, replica } = this.#options;
     const index = this.#next;
     const leave = new AbortController();
     const signal = at.signal === undefined ? leave.signal : AbortSignal.any([at.signal, leave.signal]);
@@ -103,7 +107,8 @@ export class Upstreams {
       this.#patience.begin({ lagMs: this.#options.lagMs(), nowMs: this.#timing.nowMs() });
       if (upstreams.length > 1) watch.every(LOOK_EVERY_MS, () => this.#lookAtAge(watch));
       if (index > 0) watch.every(this.#comeBackMs(), () => void this.#lookForBetter(index, watch));
-      for await (const frame of client.ledger({ ...at, signal, token, filter, ...(relay && { relay: relay.id }) })) {
+      const who = { signal, token, filter, replica, ...(relay && { relay: relay.id }) };
+      for await (const frame of client.ledger({ ...at, ...who })) {
         if (frame.kind === 'hello') this.#follows(index);
         if (this.#note(frame)) yield frame;
       }

@@ -18,12 +18,14 @@ import type { Member } from '../../core/raft/membership.ts';
 import type { ActorsView } from '../../core/wire/actors.ts';
 import * as wire from '../../core/wire/client.ts';
 import type { StateReader } from '../../engine/state/state-reader.ts';
+import type { FleetTable } from '../fleet-table.ts';
 import { TO_GATEWAY } from '../messages.ts';
 import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import { ROLES, type Shared } from '../shared.ts';
 import type { FromShipper, ToShipper } from '../shipper.ts';
 import { Connection, type Door } from './connection.ts';
 import { Inspections } from './inspections.ts';
+import { Fleet } from './fleet.ts';
 import { Members } from './members.ts';
 import { Readers, type ReaderGrant } from './readers.ts';
 import { Reads } from './reads.ts';
@@ -72,6 +74,7 @@ export class Gateway {
   readonly #reads: Reads;
   readonly #members: Members;
   readonly #inspections: Inspections;
+  readonly #fleet: Fleet;
   #hasLeader = false;
   #requests = 0;
   #refused = 0;
@@ -82,9 +85,17 @@ export class Gateway {
     this.#writes = new Writes({ ...world, replication });
     this.#members = new Members({ ...world, replication });
     this.#inspections = new Inspections(world.actors ?? notShown);
+    const { shared } = world;
+    this.#fleet = new Fleet({
+      ...world,
+      replication,
+      applied: shared.reader('applied'),
+      timeMs: shared.reader('timeMs'),
+    });
     this.#reads = new Reads({
       ...world,
       readers: new Readers(world.readers ?? []),
+      fleet: this.#fleet.streams,
       replication,
       applied: world.shared.reader('applied'),
       tellWaits: (waits) => world.shared.set('readsWait', waits ? 1 : 0),
@@ -96,7 +107,8 @@ export class Gateway {
   }
 
   get inFlight(): number {
-    return this.#writes.underWay + this.#reads.underWay + this.#members.underWay + this.#inspections.underWay;
+    const asked = this.#members.underWay + this.#inspections.underWay + this.#fleet.underWay;
+    return this.#writes.underWay + this.#reads.underWay + asked;
   }
 
   /** For metrics. */
@@ -108,6 +120,11 @@ export class Gateway {
       refused: this.#refused,
       expired: this.#writes.expired + this.#reads.expired,
     };
+  }
+
+  /** The LDBs that follow this node. */
+  get fleet(): FleetTable {
+    return this.#fleet.streams.table;
   }
 
   open(door: Door): Connection {
@@ -123,6 +140,7 @@ export class Gateway {
     connection.cancelRanges();
     this.#reads.closed(connection);
     this.#members.closed(connection);
+    this.#fleet.closed(connection);
   }
 
   /** One frame of a client. */
@@ -171,6 +189,7 @@ export class Gateway {
     this.#writes.sweep(nowMs);
     this.#reads.sweep(nowMs);
     this.#members.sweep(nowMs);
+    this.#fleet.sweep(nowMs);
     this.#reads.release();
     for (const connection of this.#connections) {
       const lateness = connection.checkDeadlines(nowMs);
@@ -209,6 +228,9 @@ export class Gateway {
       case wire.FRAME.cancel:
         this.#reads.cancel(connection, reader.varint());
         break;
+      case wire.FRAME.report:
+        this.#fleet.streams.report(connection.subs.get(reader.varint()), reader);
+        break;
       default:
         throw new StoreError('PROTOCOL_ERROR', `a client does not send frames of type ${type}`);
     }
@@ -239,6 +261,7 @@ export class Gateway {
       const untilMs = this.#world.monotonicMs() + waitMs;
       if (kind === wire.REQUEST.members) this.#members.submit(connection, request, untilMs, body);
       else if (kind === wire.REQUEST.actors) this.#inspections.submit(connection, request);
+      else if (kind === wire.REQUEST.fleet) this.#fleet.submit(connection, request, untilMs, body);
       else if (wire.isCommand(kind)) this.#writes.submit(connection, request, kind, untilMs, body);
       else this.#reads.submit(connection, request, kind, untilMs, new ByteReader(body));
     } catch (error) {
@@ -259,6 +282,9 @@ export class Gateway {
       else if (kind === TO_GATEWAY.refused) this.#writes.refused(reader);
       else if (kind === TO_GATEWAY.member) this.#members.answered(reader);
       else if (kind === TO_GATEWAY.members) this.#membersChanged(reader.raw(reader.left));
+      else if (kind === TO_GATEWAY.fleetPeers) this.#fleet.peers(reader);
+      else if (kind === TO_GATEWAY.fleetAsk) this.#fleet.asked(reader);
+      else if (kind === TO_GATEWAY.fleetAnswer) this.#fleet.answered(reader);
       else if (kind === TO_GATEWAY.doubt) {
         this.#writes.doubt('the connection to the leader broke');
         this.#members.leaderChanged();

@@ -21,6 +21,7 @@ import type { Bell } from '../runtime/bell.ts';
 import type { RingWriter } from '../runtime/ring.ts';
 import type { FromShipper, ToShipper } from '../shipper.ts';
 import type { Connection } from './connection.ts';
+import type { FleetStreams } from './fleet-streams.ts';
 import type { Readers } from './readers.ts';
 import { readControl } from './control-reads.ts';
 import { ReadBarrier, type Waiter } from './read-barrier.ts';
@@ -39,6 +40,8 @@ export interface ReadsWorld {
   readonly cluster: string;
   /** Who may read the ledger, and what of it. */
   readonly readers: Readers;
+  /** The LDBs among those that follow it. */
+  readonly fleet: Pick<FleetStreams, 'joined' | 'left'>;
   readonly origin: number;
   readonly monotonicMs: () => number;
   readonly status: () => object;
@@ -75,7 +78,7 @@ export class Reads {
 
   constructor(world: ReadsWorld) {
     this.#world = world;
-    this.#subscriptions = new Subscriptions(world.toShipper);
+    this.#subscriptions = new Subscriptions(world.toShipper, (sub) => world.fleet.left(sub));
     this.#barrier = new ReadBarrier({ ask: (id) => this.#ask(id), nowMs: world.monotonicMs, firstId: world.origin });
   }
 
@@ -145,7 +148,9 @@ export class Reads {
         const { wantsSnapshot, wantsHashes } = ledger;
         const range = { from: NONE, to: NONE };
         const wishes = { filter, wantsSnapshot, wantsHashes };
-        this.#subscriptions.add(connection, request, 'ledger', { ...ledger, ...range }, wishes);
+        const sub = this.#subscriptions.add(connection, request, 'ledger', { ...ledger, ...range }, wishes);
+        if (ledger.ldb === undefined) break;
+        this.#world.fleet.joined(sub, { connection, request }, ledger.ldb, filter);
         break;
       }
       case wire.REQUEST.status:

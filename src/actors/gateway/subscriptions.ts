@@ -28,21 +28,24 @@ const CREDIT_BYTES_MIN = 256 * 1024;
 
 export class Subscriptions {
   readonly #toShipper: (message: ToShipper) => void;
+  readonly #onEnded: (sub: number) => void;
   readonly #subs = new Map<number, Sub>();
   readonly #undelivered = new Undelivered();
   #nextSub = 1;
 
-  constructor(toShipper: (message: ToShipper) => void) {
+  constructor(toShipper: (message: ToShipper) => void, onEnded: (sub: number) => void) {
     this.#toShipper = toShipper;
+    this.#onEnded = onEnded;
   }
 
+  /** Gives the number that it has from now on. */
   add(
     connection: Connection,
     request: number,
     mode: 'watch' | 'ledger',
     options: wire.WatchRequest,
     more: Pick<Subscribe, 'filter' | 'wantsSnapshot' | 'wantsHashes'> = {},
-  ): void {
+  ): number {
     if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
     const sub = this.#nextSub++;
     connection.subs.set(request, sub);
@@ -55,6 +58,7 @@ export class Subscriptions {
     const { bookmarks = false, tellSlow = false } = options;
     const what = { sub, request, mode, fromRevision, from, to, creditBytes, bookmarks, tellSlow, ...more };
     this.#toShipper({ kind: 'subscribe', ...what, reader: this.#undelivered.readerOf(connection) });
+    return sub;
   }
 
   /** From the shipper: parts go on as they are. */
@@ -70,6 +74,7 @@ export class Subscriptions {
     }
     if (owner === undefined) return;
     this.#subs.delete(message.sub);
+    this.#onEnded(message.sub);
     owner.connection.subs.delete(owner.request);
     const { code, message: text, data } = message.error;
     owner.connection.endStream(owner.request, new StoreError(code, text, { data }));
@@ -78,9 +83,10 @@ export class Subscriptions {
   /** All end with `error`, which says to ask again: the shipper is gone, and its positions with it. */
   endAll(error: StoreError): void {
     this.#undelivered.forget();
-    const subs = [...this.#subs.values()];
+    const subs = [...this.#subs];
     this.#subs.clear();
-    for (const { connection, request } of subs) {
+    for (const [sub, { connection, request }] of subs) {
+      this.#onEnded(sub);
       connection.subs.delete(request);
       connection.endStream(request, error);
     }
@@ -118,6 +124,7 @@ export class Subscriptions {
   #remove(connection: Connection, request: number, sub: number): void {
     connection.subs.delete(request);
     this.#subs.delete(sub);
+    this.#onEnded(sub);
     this.#toShipper({ kind: 'cancel', sub });
   }
 }

@@ -6,6 +6,7 @@ import { type Context, type Run, readStdin } from './context.ts';
 import { parseDuration } from './duration.ts';
 import { UsageError } from './errors.ts';
 import { entryJson, entryLine } from './output.ts';
+import { type VisibleFlags, visibleOf, visibleOptions } from './visible.ts';
 
 export interface ScanFlags {
   readonly from?: string;
@@ -15,21 +16,22 @@ export interface ScanFlags {
   readonly keysOnly?: boolean;
 }
 
+interface PutFlags extends VisibleFlags {
+  readonly ttl?: number;
+}
+
 interface ReadFlags {
   readonly local?: boolean;
 }
 
 export function registerData(program: Command, run: Run): void {
-  program
-    .command('put')
+  visibleOptions(program.command('put'))
     .summary('write a value')
     .description("Writes a value; '-' reads it from stdin. A value that begins with '-': kvctl put -- KEY -5")
     .argument('<key>')
     .argument('<value>')
     .option('--ttl <duration>', 'let it expire after this long, like 60s or 2h', parseDuration)
-    .action((key: string, value: string, flags: { ttl?: number }) =>
-      run((context) => put(context, key, value, flags.ttl)),
-    );
+    .action((key: string, value: string, flags: PutFlags) => run((context) => put(context, key, value, flags)));
   program
     .command('get')
     .summary('read a value')
@@ -110,11 +112,16 @@ export async function printEntries(
   return 0;
 }
 
-async function put(context: Context, key: string, given: string, ttlMs: number | undefined): Promise<number> {
+async function put(context: Context, key: string, given: string, flags: PutFlags): Promise<number> {
   const value = given === '-' ? await readStdin(context) : given;
-  const options = { ...context.call, ...(ttlMs === undefined ? {} : { ttlMs }) };
-  const { revision } = await context.withClient((client) => client.put(key, value, options));
-  await (context.json ? context.out.json({ key, revision }) : context.out.line(`revision ${revision}`));
+  const { ttl: ttlMs } = flags;
+  const options = { ...context.call, ...visibleOf(flags), ...(ttlMs === undefined ? {} : { ttlMs }) };
+  const { revision, visibility } = await context.withClient((client) => client.put(key, value, options));
+  if (context.json) await context.out.json({ key, revision, ...visibility });
+  else {
+    const shown = visibility === undefined ? '' : `, shown by ${visibility.showing} of ${visibility.replicas}`;
+    await context.out.line(`revision ${revision}${shown}`);
+  }
   return 0;
 }
 

@@ -8,6 +8,7 @@ import type { Context, Run } from './context.ts';
 import { printEntries, printEntry, rangeOptions, type ScanFlags, scanOptions } from './data.ts';
 import type { LdbView } from './deps.ts';
 import { showMs } from './duration.ts';
+import { listLdbs } from './ldb-list.ts';
 import { noteConnection, onReflectorEvent } from './reflector-events.ts';
 
 interface DirFlags {
@@ -17,7 +18,7 @@ interface DirFlags {
 export function registerLdb(program: Command, run: Run): void {
   const ldb = program
     .command('ldb')
-    .description('The local replica: an LMDB copy of the store in a directory of this host.');
+    .description('Local replicas: LMDB copies of the store, each in a directory of a host.');
   ldb
     .command('follow')
     .summary('keep a replica up to date')
@@ -46,6 +47,14 @@ export function registerLdb(program: Command, run: Run): void {
         ),
       ),
     );
+  ldb
+    .command('list')
+    .summary('the replicas that follow the cluster, and how far each is')
+    .description(
+      'Asks the cluster who follows it, wherever: those that are connected, and those that left less than 30 s ago. Exit code 1 when a node was not heard.',
+    )
+    .option('--watch', 'again each second, until Ctrl-C')
+    .action((flags: { watch?: boolean }) => run((context) => listLdbs(context, { watch: flags.watch === true })));
   ldb
     .command('status')
     .summary('revision, lag and rows of the replica')

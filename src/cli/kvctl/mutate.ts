@@ -13,8 +13,9 @@ import { asValues, parseExact } from './control-values.ts';
 import type { Context, Run } from './context.ts';
 import { UsageError } from './errors.ts';
 import { secretOf, type SecretFlags, withSecret } from './writers.ts';
+import { type VisibleFlags, visibleOf, visibleOptions } from './visible.ts';
 
-interface MutateFlags extends SecretFlags {
+interface MutateFlags extends SecretFlags, VisibleFlags {
   readonly family: string;
   readonly writer: string;
   readonly batch: number;
@@ -49,20 +50,24 @@ A line is one of
   {"table": "plans", "values": {...}, "delete": false}         as ctlstore has it
 Bytes are base64. Whole numbers are exact, all 64 bits of them, with quotes or without.`,
     );
-  withSecret(mutate).action((file: string, flags: MutateFlags) => run((context) => mutateFrom(context, file, flags)));
+  visibleOptions(withSecret(mutate)).action((file: string, flags: MutateFlags) =>
+    run((context) => mutateFrom(context, file, flags)),
+  );
 }
 
 async function mutateFrom(context: Context, file: string, flags: MutateFlags): Promise<number> {
   const secret = await secretOf(context, flags);
   const bar = context.deps.stderr.isTTY === true ? progressBar(context) : undefined;
   const beganMs = performance.now();
+  const { visible } = visibleOf(flags);
   let rows = 0;
+  let newest = 0;
   bar?.start(0, 0);
   try {
     await context.withClient(async (client) => {
       for await (const lines of batches(context, file, flags.batch)) {
         const { family, writer } = flags;
-        await send(context, client, lines, {
+        newest = await send(context, client, lines, {
           family,
           writer,
           secret,
@@ -72,6 +77,7 @@ async function mutateFrom(context: Context, file: string, flags: MutateFlags): P
         rows += lines.length;
         bar?.update(rows);
       }
+      if (visible !== undefined) await client.fleet.visible(newest, visible, { signal: context.deps.signal });
     });
   } finally {
     bar?.stop();
@@ -91,9 +97,11 @@ function progressBar(context: Context): SingleBar {
   });
 }
 
-async function send(context: Context, client: Client, lines: readonly Line[], request: MutateRequest): Promise<void> {
+/** The revision of the batch. */
+async function send(context: Context, client: Client, lines: readonly Line[], request: MutateRequest): Promise<number> {
   try {
-    await client.control.mutate(request, context.call);
+    const { revision } = await client.control.mutate(request, context.call);
+    return revision;
   } catch (error) {
     if (!isStoreError(error)) throw error;
     const { mutation } = error.data;

@@ -1,7 +1,7 @@
 /**
  * reflector: the one process of a host that keeps its replica up to date, with doors for whoever looks after it.
  */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadConfig, readerGrants } from '../../config/index.ts';
 import type { FilterInput } from '../../reflector/index.ts';
 import { parseEndpoints } from './arguments.ts';
@@ -26,6 +26,8 @@ interface Flags {
   readonly prefix?: string[];
   readonly rebuild?: boolean;
   readonly sidecar?: string;
+  readonly id?: string;
+  readonly label?: Readonly<Record<string, string>>;
 }
 
 export function registerReflector(program: Command, run: Run): void {
@@ -64,6 +66,8 @@ export function registerReflector(program: Command, run: Run): void {
       new Option('--listen <url>', 'feed other reflectors from here, like ws://0.0.0.0:7450').env('CTLMESH_RELAY'),
     )
     .option('--readers <file>', 'with --listen: a cluster config; its readers may follow, each with their token')
+    .option('--id <name>', 'what the cluster knows it by; default: host and directory')
+    .option('--label <name=value>', 'shown with it, and chosen by; may be given again', labels)
     .option('--family <name>', 'only this family, and what else is named; may be given again', several)
     .option('--table <family/table>', 'only this table, and what else is named; may be given again', several)
     .option('--prefix <text>', 'only keys that begin so, and what else is named; may be given again', several)
@@ -80,6 +84,12 @@ Examples:
 
 A token for clusters whose config names its readers: CTLMESH_TOKEN. What a relay got with a token it gives to those who
 show the same one, or, with --readers, one of theirs.`;
+
+function labels(value: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  const at = value.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('a label is name=value');
+  return { ...before, [value.slice(0, at)]: value.slice(at + 1) };
+}
 
 const several = (value: string, before: string[] = []): string[] => [...before, value];
 
@@ -114,6 +124,8 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
     ...(flags.sidecar === undefined ? {} : { sidecar: flags.sidecar }),
     ...(token === undefined || token === '' ? {} : { token }),
     ...(filter === undefined ? {} : { filter }),
+    ...(flags.id === undefined ? {} : { id: flags.id }),
+    ...(flags.label === undefined ? {} : { labels: flags.label }),
   });
   const doors = [listen, http].filter((url) => url !== undefined).map((url) => `; ${url}`);
   context.note(`following ${upstreams.map((urls) => urls.join(',')).join(', or ')} into ${ldb}${doors.join('')}`);

@@ -56,6 +56,7 @@ export const ERROR_CODE_LIST = [
   'DISABLED',
   'DIR_ROLLED_BACK',
   'RELAY_LOOP',
+  'NOT_VISIBLE',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -107,6 +108,8 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   LDB_GAP: { retry: 'later', http: 503 },
   TOO_STALE: { retry: 'later', http: 503 },
   RELAY_LOOP: { retry: 'elsewhere', http: 409 },
+  // The write is done; it is its visibility that was waited for.
+  NOT_VISIBLE: { retry: 'never', http: 504 },
   // A worker or an embedding application.
   ACTOR_STOPPED: { retry: 'later', http: 503 },
   INTERNAL: { retry: 'elsewhere', http: 500 },

@@ -51,6 +51,7 @@ export const commandKind = (code: number): CommandKind | undefined => KINDS[code
 /** Bytes before the call. */
 export const COMMAND_HEADER_BYTES = 21;
 const TIME_AT = 1;
+const TOKEN_AT = 17;
 
 export interface CommandHeader {
   readonly kind: CommandKind;
@@ -77,6 +78,11 @@ export const saysClockWasSet = (reader: ByteReader): boolean => reader.left === 
 /** The leader's stamp: log time in milliseconds. */
 export function stampTime(command: Uint8Array, timeMs: number): void {
   new DataView(command.buffer, command.byteOffset, command.byteLength).setFloat64(TIME_AT, timeMs, true);
+}
+
+/** A command's token, by which the node that took it knows it again. */
+export function tokenOf(command: Uint8Array): number {
+  return new DataView(command.buffer, command.byteOffset, command.byteLength).getUint32(TOKEN_AT, true);
 }
 
 export const SESSION_TTL_MS_MIN = 1_000;

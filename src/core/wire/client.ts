@@ -11,6 +11,7 @@
  *   END      s→c  id varint | code u8 | revision u64, extra blob | message string, data string    (as a reply)
  *   CREDIT   c→s  id varint | bytes varint                    the stream may send this much more
  *   CANCEL   c→s  id varint
+ *   REPORT   c→s  id varint | report                          of an LDB, on its ledger stream (wire/fleet.ts)
  *   NOTICE   s→c  leader string | leaderUrl string            who leads has changed
  *   GOODBYE  s→c  code u8 | message string                    the last frame before the socket is closed
  *
@@ -19,15 +20,38 @@
  */
 import { type ByteReader, ByteWriter } from '../base/bytes.ts';
 import { ERROR_CODE_LIST, type ErrorCode, StoreError } from '../base/errors.ts';
-import { decodeFilter, encodeFilter, type LedgerFilter } from '../model/ledger-filter.ts';
+
+// Streams have a file of their own.
+export {
+  type LedgerRequest,
+  PART,
+  RELAY_PATH_MAX,
+  type WatchRequest,
+  decodeLedger,
+  decodePath,
+  decodeWatch,
+  encodeLedger,
+  encodePath,
+  encodeWatch,
+} from './subscribe.ts';
 
 export const PROTOCOL_VERSION = 1;
 export const MAGIC = 0x4d4c5443;
 
-export type FrameType = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10;
+export type FrameType = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11;
 export const FRAME: Readonly<
   Record<
-    'hello' | 'welcome' | 'requests' | 'replies' | 'stream' | 'end' | 'credit' | 'cancel' | 'notice' | 'goodbye',
+    | 'hello'
+    | 'welcome'
+    | 'requests'
+    | 'replies'
+    | 'stream'
+    | 'end'
+    | 'credit'
+    | 'cancel'
+    | 'notice'
+    | 'goodbye'
+    | 'report',
     FrameType
   >
 > = {
@@ -41,6 +65,7 @@ export const FRAME: Readonly<
   cancel: 8,
   notice: 9,
   goodbye: 10,
+  report: 11,
 };
 
 /** 1..8 are commands, with the numbers of core/model/commands.ts; the rest read. */
@@ -61,7 +86,8 @@ export const REQUEST: Readonly<
     | 'members'
     | 'control'
     | 'controlRead'
-    | 'actors',
+    | 'actors'
+    | 'fleet',
     RequestKind
   >
 > = {
@@ -80,6 +106,7 @@ export const REQUEST: Readonly<
   members: 21,
   controlRead: 22,
   actors: 23,
+  fleet: 24,
 };
 
 /** The leader's clock (7) is nobody else's to set. */
@@ -313,135 +340,4 @@ export function decodeEntry(reader: ByteReader): WireEntry {
   const revision = reader.varint();
   const expiryMs = reader.f64();
   return { key, value: reader.blob(), revision, expiryMs };
-}
-
-export interface WatchRequest {
-  /** 0: from the next revision on. */
-  readonly fromRevision: number;
-  readonly from: Uint8Array;
-  /** Exclusive; empty: to the end. */
-  readonly to: Uint8Array;
-  readonly creditBytes: number;
-  /** A progress part at least once a second while nothing is held back. */
-  readonly bookmarks?: boolean | undefined;
-  /** A behind part when the reader is slow. */
-  readonly tellSlow?: boolean | undefined;
-}
-
-const BOOKMARKS = 1;
-const TELL_SLOW = 2;
-
-export function encodeWatch(writer: ByteWriter, watch: WatchRequest): void {
-  writer.varint(watch.fromRevision).blob(watch.from).blob(watch.to).varint(watch.creditBytes);
-  const flags = (watch.bookmarks === true ? BOOKMARKS : 0) | (watch.tellSlow === true ? TELL_SLOW : 0);
-  // Nothing wished for, nothing said: as clients wrote it before there was something to wish for.
-  if (flags !== 0) writer.u8(flags);
-}
-
-export function decodeWatch(reader: ByteReader): WatchRequest {
-  const watch = {
-    fromRevision: reader.varint(),
-    from: reader.blob(),
-    to: reader.blob(),
-    creditBytes: reader.varint(),
-  };
-  if (reader.left === 0) return watch;
-  const flags = reader.u8();
-  return { ...watch, bookmarks: (flags & BOOKMARKS) !== 0, tellSlow: (flags & TELL_SLOW) !== 0 };
-}
-
-export interface LedgerRequest {
-  readonly fromRevision: number;
-  /** '' for a new LDB. */
-  readonly cluster: string;
-  readonly creditBytes: number;
-  /** Says who reads, to a cluster whose config names its readers. */
-  readonly token?: string | undefined;
-  /** What is wanted; undefined: everything that may be had. */
-  readonly filter?: LedgerFilter | undefined;
-  /** Begin with a snapshot, even where the records are kept. */
-  readonly wantsSnapshot?: boolean | undefined;
-  /** Hash parts between the records, when nothing is filtered out. */
-  readonly wantsHashes?: boolean | undefined;
-  /** Who asks is a relay of this id, and wants to know whom the stream comes through: path parts. */
-  readonly relay?: string | undefined;
-}
-
-const TOKEN = 1;
-const FILTER = 2;
-const SNAPSHOT = 4;
-const HASHES = 8;
-const RELAY = 16;
-
-export function encodeLedger(writer: ByteWriter, ledger: LedgerRequest): void {
-  const { token, filter, wantsSnapshot = false, wantsHashes = false, relay } = ledger;
-  writer.varint(ledger.fromRevision).string(ledger.cluster).varint(ledger.creditBytes);
-  const said =
-    (token === undefined ? 0 : TOKEN) | (filter === undefined ? 0 : FILTER) | (relay === undefined ? 0 : RELAY);
-  const flags = said | (wantsSnapshot ? SNAPSHOT : 0) | (wantsHashes ? HASHES : 0);
-  // Nothing wished for, nothing said: as clients wrote it before there was something to wish for.
-  if (flags === 0) return;
-  writer.u8(flags);
-  if (token !== undefined) writer.string(token);
-  if (filter !== undefined) writer.raw(encodeFilter(filter));
-  if (relay !== undefined) writer.string(relay);
-}
-
-export function decodeLedger(reader: ByteReader): LedgerRequest {
-  const ledger = { fromRevision: reader.varint(), cluster: reader.string(), creditBytes: reader.varint() };
-  if (reader.left === 0) return ledger;
-  const flags = reader.u8();
-  return {
-    ...ledger,
-    token: (flags & TOKEN) === 0 ? undefined : reader.string(),
-    filter: (flags & FILTER) === 0 ? undefined : decodeFilter(reader),
-    wantsSnapshot: (flags & SNAPSHOT) !== 0,
-    wantsHashes: (flags & HASHES) !== 0,
-    relay: (flags & RELAY) === 0 ? undefined : reader.string(),
-  };
-}
-
-/**
- * Parts of a watch or ledger stream: the first payload byte.
- *   progress          revision u64              everything up to it was sent (a watch's first part, too)
- *   records           records (ledger.ts)       whole revisions, in order; in a watch without what was not asked for
- *   hello             cluster string | node string | filter, if it is not everything (model/ledger-filter.ts)
- *   snapshotBegin     revision u64 | timeMs f64
- *   snapshotEntries   entry*
- *   snapshotEnd       revision u64
- *   behind            sent u64 | newest u64     a slow reader: everything up to `sent` was sent, and more is there
- *   hash              revision u64 | hash u32   of the ledger at a revision of the records that come next (state-hash.ts)
- *   path              count varint | id string*  of a relay, to a relay: it, its upstream, and so on up to a node
- */
-export const PART: Readonly<
-  Record<
-    'progress' | 'records' | 'hello' | 'snapshotBegin' | 'snapshotEntries' | 'snapshotEnd' | 'behind' | 'hash' | 'path',
-    number
-  >
-> = {
-  progress: 0,
-  records: 1,
-  hello: 2,
-  snapshotBegin: 3,
-  snapshotEntries: 4,
-  snapshotEnd: 5,
-  behind: 6,
-  hash: 7,
-  path: 8,
-};
-
-/** Relays between a replica and the nodes: a tree that is deeper is a mistake. */
-export const RELAY_PATH_MAX = 16;
-
-export function encodePath(writer: ByteWriter, path: readonly string[]): ByteWriter {
-  writer.u8(PART.path).varint(path.length);
-  for (const id of path) writer.string(id);
-  return writer;
-}
-
-/** Behind the part's first byte. */
-export function decodePath(reader: ByteReader): string[] {
-  const count = reader.varint();
-  if (count > RELAY_PATH_MAX + 1) throw new StoreError('PROTOCOL_ERROR', `a path of ${count} relays`);
-  return Array.from({ length: count }, () => reader.string());
 }

@@ -1,5 +1,5 @@
 /**
- * The mesh protocol, version 4: between nodes. Each node dials every peer twice and sends only on what it
+ * The mesh protocol, version 5: between nodes. Each node dials every peer twice and sends only on what it
  * dialled: `control` (votes, heartbeats, acks, reads: small, never behind bulk) and `bulk` (appends, forwarded
  * proposals, snapshots).
  *
@@ -20,7 +20,7 @@ import type { Entry, Message, NodeId } from '../raft/types.ts';
 import { LINEAGE_MAX, type LifeSign } from '../raft/witness.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotMessage } from './snapshot.ts';
 
-export const MESH_VERSION = 4;
+export const MESH_VERSION = 5;
 export const MESH_MAGIC = 0x504c5443;
 
 export type Channel = 'control' | 'bulk';
@@ -103,7 +103,10 @@ export type MeshMessage =
   | { readonly kind: 'member'; readonly id: number; readonly request: Uint8Array }
   | { readonly kind: 'memberReply'; readonly id: number; readonly code: number; readonly body: Uint8Array }
   /** The hash of the sender's state at `index` (core/model/state-hash.ts). */
-  | { readonly kind: 'stateHash'; readonly index: Index; readonly hash: number };
+  | { readonly kind: 'stateHash'; readonly index: Index; readonly hash: number }
+  /** About the LDBs that a node feeds: a FleetAsk, and its FleetAnswer (core/wire/fleet.ts). */
+  | { readonly kind: 'fleetAsk'; readonly id: number; readonly body: Uint8Array }
+  | { readonly kind: 'fleetAnswer'; readonly id: number; readonly body: Uint8Array };
 
 const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft' | SnapshotMessage['kind']>, number>> =
   {
@@ -124,6 +127,8 @@ const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft
     member: 30,
     memberReply: 31,
     stateHash: 40,
+    fleetAsk: 50,
+    fleetAnswer: 51,
   };
 
 /**
@@ -131,6 +136,8 @@ const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft
  * where a follower is, and the answer would be wrong if it overtook the entries before it.
  */
 export function channelOf(message: MeshMessage): Channel {
+  // Large, and nobody waits for it who could not wait a little longer.
+  if (message.kind === 'fleetAsk' || message.kind === 'fleetAnswer') return 'bulk';
   if (message.kind === 'forward' || message.kind === 'snapshotOffer' || message.kind === 'snapshotChunk') return 'bulk';
   return message.kind === 'raft' && message.message.kind === 'append' ? 'bulk' : 'control';
 }
@@ -168,6 +175,10 @@ export function encodeMesh(writer: ByteWriter, mesh: MeshMessage): void {
       return;
     case 'stateHash':
       writer.u8(CODE.stateHash).u64(mesh.index).u32(mesh.hash);
+      return;
+    case 'fleetAsk':
+    case 'fleetAnswer':
+      writer.u8(CODE[mesh.kind]).u32(mesh.id).blob(mesh.body);
       return;
   }
 }
@@ -248,6 +259,10 @@ function decodeOne(reader: ByteReader, from: NodeId, to: NodeId): MeshMessage {
       return { kind: 'memberReply', id: reader.u64(), code: reader.u8(), body: reader.blob() };
     case CODE.stateHash:
       return { kind: 'stateHash', index: toIndex(reader.u64()), hash: reader.u32() };
+    case CODE.fleetAsk:
+      return { kind: 'fleetAsk', id: reader.u32(), body: reader.blob() };
+    case CODE.fleetAnswer:
+      return { kind: 'fleetAnswer', id: reader.u32(), body: reader.blob() };
     default:
       return decodeSnapshot(code, reader) ?? { kind: 'raft', message: decodeRaft(code, reader, from, to) };
   }

@@ -12,6 +12,7 @@ import { type ErrorCode, StoreError } from '../../../src/core/base/errors.ts';
 import { type Revision, toIndex } from '../../../src/core/base/position.ts';
 import { Machine, resultCode } from '../../../src/core/model/machine.ts';
 import * as wire from '../../../src/core/wire/client.ts';
+import { decodeFleetAsk, encodeFleet, type FleetAnswer, type FleetAsk } from '../../../src/core/wire/fleet.ts';
 import { PlainState } from '../../support/plain-state.ts';
 
 const MIB = 1024 * 1024;
@@ -293,16 +294,24 @@ export class GatewayWorld {
   }
 
   /** What replication was handed: commands of proposals, and ids of reads. */
-  handed(): { readonly commands: Uint8Array[]; readonly reads: number[] } {
+  handed(): {
+    readonly commands: Uint8Array[];
+    readonly reads: number[];
+    readonly fleetAsks: { readonly id: number; readonly ask: FleetAsk }[];
+  } {
     const commands: Uint8Array[] = [];
     const reads: number[] = [];
+    const fleetAsks: { id: number; ask: FleetAsk }[] = [];
     for (let frame = this.#inbox.peek(); frame !== undefined; frame = this.#inbox.peek()) {
       const reader = new ByteReader(frame.slice());
       this.#inbox.pop();
-      if (reader.u8() === TO_REPLICATION.read) reads.push(reader.u32());
-      else while (reader.left > 0) commands.push(reader.raw(reader.u32()));
+      const kind = reader.u8();
+      if (kind === TO_REPLICATION.read) reads.push(reader.u32());
+      else if (kind === TO_REPLICATION.fleetAsk) {
+        fleetAsks.push({ id: reader.u32(), ask: decodeFleetAsk(reader.raw(reader.left)) });
+      } else while (reader.left > 0) commands.push(reader.raw(reader.u32()));
     }
-    return { commands, reads };
+    return { commands, reads, fleetAsks };
   }
 
   /** The commands are committed, applied and answered. */
@@ -341,6 +350,19 @@ export class GatewayWorld {
 
   confirm(id: number, index: number): void {
     this.#toGateway.write(new ByteWriter(16).u8(TO_GATEWAY.read).u32(id).u64(index).view());
+    this.gateway.turn();
+  }
+
+  /** Replication has asked `asked`; `away` could not be. */
+  fleetPeers(id: number, asked: readonly string[], away: readonly { id: string; awayMs: number }[] = []): void {
+    const json = utf8(JSON.stringify({ asked, away }));
+    this.#toGateway.write(new ByteWriter(64).u8(TO_GATEWAY.fleetPeers).u32(id).raw(json).view());
+    this.gateway.turn();
+  }
+
+  fleetAnswer(id: number, from: string, answer: Partial<FleetAnswer>): void {
+    const json = encodeFleet({ connected: 0, behind: [0], rows: [], found: [], ...answer });
+    this.#toGateway.write(new ByteWriter(64).u8(TO_GATEWAY.fleetAnswer).u32(id).string(from).raw(json).view());
     this.gateway.turn();
   }
 

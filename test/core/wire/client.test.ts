@@ -3,6 +3,7 @@ import { ByteReader, ByteWriter } from '../../../src/core/base/bytes.ts';
 import { ERROR_CODE_LIST, isStoreError, StoreError } from '../../../src/core/base/errors.ts';
 import { commandCode } from '../../../src/core/model/commands.ts';
 import * as client from '../../../src/core/wire/client.ts';
+import { decodeReport, encodeReport, type LdbRow } from '../../../src/core/wire/fleet.ts';
 import { below, forSeeds, pick, randomBytes } from '../base/seeded.ts';
 
 const MAX = Number.MAX_SAFE_INTEGER;
@@ -40,12 +41,13 @@ test('numbers of the protocol stay what they are', () => {
       cancel: 8,
       notice: 9,
       goodbye: 10,
+      report: 11,
     },
   });
   expect(client.REQUEST).toEqual({
     ...{ put: 1, delete: 2, txn: 3, openSession: 4, keepAlive: 5, closeSession: 6 },
     ...{ get: 16, range: 17, watch: 18, ledger: 19, status: 20, members: 21 },
-    ...{ control: 8, controlRead: 22 },
+    ...{ control: 8, controlRead: 22, actors: 23, fleet: 24 },
   });
   expect(client.PART).toEqual({
     progress: 0,
@@ -57,6 +59,7 @@ test('numbers of the protocol stay what they are', () => {
     behind: 6,
     hash: 7,
     path: 8,
+    asked: 9,
   });
   for (const kind of ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession', 'control'] as const) {
     expect(client.REQUEST[kind], 'a command has one number').toBe(commandCode(kind));
@@ -134,6 +137,23 @@ describe('what is written is read', () => {
     expect(client.decodePath(reader)).toEqual(path);
     const long = new ByteReader(new ByteWriter(8).varint(1_000_000).take());
     expect(() => client.decodePath(long)).toThrow('a path of 1000000 relays');
+  });
+
+  test("an LDB's words, and its relay's", () => {
+    const identity = { id: 'a', instance: 'i', host: 'h', labels: { ring: '1' }, pid: 7, version: '0' };
+    const asks = { wantsSnapshot: false, wantsHashes: true };
+    const ledger = { fromRevision: 7, cluster: 'c', creditBytes: 9, ...asks, ldb: { identity, streamMs: 12.5 } };
+    roundTrip(ledger, client.encodeLedger, client.decodeLedger);
+    const report = { revision: 7, timeMs: 12.5, isInSnapshot: true };
+    roundTrip(report, encodeReport, decodeReport);
+    const row: LdbRow = {
+      ...identity,
+      ...{ via: 'a', filter: null, revision: 3, timeMs: 1, state: 'following', silentMs: 4, streamMs: 5 },
+    };
+    roundTrip({ ...report, below: [row], belowLeft: 2 }, encodeReport, decodeReport);
+    const many = new ByteWriter(8);
+    encodeReport(many, { ...report, below: Array.from({ length: 1_003 }, () => row), belowLeft: 2 });
+    expect(decodeReport(new ByteReader(many.take())).belowLeft).toBe(5);
   });
 
   test('a frame of requests, each with its own body', () => {
@@ -225,8 +245,13 @@ describe('bytes that are made up, changed or cut', () => {
     watch: client.decodeWatch,
     ledger: client.decodeLedger,
     entry: client.decodeEntry,
+    report: decodeReport,
   };
   const samples = [
+    ((writer) => {
+      encodeReport(writer, { revision: 3, timeMs: 4, isInSnapshot: false, below: [], belowLeft: 1 });
+      return writer.take();
+    })(new ByteWriter()),
     client.encodeHello({ versionMin: 1, versionMax: 1, client: 'sdk' }).subarray(1),
     client
       .encodeWelcome({ version: 1, node: 'n1', cluster: 'c', leader: 'n2', leaderUrl: 'ws://x', inFlightMax: 64 })
