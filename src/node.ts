@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import type { Registry } from 'prom-client';
 import { type Death, Restarts } from './actors/restarts.ts';
-import { type ActorSystem, createSystem } from './actors/runtime/index.ts';
+import type { ClusterActors } from './actors/runtime/cluster/cluster-actors.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
 import type { ActorName } from './actors/shared.ts';
 import { WATCHDOG } from './actors/topology.ts';
@@ -30,6 +30,7 @@ import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { ActorTotals } from './net/actor-metrics.ts';
 import { createMetrics } from './net/metrics.ts';
 import { type ActorFacts, actorFacts, viewOf } from './node/actor-rows.ts';
+import { actorsOf } from './node/actors.ts';
 import { EmbeddedDoor } from './node/embedded.ts';
 import { handOver } from './node/hand-over.ts';
 import { healthOf } from './node/health.ts';
@@ -68,9 +69,9 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
   inspect(): Promise<Record<string, unknown>>;
   /**
    * The application's own actors: they run as long as the node does, and stop before it. When its root gives up, the
-   * node stops, with `failed`.
+   * node stops, with `failed`. `host`, `singleton` and `lookup` reach across the cluster (docs/actors.md).
    */
-  readonly actors: ActorSystem;
+  readonly actors: ClusterActors;
   /** Stops in order; what was acknowledged stays. May be called twice. */
   stop(): Promise<void>;
   /**
@@ -139,7 +140,7 @@ class Node implements RunningNode, Breakable {
   /** Clients can connect. */
   #isOpen = false;
   #failure: Error | undefined;
-  readonly actors: ActorSystem;
+  readonly actors: ClusterActors;
   readonly failed: Promise<Error>;
   #tellFailed: (error: Error) => void = () => {};
 
@@ -154,10 +155,10 @@ class Node implements RunningNode, Breakable {
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
     });
-    this.#life = this.#newLife();
     this.#reads = new LocalReads(() => this.#reader());
     this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#embedded.dial);
-    this.actors = createSystem({ log: this.#log });
+    this.actors = actorsOf({ node: id, log: this.#log, client: this.#client, glance: (key) => this.getSync(key) });
+    this.#life = this.#newLife();
     void this.actors.failed.then((error) => this.#fail(error));
     this.#metrics = this.#newMetrics();
   }
@@ -196,6 +197,7 @@ class Node implements RunningNode, Breakable {
       restarts: this.#restarts,
       watchdog: this.#watchdog,
       onInstall: () => this.#startAgain(),
+      attachActors: (port) => this.actors.mesh.attach(port),
     });
     void this.#watch(life);
     return life;
