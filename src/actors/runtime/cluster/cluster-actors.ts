@@ -16,8 +16,8 @@ import type { Say, ToAddress } from '../mesh/frames.ts';
 import type { DurableDefinition } from './durable.ts';
 import { Hosting } from './hosting.ts';
 import { Calls, Located, type Route } from './located.ts';
-import { glanceAt, isElsewhere, moved, notHosted, partsOf } from './placement.ts';
-import { type Fence, type SingletonOptions, Singletons } from './singletons.ts';
+import { glanceAt, moved, notHosted, partsOf } from './placement.ts';
+import { type SingletonOptions, Singletons } from './singletons.ts';
 import type { ActorStore } from './store.ts';
 
 export interface ClusterOptions extends Pick<ActorMeshOptions, 'newName' | 'soon'> {
@@ -36,8 +36,8 @@ export class ClusterActors extends ActorSystem {
   readonly #hosting: Hosting;
   readonly #singletons: Singletons;
   readonly #calls: Calls;
-  /** By address: what to do once it is ready, in order. */
-  readonly #arriving = new Map<string, (() => void)[]>();
+  /** By address: what waits until it is ready, in order. */
+  readonly #arriving = new Map<string, Envelope[]>();
   #closing: Promise<void> | undefined;
 
   constructor(options: SystemOptions, ground: SystemGround, cluster: ClusterOptions) {
@@ -63,7 +63,7 @@ export class ClusterActors extends ActorSystem {
    */
   host<P extends Protocol>(definition: DurableDefinition<P>): void {
     // The runtime calls each handler with what its kind says.
-    this.#hosting.declare(definition as unknown as DurableDefinition<Protocol>);
+    this.#hosting.declare(definition);
   }
 
   /**
@@ -77,11 +77,7 @@ export class ClusterActors extends ActorSystem {
   ): ActorRef<P> {
     const { name = definition.name, args } = options;
     partsOf(name);
-    this.#singletons.host(
-      name,
-      definition as unknown as ActorDefinition<Protocol, unknown>,
-      args as ((fence: Fence) => unknown) | undefined,
-    );
+    this.#singletons.host(name, definition as unknown as ActorDefinition<Protocol, unknown>, args);
     return this.#refTo(name, definition.protocol, false);
   }
 
@@ -185,44 +181,53 @@ export class ClusterActors extends ActorSystem {
   }
 
   #whenReady(address: string, envelope: Envelope): void {
-    const put = (): void => {
-      try {
-        const target = this.#hosting.active(address);
-        if (target === undefined) throw moved(address);
-        this.mesh.put(target, envelope);
-      } catch (error) {
-        this.#unready(address, envelope, error);
-      }
-    };
     const waiting = this.#arriving.get(address);
     if (waiting === undefined) {
-      this.#arriving.set(address, [put]);
+      this.#arriving.set(address, [envelope]);
       void this.#makeReady(address);
-    } else if (waiting.length < ARRIVING_MAX) waiting.push(put);
+    } else if (waiting.length < ARRIVING_MAX) waiting.push(envelope);
     else throw new StoreError('OVERLOADED', `${ARRIVING_MAX} messages wait for ${address}`);
   }
 
   async #makeReady(address: string): Promise<void> {
-    let failure: unknown;
+    let failure: StoreError | undefined;
     try {
       await this.#hosting.ensure(address);
     } catch (error) {
-      failure = error;
+      failure = asFailure(address, error);
     }
     const waiting = this.#arriving.get(address) ?? [];
     this.#arriving.delete(address);
-    // Each finds the actor, or why it is not there.
-    if (failure !== undefined && !isElsewhere(failure)) {
-      this.world.log('warn', 'actor.durable.not-started', { address, message: String(failure) });
+    for (const envelope of waiting) {
+      const why = failure ?? this.#putWhereReady(address, envelope);
+      if (why !== undefined) this.#unready(address, envelope, why);
     }
-    for (const put of waiting) put();
+  }
+
+  #putWhereReady(address: string, envelope: Envelope): StoreError | undefined {
+    const target = this.#hosting.active(address);
+    if (target === undefined) return moved(address);
+    try {
+      this.mesh.put(target, envelope);
+      return undefined;
+    } catch (error) {
+      return asFailure(address, error);
+    }
   }
 
   /** It was not handled, and whoever sent it hears so. */
-  #unready(address: string, envelope: Envelope, cause: unknown): void {
-    const error = cause instanceof StoreError ? cause : new StoreError('INTERNAL', String(cause), { cause });
+  #unready(address: string, envelope: Envelope, error: StoreError): void {
     if (envelope.waiting.answer === undefined) this.deadLetters.add('stopped', address, envelope.message.kind);
     envelope.waiting.onTaken?.(envelope.bytes);
     envelope.discard(error);
   }
+}
+
+/** Why a message was not handled, for who sent it; what is over soon is a reason to look again. */
+function asFailure(address: string, error: unknown): StoreError {
+  if (!(error instanceof StoreError)) {
+    const message = error instanceof Error ? error.message : 'it threw what is no error';
+    return new StoreError('INTERNAL', `${address} did not start: ${message}`, { cause: error });
+  }
+  return error.retry === 'never' || error.code === 'INTERNAL' ? error : moved(address);
 }

@@ -5,6 +5,7 @@
  * way; the peer is out of reach) they wait here, few and not for long. A question that is certainly unhandled is sent
  * again; one whose fate is unknown only to a durable actor, which remembers what it has answered.
  */
+import { unreachable } from '../../../core/base/assert.ts';
 import { isStoreError, StoreError } from '../../../core/base/errors.ts';
 import { type Answer, Envelope } from '../core/envelope.ts';
 import { type MailboxLimits, mailboxLimits, type Offered } from '../core/mailbox.ts';
@@ -38,6 +39,9 @@ export interface LocatedOptions {
   /** It remembers what it answered. */
   readonly isDurable: boolean;
 }
+
+/** What came of a try: a promise is settled when the next may do better; undefined: nobody is there now. */
+type Sent = Offered | Promise<void> | undefined;
 
 /** Messages that wait until somebody is there. */
 const WAITING_MAX = 1_024;
@@ -74,16 +78,17 @@ export class Located implements Target {
     if (this.#waiting.length >= WAITING_MAX) return 'full';
     const untilMs = answer?.deadlineAtMs ?? this.#world.clock.nowMs() + TELL_WAITS_MS;
     const item = new Item(this, envelope, untilMs, this.#world.calls, this.#options);
-    if (this.#waiting.length === 0) {
-      const sent = this.#send(item);
-      if (typeof sent === 'string') {
-        if (sent === 'taken' || sent === 'waits') return sent;
-        item.over();
-        return sent;
-      }
+    if (this.#isPumping) {
+      this.#waiting.push(item);
+      return 'taken';
+    }
+    const sent = this.#send(item);
+    if (typeof sent === 'string') {
+      if (sent !== 'taken' && sent !== 'waits') item.over();
+      return sent;
     }
     this.#waiting.push(item);
-    void this.#pump();
+    void this.#pump(sent);
     return 'taken';
   }
 
@@ -99,7 +104,7 @@ export class Located implements Target {
     }
     item.again();
     this.#waiting.push(item);
-    void this.#pump(PAUSE_MIN_MS);
+    if (!this.#isPumping) void this.#pump(this.#pause(PAUSE_MIN_MS));
   }
 
   watch(listener: (notice: DeathNotice) => void): () => void {
@@ -116,13 +121,15 @@ export class Located implements Target {
     throw new StoreError('BAD_REQUEST', `${this.path} is an address; send it a message`);
   }
 
-  async #pump(firstPauseMs = 0): Promise<void> {
-    if (this.#isPumping) return;
+  /** Sends what waits, in its order; `first` is what came of the first try with the first of them. */
+  async #pump(first: Promise<void> | undefined): Promise<void> {
     this.#isPumping = true;
     let pauseMs = PAUSE_MIN_MS;
-    if (firstPauseMs > 0) await this.#pause(firstPauseMs);
+    let tried: { readonly sent: Promise<void> | undefined } | undefined = { sent: first };
     for (let item = this.#waiting[0]; item !== undefined; item = this.#waiting[0]) {
-      const sent = item.isOver(this.#world.clock.nowMs()) ? 'over' : this.#send(item);
+      const isOver = item.isOver(this.#world.clock.nowMs()) && tried === undefined;
+      const sent: Sent | 'over' = isOver ? 'over' : tried === undefined ? this.#send(item) : tried.sent;
+      tried = undefined;
       if (sent === undefined || sent instanceof Promise) {
         const isReady = sent !== undefined && (await this.#settled(item, sent));
         if (isReady) continue;
@@ -165,8 +172,7 @@ export class Located implements Target {
     return new Promise((resolve) => void this.#world.clock.after(pauseMs, resolve));
   }
 
-  /** Undefined: nobody is there now. A promise: somebody may be, when it is settled. */
-  #send(item: Item): Offered | Promise<void> | undefined {
+  #send(item: Item): Sent {
     const { address, protocol } = this.#options;
     const route = this.#world.route(address, item.attempt);
     switch (route.kind) {
@@ -188,6 +194,8 @@ export class Located implements Target {
         return route.ready;
       case 'nowhere':
         return undefined;
+      default:
+        return unreachable(route);
     }
   }
 }

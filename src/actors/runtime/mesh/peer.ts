@@ -116,19 +116,20 @@ export class Peer {
 
   down(): void {
     this.#isUp = false;
+    this.#outbox = [];
+    this.#outboxBytes = 0;
+    this.#taken = [];
+    // The peer hears by it that something is missing.
+    this.#session = this.#world.newSession();
+    this.#sent = 0;
     this.lost('the connection broke');
   }
 
-  /** Something may be missing. Settles everything that was under way, and begins a new session. */
+  /** Something may be missing of what it said, or was told. Settles everything that was under way. */
   lost(why: string): void {
     const error = new StoreError('OUTCOME_UNKNOWN', `${this.id}: ${why}; it may have been handled, or not`, {
       data: { peer: this.id },
     });
-    this.#outbox = [];
-    this.#outboxBytes = 0;
-    this.#taken = [];
-    this.#session = this.#world.newSession();
-    this.#sent = 0;
     const served = [...this.#served.values()];
     this.#served.clear();
     for (const answer of served) answer.giveUp(error);
@@ -142,7 +143,6 @@ export class Peer {
     const watches = [...this.#watches.values()];
     this.#watches.clear();
     for (const watch of watches) watch.hasEnded({ kind: 'failed', error });
-    if (this.#isUp) this.#flushSoon();
   }
 
   // ── out ──
@@ -229,7 +229,7 @@ export class Peer {
     this.#isFlushPlanned = true;
     this.#world.soon(() => {
       this.#isFlushPlanned = false;
-      if (this.#isUp && (this.#outbox.length > 0 || this.#taken.length > 0 || this.#sent === 0)) this.#flush();
+      if (this.#isUp && (this.#outbox.length > 0 || this.#taken.length > 0)) this.#flush();
     });
   }
 
