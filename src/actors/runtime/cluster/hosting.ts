@@ -111,7 +111,7 @@ export class Hosting {
     const lease = await this.#ownLease();
     const { revision, stored } = await this.#claim(address, lease);
     this.#closing.signal.throwIfAborted();
-    const ref = await system.spawn(kind.cell, {
+    const spawning = system.spawn(kind.cell, {
       name: `${name}:${id}`,
       restart: 'temporary',
       args: {
@@ -120,9 +120,17 @@ export class Hosting {
         store: this.#options.store,
         placeRevision: revision,
         nowMs: () => system.world.clock.nowMs(),
-        passivate: () => void ref.stop(),
+        passivate: () => void spawning.then((ref) => ref.stop()),
       },
     });
+    let ref: Awaited<typeof spawning>;
+    try {
+      ref = await spawning;
+    } catch (error) {
+      // Another node may have it, or this one later.
+      await this.#leave(address, revision, lease);
+      throw error;
+    }
     if (!(ref instanceof Ref)) throw new StoreError('INTERNAL', 'a system spawns refs of its own');
     const { target } = ref;
     this.#active.set(address, { target, lease });

@@ -28,7 +28,7 @@ const counter = durable({
     total: ({ total }) => total,
     bump: ({ total }, { by }) => commit({ total: total + by }),
     spoil: (state) => {
-      (state as { total: number }).total = 7;
+      state.total = 7;
       return 7;
     },
     break: () => {
@@ -183,8 +183,8 @@ test('what is wrong is told to who asked, and to nobody else', async () => {
     code: 'VALUE_TOO_LARGE',
   });
   expect(await at.run(ref.ask({ kind: 'total' }))).toBe(1);
-  expect(() => at.node(1).actors.lookup('nobody/1')).toThrowError(/does not know/);
-  expect(() => at.node(1).actors.lookup('counter/1/2')).toThrowError(/no address/);
+  expect(() => at.node(1).actors.lookup('nobody/1')).toThrow(/does not know/);
+  expect(() => at.node(1).actors.lookup('counter/1/2')).toThrow(/no address/);
   await at.stop();
 });
 
