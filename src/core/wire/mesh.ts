@@ -1,5 +1,5 @@
 /**
- * The mesh protocol, version 5: between nodes. Each node dials every peer twice and sends only on what it
+ * The mesh protocol, version 6: between nodes. Each node dials every peer twice and sends only on what it
  * dialled: `control` (votes, heartbeats, acks, reads: small, never behind bulk) and `bulk` (appends, forwarded
  * proposals, snapshots, what actors say).
  *
@@ -20,7 +20,7 @@ import type { Entry, Message, NodeId } from '../raft/types.ts';
 import { LINEAGE_MAX, type LifeSign } from '../raft/witness.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotMessage } from './snapshot.ts';
 
-export const MESH_VERSION = 5;
+export const MESH_VERSION = 6;
 export const MESH_MAGIC = 0x504c5443;
 
 export type Channel = 'control' | 'bulk';
