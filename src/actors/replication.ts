@@ -112,7 +112,7 @@ export class Replication {
   constructor(world: ReplicationWorld) {
     this.#world = world;
     this.#raft = world.raft;
-    this.#apply = new ApplyOutbox(world.committed, world.shared.bell('memtable'));
+    this.#apply = new ApplyOutbox(world.committed, world.shared.bell('memtable'), world.shared.stages);
     this.#wal = new WalOutbox(world.shared, world.records, world.lastLsn);
     this.#truncation = new LogTruncation({ ...world, hold: () => this.#snapshots?.hold });
     this.#time = new LeaderClock(world.clock);

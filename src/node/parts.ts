@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Gateway } from '../actors/gateway/gateway.ts';
+import { type PutTrace, PutTraces } from '../actors/gateway/put-traces.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { Death, Restarts } from '../actors/restarts.ts';
@@ -43,6 +44,8 @@ export interface PartsWorld {
   readonly leader: () => { readonly name: string; readonly url: string };
   readonly status: () => NodeStatus;
   readonly actors: () => Promise<ActorsView>;
+  /** Told of each write that was traced. */
+  readonly onTrace?: ((trace: PutTrace) => void) | undefined;
   readonly onMembers: (known: readonly Member[]) => void;
   /** Runs a callback of the gateway; what it throws is the gateway's death. */
   readonly guard: (work: () => void) => void;
@@ -134,6 +137,7 @@ export function assembleParts(world: PartsWorld): Parts {
     leader: world.leader,
     status: world.status,
     actors: world.actors,
+    traces: world.onTrace && new PutTraces(shared.stages, world.onTrace),
     onMembers: world.onMembers,
     appliedBefore: world.appliedBefore,
     inFlightMax: config.inFlightMax,
