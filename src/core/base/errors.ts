@@ -57,6 +57,7 @@ export const ERROR_CODE_LIST = [
   'DIR_ROLLED_BACK',
   'RELAY_LOOP',
   'NOT_VISIBLE',
+  'ASK_CYCLE',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -112,6 +113,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   NOT_VISIBLE: { retry: 'never', http: 504 },
   // A worker or an embedding application.
   ACTOR_STOPPED: { retry: 'later', http: 503 },
+  ASK_CYCLE: { retry: 'never', http: 508 },
   INTERNAL: { retry: 'elsewhere', http: 500 },
 };
 
