@@ -11,6 +11,7 @@
 import type { Revision } from '../core/base/position.ts';
 import { ByteWriter } from '../core/base/bytes.ts';
 import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.ts';
+import { isUndoKey } from '../core/model/control/stage-keys.ts';
 import { decodeSchema, rowsPrefix, TABLES_PREFIX } from '../core/model/control/schema.ts';
 import { type KeyRange, type LedgerFilter, Sieve, type TableDirectory, under } from '../core/model/ledger-filter.ts';
 import type { StateCursor, StateEntry, StateReader } from '../engine/state/state-reader.ts';
@@ -80,7 +81,7 @@ export class FilteredLedger {
         if (this.#sieve.wants(schema)) rows.push(under(rowsPrefix(schema)));
       }
       this.#hasOnlyKnown = true;
-      return new RangesCursor(this.#state, catalog, [...this.#sieve.ranges(), ...rows]);
+      return new RangesCursor(this.#state, catalog, [...this.#sieve.ranges(), ...rows], this.#sieve);
     } catch (error) {
       catalog.close();
       throw error;
@@ -95,18 +96,21 @@ class RangesCursor implements StateCursor {
   /** Holds the revision, from the first range to the last. */
   readonly #holder: StateCursor;
   readonly #ranges: KeyRange[];
+  readonly #sieve: Sieve;
   #current: StateCursor | undefined;
 
-  constructor(state: State, holder: StateCursor, ranges: readonly KeyRange[]) {
+  constructor(state: State, holder: StateCursor, ranges: readonly KeyRange[], sieve: Sieve) {
     this.#state = state;
     this.#holder = holder;
     this.revision = holder.revision;
     this.#ranges = [...ranges];
+    this.#sieve = sieve;
   }
 
   next(): StateEntry | undefined {
     for (;;) {
       const entry = this.#current?.next();
+      if (entry !== undefined && isUndoKey(entry.key) && this.#sieve.lets(entry.key) !== true) continue;
       if (entry !== undefined) return entry;
       this.#current?.close();
       this.#current = undefined;

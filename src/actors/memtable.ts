@@ -64,9 +64,9 @@ const HAND_ON_BYTES = 256 * 1024;
 const LEDGER_UNREAD_BYTES = 1024 * 1024;
 /**
  * What an entry may take of a memtable beside twice its own bytes (rows, and their ledger record): a thousand expiries, the
- * rows that its patches write whole, the keys of a thousand rows, and overhead.
+ * rows that its patches write whole, the keys of a thousand rows, what a stage keeps of them, and overhead.
  */
-const ENTRY_ROOM_BYTES = 6.5 * 1024 * 1024;
+const ENTRY_ROOM_BYTES = 7 * 1024 * 1024;
 /** Longest look away while there is no room: a reader that lets go of an old version rings nobody. */
 const STALL_LOOK_MS = 5;
 
@@ -189,7 +189,6 @@ export class Memtable {
     shared.set('historyFrom', this.#history.from);
     // In this order: whoever reads the time first and the position after never dates a position too young.
     shared.set('applied', machine.applied);
-    if (shared.stages.isArmed) shared.stages.reached('applied', machine.applied);
     shared.set('timeMs', Math.floor(machine.timeMs));
     const next = machine.nextExpiryMs;
     shared.set('nextExpiryMs', next === Number.POSITIVE_INFINITY ? 0 : Math.ceil(next));

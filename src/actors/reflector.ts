@@ -17,6 +17,7 @@ import { InvariantViolation, unreachable } from '../core/base/assert.ts';
 import type { Random } from '../core/base/env.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision } from '../core/base/position.ts';
+import { isStageKey, isUndoKey } from '../core/model/control/stage-keys.ts';
 import { decodeRecords } from '../core/model/ledger.ts';
 import { type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
 import { type HashMark, isHashMismatch } from '../engine/ldb/ledger-hash.ts';
@@ -297,12 +298,17 @@ function tell(onChanges: (changes: LdbChanges) => void, changes: LdbChanges): vo
   }
 }
 
-/** Keys that the records behind `position` change, each once. */
-function keysOf(pieces: readonly Uint8Array[], position: Revision): Uint8Array[] {
-  const keys = new Map<string, Uint8Array>();
+/**
+ * Keys that the records behind `position` change, and those of which something else is shown since; each once. One that is
+ * held back from this host is told when it is written, too.
+ */
+function keysOf(pieces: readonly Uint8Array[], position: Revision, shown: readonly Uint8Array[]): Uint8Array[] {
+  const keys = new Map(shown.map((key) => [Buffer.from(key).toString('latin1'), key]));
   for (const { revision, changes } of pieces.flatMap(decodeRecords)) {
     if (revision <= position) continue;
-    for (const { key } of changes) keys.set(Buffer.from(key).toString('latin1'), key);
+    for (const { key } of changes) {
+      if (!isStageKey(key) && !isUndoKey(key)) keys.set(Buffer.from(key).toString('latin1'), key);
+    }
   }
   return [...keys.values()];
 }
@@ -355,9 +361,9 @@ class Commits {
         const commit = this.#writer.apply(pieces, cluster, marks);
         this.#underWay = commit.catch(() => undefined);
         const before = this.#writer.revision;
-        const { revision, records, timeMs } = await commit;
+        const { revision, records, timeMs, shown } = await commit;
         const { onChanges } = this.#tell;
-        if (records > 0 && onChanges !== undefined) tell(onChanges, { revision, keys: keysOf(pieces, before) });
+        if (records > 0 && onChanges !== undefined) tell(onChanges, { revision, keys: keysOf(pieces, before, shown) });
         // Those whose records had not come yet.
         this.#marks.unshift(...marks.filter((mark) => mark.revision > revision));
         if (records > 0) this.#tell.onEvent({ kind: 'applied', revision, records, timeMs });

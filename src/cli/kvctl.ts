@@ -25,6 +25,7 @@ import { registerRepair } from './kvctl/repair.ts';
 import { registerRestore } from './kvctl/restore.ts';
 import { registerScrub } from './kvctl/scrub.ts';
 import { registerSidecar } from './kvctl/sidecar.ts';
+import { registerStage } from './kvctl/stage.ts';
 import { registerStatus } from './kvctl/status.ts';
 import { registerTables } from './kvctl/tables.ts';
 import { registerTxn } from './kvctl/txn.ts';
@@ -121,6 +122,7 @@ Exit codes: 0 done; 1 not found or refused; 2 the command line, a script or an i
   registerMember(program, execute);
   registerTables(program, execute);
   registerWriters(program, execute);
+  registerStage(program, execute);
   registerMutate(program, execute);
   registerImport(program, execute);
   registerLdb(program, execute);

@@ -6,6 +6,7 @@ import type { TableLimit, WriterLimit } from '../core/model/control/commands.ts'
 import type { Row } from '../core/model/control/row.ts';
 import type { FieldType } from '../core/model/control/schema.ts';
 import type { GivenValue } from '../core/model/control/value.ts';
+import type { Stages } from './stage-types.ts';
 import type { Bytes, CallOptions, GetOptions, WriteOptions, WriteResult } from './call-types.ts';
 
 export type { TableLimit, WriterLimit } from '../core/model/control/commands.ts';
@@ -81,6 +82,8 @@ export interface LimitsView {
  * call may fail with: BAD_REQUEST (a name or a declaration), NOT_FOUND, ALREADY_EXISTS.
  */
 export interface Control {
+  /** Data that hosts are shown ring by ring. */
+  readonly stages: Stages;
   createFamily(family: string, options?: CallOptions): Promise<WriteResult>;
   createTable(family: string, table: string, spec: TableSpec, options?: CallOptions): Promise<WriteResult>;
   /** All of them or none. At most 256. */

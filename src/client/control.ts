@@ -35,6 +35,8 @@ import type * as api from './control-types.ts';
 import { toBytes } from './entry.ts';
 import { checkWanted, type ClientFleet } from './fleet.ts';
 import { batchOf } from './mutations.ts';
+import type { Stages } from './stage-types.ts';
+import { ClientStages } from './stages.ts';
 import { checkCounter } from './txn.ts';
 import type { Bytes, CallOptions, Client, Entry, GetOptions, WriteOptions, WriteResult } from './types.ts';
 import type { Revision } from '../core/base/position.ts';
@@ -62,9 +64,14 @@ const KNOWN_MAX = 10_000;
 export class ClientControl implements api.Control {
   readonly #world: ControlWorld;
   readonly #known = new Map<string, Known>();
+  readonly stages: Stages;
 
   constructor(world: ControlWorld) {
     this.#world = world;
+    this.stages = new ClientStages({
+      write: (command, options) => this.#write(command, options),
+      range: (options) => world.client.range(options),
+    });
   }
 
   // ── writes ────────────────────────────────────────────────────────────────────────────────────────────────

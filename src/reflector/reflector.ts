@@ -26,6 +26,7 @@ import { StoreError } from '../core/base/errors.ts';
 import { VERSION } from '../core/base/version.ts';
 import { checkIdentity, type LdbIdentity } from '../core/wire/fleet.ts';
 import { type FilterInput, type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
+import { LdbWriter } from '../engine/ldb/writer.ts';
 import { HttpDoor } from '../net/http-door.ts';
 import { type Sidecar, startSidecar } from '../sidecar/sidecar.ts';
 import { RelayDoor } from './relay-door.ts';
@@ -62,7 +63,10 @@ export interface StartReflectorOptions {
   readonly token?: string;
   /** What the cluster knows this replica by; the same in every run. Default: the host's name and the directory. */
   readonly id?: string;
-  /** What else operators are to see of it, and may choose it by: `{ ring: 'canary' }`. At most 16. */
+  /**
+   * What else operators are to see of it, and may choose it by: `{ ring: 'canary' }`. At most 16. `ring` is the ring of hosts
+   * that it is in, for data that is staged (docs/staged-delivery.md); it may be another one at the next start.
+   */
   readonly labels?: Readonly<Record<string, string>>;
   /** The part that is wanted: families, tables (`family/table`), keys by prefix. Default: all that may be had. */
   readonly filter?: FilterInput;
@@ -100,6 +104,8 @@ export interface RunningReflector {
   readonly failed: Promise<Error>;
 }
 
+/** The label that says which ring a host is in. */
+const RING_LABEL = 'ring';
 const MAX_LAG_MS = 60_000;
 const CONNECT_DEADLINE_MS = 10_000;
 const STALE_AFTER_MS = 30_000;
@@ -201,7 +207,9 @@ class Reflector implements RunningReflector {
     }
     this.#looks = setInterval(() => this.#look(), LOOK_EVERY_MS);
     const relay = this.#relay;
-    const world = { ...REAL_WORLD, ...(relay && { open: (dir: string) => relay.openWriter(dir) }) };
+    const own = { ring: this.#options.labels?.[RING_LABEL] };
+    const open = (dir: string): Promise<LdbWriter> => relay?.openWriter(dir, own) ?? LdbWriter.open(dir, own);
+    const world = { ...REAL_WORLD, open };
     this.#loop = runReflector(this.#loopOptions(), world).catch((error: unknown) => this.#fail(error));
   }
 

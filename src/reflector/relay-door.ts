@@ -5,7 +5,7 @@ import { Relay, type RelayWorld } from '../actors/relay.ts';
 import { Readers, type ReaderGrant } from '../actors/gateway/readers.ts';
 import type { ReflectorEvent } from '../actors/reflector.ts';
 import { openServedStore } from '../engine/ldb/lmdb-store.ts';
-import { LdbWriter } from '../engine/ldb/writer.ts';
+import { LdbWriter, type LdbWriterOptions } from '../engine/ldb/writer.ts';
 import { ClientDoor } from '../net/client-door.ts';
 
 export interface RelayDoorOptions extends Omit<RelayWorld, 'readers' | 'monotonicMs'> {
@@ -50,10 +50,10 @@ export class RelayDoor {
   }
 
   /** Opens the LDB for the reflector, and for the relay to read. */
-  async openWriter(dir: string): Promise<LdbWriter> {
+  async openWriter(dir: string, options: LdbWriterOptions): Promise<LdbWriter> {
     const { ledgerBytes } = this.#options;
     const { store, state } = await openServedStore(dir, { ledgerBytes, onClose: () => this.relay.gone() });
-    const writer = await LdbWriter.over(store, dir);
+    const writer = await LdbWriter.over(store, dir, options);
     this.relay.opened(state);
     return writer;
   }

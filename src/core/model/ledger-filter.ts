@@ -7,7 +7,7 @@
  * if their bytes are. No filter (undefined) is everything; a filter of nothing lets nothing through.
  *
  * Of control data a replica gets what it may read and no more: the rows of its tables, their schemas, and the names of
- * their families. Rows carry their table's number and not its name, so whoever filters knows a directory of numbers.
+ * their families; and of stages (control/stages.ts) their names and what they are of. Rows carry their table's number and not its name, so whoever filters knows a directory of numbers.
  */
 import { assert } from '../base/assert.ts';
 import { type ByteReader, ByteWriter, compareBytes, equalBytes, prefixEnd, text, utf8 } from '../base/bytes.ts';
@@ -25,6 +25,7 @@ import {
   TABLES_PREFIX,
   tablesPrefix,
 } from './control/schema.ts';
+import { keyOfUndo, STAGES_PREFIX, UNDO_PREFIX } from './control/stage-keys.ts';
 import { CONTROL_BYTE, LIMITS } from './limits.ts';
 
 export interface TableName {
@@ -222,6 +223,11 @@ export class Sieve {
         const name = this.#directory.nameOf(tableIdOf(key));
         return name === undefined ? 'unknown' : this.wants(name);
       }
+      case STAGES_PREFIX[1]:
+        // What is staged, by name, and which revision which ring is shown: whoever has some of it needs it.
+        return true;
+      case UNDO_PREFIX[1]:
+        return this.lets(keyOfUndo(key));
       default:
         // Of a kind that came later than this node: nobody has said that it may be told.
         return false;
@@ -240,6 +246,9 @@ export class Sieve {
       ...[...this.#known].map((family) => justKey(familyKey(family))),
       ...families.map((family) => under(tablesPrefix(family))),
       ...tables.map(({ family, table }) => justKey(tableKey(family, table))),
+      under(STAGES_PREFIX),
+      // Of all keys: whoever reads it asks `lets` of each.
+      under(UNDO_PREFIX),
     ];
   }
 }

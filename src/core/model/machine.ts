@@ -240,11 +240,17 @@ export class Machine {
   #run(index: Index, kind: CommandKind | undefined, reader: ByteReader): StoredResult {
     if (kind === 'put') {
       const ttlMs = reader.varint();
-      this.#put(index, reader.blob(), reader.blob(), ttlMs);
+      const key = reader.blob();
+      const refusal = this.#control.staging.isEmpty ? undefined : this.#refusal([{ key, kind }]);
+      if (refusal !== undefined) return failed(refusal, index);
+      this.#put(index, key, reader.blob(), ttlMs);
       return { code: RESULT_OK, revision: index, extra: undefined };
     }
     if (kind === 'delete') {
-      const found = this.#delete(index, reader.blob());
+      const key = reader.blob();
+      const refusal = this.#control.staging.isEmpty ? undefined : this.#refusal([{ key, kind }]);
+      if (refusal !== undefined) return failed(refusal, index);
+      const found = this.#delete(index, key);
       return { code: RESULT_OK, revision: index, extra: found ? FOUND : NOT_FOUND };
     }
     if (kind === 'txn') return this.#txn(index, reader);
@@ -261,9 +267,23 @@ export class Machine {
     const succeeded = txn.conditions.every((condition) => this.#holds(condition));
     const branch = succeeded ? txn.then : txn.otherwise;
     if (this.#answerBytes(branch) > TXN_ANSWER_BYTES_MAX) return failed('TXN_TOO_LARGE', index);
+    const refusal = this.#control.staging.isEmpty ? undefined : this.#refusal(branch);
+    if (refusal !== undefined) return failed(refusal, index);
     const answer = new ByteWriter(64).u8(succeeded ? 1 : 0);
     for (const operation of branch) this.#operate(index, operation, answer);
     return { code: RESULT_OK, revision: index, extra: answer.take() };
+  }
+
+  /** What a stage has against these writes. */
+  #refusal(writes: readonly Pick<Operation, 'key' | 'kind'>[]): ErrorCode | undefined {
+    const changes = writes.filter(({ kind }) => kind !== 'get');
+    try {
+      this.#control.staging.check(changes.map(({ key, kind }) => ({ key, adds: kind === 'put' })));
+      return undefined;
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+      return error.code;
+    }
   }
 
   #holds(condition: Condition): boolean {
@@ -304,6 +324,7 @@ export class Machine {
   }
 
   #put(index: Index, key: Uint8Array, value: Uint8Array, ttlMs: number): void {
+    this.#control.staging.before(key, index);
     // What readers are told: when it goes if log time runs on as it does. Not earlier.
     const expiryMs = ttlMs === 0 ? 0 : this.timeMs + ttlMs;
     this.#store.put(key, value, index, expiryMs);
@@ -318,6 +339,7 @@ export class Machine {
 
   #delete(index: Index, key: Uint8Array): boolean {
     if (this.#store.newestRevision(key) === 0) return false;
+    this.#control.staging.before(key, index);
     this.#store.remove(key, index);
     this.#change({ kind: 'delete', key, value: NONE, expiryMs: 0 });
     return true;
@@ -343,6 +365,7 @@ export class Machine {
     const store = this.#store;
     return {
       get: (key) => store.newest(key)?.value,
+      newest: (key) => store.newest(key),
       put: (key, value) => {
         store.put(key, value, this.applied, 0);
         this.#changes.push({ kind: 'put', key, value, expiryMs: 0 });

@@ -4,6 +4,7 @@
  *   kv        key → revision u64 | expiryMs f64 | value        (expiryMs 0: never)
  *   meta      'position' → format u32 | revision u64 | timeMs f64 | cluster blob | crc32c u32
  *             'filter'   → filter (core/model/ledger-filter.ts) | crc32c u32      what it holds; not there: everything
+ *             'ring'     → name in UTF-8         of the ring that readers are shown the data of; not there: none
  *   incoming  as kv: a snapshot on its way in, of no meaning to readers
  *   ledger    the newest records, where a relay keeps them (kept-ledger.ts); of no meaning to readers
  *
@@ -37,6 +38,8 @@ export const POSITION_KEY: Uint8Array = utf8('position');
 export const FILTER_KEY: Uint8Array = utf8('filter');
 /** ledger-hash.ts */
 export const HASH_KEY: Uint8Array = utf8('hash');
+/** showing.ts */
+export const RING_KEY: Uint8Array = utf8('ring');
 
 // ---- Position
 

@@ -22,6 +22,8 @@ import {
   rowRevision,
 } from './format.ts';
 import type { KeptLedger } from './kept-ledger.ts';
+import { viewOf } from './row-view.ts';
+import { newestRows } from './showing.ts';
 
 /** `use` counts one more holder; lmdb-js has it, its types have not. */
 type Transaction = ReturnType<Table['useReadTransaction']> & { readonly use?: () => void };
@@ -93,8 +95,9 @@ export class LdbState {
     }
     const transaction = this.#hold(revision);
     const start = from.length === 0 ? FIRST_KEY : from;
-    const range = { start, ...(to === undefined ? {} : { end: to }), transaction };
-    const cursor = new Cursor(this.#env.kv, range, {
+    // As the cluster has it, whatever this host's readers are shown of it.
+    const rows = newestRows(viewOf(this.#env.kv, transaction), start, to);
+    const cursor = new Cursor(rows, transaction, {
       revision: this.#positionIn(transaction).revision,
       movedMs: this.#monotonicMs(),
       onClose: () => this.#cursors.delete(cursor),
@@ -139,22 +142,22 @@ interface CursorOptions {
 class Cursor {
   readonly revision: Revision;
   readonly #transaction: Transaction;
-  readonly #rows: Iterator<{ key: Uint8Array | string; value: Uint8Array }>;
+  readonly #rows: Iterator<{ key: Uint8Array; row: Uint8Array }>;
   readonly #onClose: () => void;
   #movedMs: number;
   #hasMoved = true;
   #isOpen = true;
 
   constructor(
-    kv: Table,
-    range: { readonly start: Uint8Array; readonly end?: Uint8Array; readonly transaction: Transaction },
+    rows: Iterator<{ key: Uint8Array; row: Uint8Array }>,
+    transaction: Transaction,
     { revision, movedMs, onClose }: CursorOptions,
   ) {
     this.revision = revision;
-    this.#transaction = range.transaction;
+    this.#transaction = transaction;
     this.#movedMs = movedMs;
     this.#onClose = onClose;
-    this.#rows = kv.getRange(range)[Symbol.iterator]();
+    this.#rows = rows;
   }
 
   /** For a second cursor over the same state. */
@@ -168,12 +171,12 @@ class Cursor {
     this.#hasMoved = true;
     const step = this.#rows.next();
     if (step.done === true) return undefined;
-    const { key, value } = step.value;
+    const { key, row } = step.value;
     return {
-      key: key as Uint8Array,
-      value: value.subarray(ROW_HEADER_BYTES),
-      revision: rowRevision(value, 0),
-      expiryMs: rowExpiryMs(value, 0),
+      key,
+      value: row.subarray(ROW_HEADER_BYTES),
+      revision: rowRevision(row, 0),
+      expiryMs: rowExpiryMs(row, 0),
     };
   }
 

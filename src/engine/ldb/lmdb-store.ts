@@ -14,7 +14,8 @@ import { type Environment, openLedgerTable, openToWrite, type Table } from './en
 import { decodePosition, FIRST_KEY, type Key, POSITION_KEY } from './format.ts';
 import { KeptLedger } from './kept-ledger.ts';
 import { LdbState } from './ldb-state.ts';
-import type { LdbStore, MetaWrite, RowWrite, SnapshotCounts } from './store.ts';
+import { viewOf } from './row-view.ts';
+import type { LdbStore, MetaWrite, RowView, RowWrite, SnapshotCounts } from './store.ts';
 
 /** Commits between two looks for reader slots of dead processes: those keep old pages from reuse. */
 const READER_CHECK_COMMITS = 1024;
@@ -98,6 +99,13 @@ class LmdbStore implements LdbStore {
     // LMDB's own buffer, longer than what it holds, and used again.
     const bytes = meta.getBinaryFast(key);
     return bytes === undefined ? undefined : new Uint8Array(bytes.subarray(0, meta.lastSize));
+  }
+
+  view(of: 'rows' | 'incoming'): RowView {
+    const { root, kv, incoming } = this.#env;
+    // lmdb-js goes on reading the state of this turn's first read, which may be older than the last commit.
+    root.resetReadTxn();
+    return viewOf(of === 'rows' ? kv : incoming);
   }
 
   commit(rows: readonly RowWrite[], values: readonly MetaWrite[], records: readonly Uint8Array[]): Promise<void> {

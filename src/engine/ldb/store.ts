@@ -26,10 +26,20 @@ export interface SnapshotCounts {
   readonly removed: number;
 }
 
+/** Rows as of the last transaction; of use until the next one. */
+export interface RowView {
+  /** The caller's own. */
+  get(key: Uint8Array): Uint8Array | undefined;
+  /** Those from `from` up to but without `to` (undefined: to the end), in the order of their keys. */
+  range(from: Uint8Array, to: Uint8Array | undefined): Iterable<{ readonly key: Uint8Array; readonly row: Uint8Array }>;
+}
+
 /** Given one call at a time. What rejects (with the system's reason) leaves it of no more use, but for `close`. */
 export interface LdbStore {
   /** A value of `meta`, as of the last transaction. */
   meta(key: Uint8Array): Uint8Array | undefined;
+  /** What readers see, or what `addIncoming` kept. */
+  view(of: 'rows' | 'incoming'): RowView;
   /**
    * One transaction. Resolves when it is on disk and every reader sees it; the bytes are the store's until then. All of
    * them were checked: a store that cannot take one fails. `records`: the whole records that these rows come from, for a

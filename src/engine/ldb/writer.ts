@@ -17,8 +17,10 @@
  * On the put path: stop 9 of 9. From the reflector; to readers.
  */
 import { assert, must } from '../../core/base/assert.ts';
+import { text, utf8 } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Revision } from '../../core/base/position.ts';
+import { isStageKey } from '../../core/model/control/stage-keys.ts';
 import { decodeRecords, firstRecordFrom, type LedgerRecord } from '../../core/model/ledger.ts';
 import { isSameFilter, type LedgerFilter, showFilter } from '../../core/model/ledger-filter.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
@@ -34,11 +36,13 @@ import {
   type LdbPosition,
   NO_POSITION,
   POSITION_KEY,
+  RING_KEY,
   ROW_HEADER_BYTES,
   RowArena,
 } from './format.ts';
 import { openLmdbStore } from './lmdb-store.ts';
 import type { LdbStore, MetaWrite, RowWrite, SnapshotCounts } from './store.ts';
+import { Showing } from './showing.ts';
 import { recordsAfter } from './succession.ts';
 
 /** A row as a snapshot brings it. */
@@ -55,6 +59,13 @@ export interface Applied {
   readonly timeMs: number;
   /** Records applied now; 0 when all were old. */
   readonly records: number;
+  /** Keys that readers see another value of, though these records do not change them: what was held back is shown. */
+  readonly shown: readonly Uint8Array[];
+}
+
+export interface LdbWriterOptions {
+  /** The ring of hosts that this one is in, for data that is staged (showing.ts); default: in none. */
+  readonly ring?: string | undefined;
 }
 
 export interface SnapshotApplied extends SnapshotCounts {
@@ -66,6 +77,8 @@ const KEY_LIMITS = { ...LIMITS, keyBytesMax: LDB_KEY_BYTES_MAX };
 export class LdbWriter {
   readonly dir: string;
   readonly #store: LdbStore;
+  readonly #ring: string;
+  readonly #showing: Showing;
   #position: LdbPosition;
   /** What it holds; undefined: everything. */
   #filter: LedgerFilter | undefined;
@@ -76,9 +89,11 @@ export class LdbWriter {
   #failure: unknown;
   #closed: Promise<void> | undefined;
 
-  private constructor(dir: string, store: LdbStore) {
+  private constructor(dir: string, store: LdbStore, ring: string) {
     this.dir = dir;
     this.#store = store;
+    this.#ring = ring;
+    this.#showing = new Showing(ring);
     const stored = store.meta(POSITION_KEY);
     this.#position = stored === undefined ? NO_POSITION : decodePosition(stored, stored.length, dir);
     const hash = store.meta(HASH_KEY);
@@ -89,14 +104,14 @@ export class LdbWriter {
   }
 
   /** Opens or makes the LDB in `dir`. DIR_LOCKED when it has a writer. On the main thread only. */
-  static async open(dir: string): Promise<LdbWriter> {
-    return LdbWriter.over(await openLmdbStore(dir), dir);
+  static async open(dir: string, options: LdbWriterOptions = {}): Promise<LdbWriter> {
+    return LdbWriter.over(await openLmdbStore(dir), dir, options);
   }
 
   /** The writer of what `store` holds, which is closed with it. `dir`: what errors call it. */
-  static async over(store: LdbStore, dir: string): Promise<LdbWriter> {
+  static async over(store: LdbStore, dir: string, { ring = '' }: LdbWriterOptions = {}): Promise<LdbWriter> {
     try {
-      const writer = new LdbWriter(dir, store);
+      const writer = new LdbWriter(dir, store, ring);
       await writer.#start();
       return writer;
     } catch (error) {
@@ -109,6 +124,17 @@ export class LdbWriter {
     await this.#store.dropIncoming();
     // So that readers find a position, if only "nothing yet".
     if (this.#store.meta(POSITION_KEY) === undefined) await this.#commit([], NO_POSITION, 0, []);
+    await this.#joinRing();
+  }
+
+  /** A host that has changed its ring is shown what the new one is, before anything else happens. */
+  async #joinRing(): Promise<void> {
+    const view = this.#store.view('rows');
+    this.#showing.read(view);
+    const stored = this.#store.meta(RING_KEY);
+    if ((stored === undefined ? '' : text(stored)) === this.#ring) return;
+    const writes = this.#showing.shapeAll(view);
+    await this.#transaction(() => this.#store.commit(writes, [{ key: RING_KEY, value: utf8(this.#ring) }], []));
   }
 
   get position(): LdbPosition {
@@ -141,16 +167,26 @@ export class LdbWriter {
       const records = pieces.flatMap(decodeRecords);
       const fresh = recordsAfter(this.revision, records);
       const last = fresh.at(-1);
-      if (last === undefined) return { revision: this.revision, timeMs: this.timeMs, records: 0 };
+      if (last === undefined) return { revision: this.revision, timeMs: this.timeMs, records: 0, shown: [] };
       const timeMs = Math.max(this.timeMs, last.timeMs);
       const hash = this.#filter === undefined ? foldRecords(this.#hash, this.revision, pieces, marks) : undefined;
       const next = this.revision + 1;
       const tails = pieces
         .map((piece) => piece.subarray(firstRecordFrom(piece, next)))
         .filter(({ length }) => length > 0);
-      await this.#commit(writesOf(fresh), { cluster, revision: last.revision, timeMs }, hash, tails);
-      return { revision: last.revision, timeMs, records: fresh.length };
+      const { writes, shown } = this.#shape(writesOf(fresh));
+      await this.#commit(writes, { cluster, revision: last.revision, timeMs }, hash, tails);
+      return { revision: last.revision, timeMs, records: fresh.length, shown };
     });
+  }
+
+  /** As readers are to see it. */
+  #shape(records: readonly (readonly RowWrite[])[]): {
+    readonly writes: RowWrite[];
+    readonly shown: readonly Uint8Array[];
+  } {
+    const isPlain = this.#showing.isIdle && !records.some((writes) => writes.some(({ key }) => isStageKey(key)));
+    return isPlain ? { writes: records.flat(), shown: [] } : this.#showing.shape(records, this.#store.view('rows'));
   }
 
   /** What the LDB holds; undefined: everything. */
@@ -209,12 +245,15 @@ export class LdbWriter {
   finishSnapshot(): Promise<SnapshotApplied> {
     return this.#exclusively(async () => {
       const { filter, ...position } = must(this.#snapshot, 'a snapshot was begun');
+      const writes = this.#showing.shapeAll(this.#store.view('incoming'));
+      if (writes.length > 0) await this.#transaction(() => this.#store.addIncoming(writes));
       const counts = await this.#transaction(() =>
         this.#store.adoptIncoming([
           { key: POSITION_KEY, value: encodePosition(position) },
           { key: FILTER_KEY, value: filter && encodeStoredFilter(filter) },
           // Of another state, perhaps at this very revision.
           { key: HASH_KEY, value: undefined },
+          { key: RING_KEY, value: utf8(this.#ring) },
         ]),
       );
       this.#position = position;
@@ -310,20 +349,19 @@ export class LdbWriter {
   }
 }
 
-function writesOf(records: readonly LedgerRecord[]): readonly RowWrite[] {
+/** The writes of each record. */
+function writesOf(records: readonly LedgerRecord[]): RowWrite[][] {
   let arenaBytes = 0;
   for (const { changes } of records) {
     for (const { value } of changes) arenaBytes += ROW_HEADER_BYTES + value.length;
   }
   const arena = new RowArena(arenaBytes);
-  const writes: RowWrite[] = [];
-  for (const { revision, changes } of records) {
-    for (const { kind, key, value, expiryMs } of changes) {
-      const row = kind === 'put' ? arena.add(value, revision, expiryMs) : undefined;
-      writes.push({ key: checkedKey(key), row });
-    }
-  }
-  return writes;
+  return records.map(({ revision, changes }) =>
+    changes.map(({ kind, key, value, expiryMs }) => ({
+      key: checkedKey(key),
+      row: kind === 'put' ? arena.add(value, revision, expiryMs) : undefined,
+    })),
+  );
 }
 
 function checkedKey(key: Uint8Array): Uint8Array {

@@ -51,7 +51,7 @@ test('a new LDB is at revision 0 of no cluster', () => {
 
 test('rows and position survive closing', async () => {
   const applied = await writer.apply(records(1, [put('a', '1'), put('b', '2')], [], [del('a'), put('c', '')]), CLUSTER);
-  expect(applied).toEqual({ revision: 3, timeMs: timeOf(3), records: 3 });
+  expect(applied).toEqual({ revision: 3, timeMs: timeOf(3), records: 3, shown: [] });
   await writer.close();
   writer = await LdbWriter.open(dir.path);
   expect(writer.position).toEqual({ cluster: CLUSTER, revision: 3, timeMs: timeOf(3) });

@@ -13,6 +13,9 @@
  *   11 setCookie      writer string | cookie blob
  *   12 limitWriter    writer string ('': all that have none of their own) | 0, or 1, rows varint, periodMs varint
  *   13 limitTable     family string | table string ('' and '': all …)     | 0, or 1, warnBytes varint, maxBytes varint
+ *   14 createStage    stage string | scope (ledger-filter.ts) | count varint, ring string*
+ *   15 moveStage      stage string | move u8 (stages.ts) | ring string | reason string
+ *   16 dropStage      stage string
  *   fields  = count varint, (name string | type string)*
  *
  * A client sends the secret itself; the node it speaks to puts the secret's SHA-256 in its place (`seal`), so that no log,
@@ -23,7 +26,17 @@ import { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { StoreError } from '../../base/errors.ts';
 import { type Batch, checkBatch, checkCookie, decodeBatch, encodeBatch } from './batch.ts';
 import { parseFamilyName, parseTableName, parseWriterName } from './names.ts';
+import { decodeFilter, encodeFilter, type LedgerFilter } from '../ledger-filter.ts';
 import { FIELDS_MAX, KEY_FIELDS_MAX, parseFields, parseKey } from './schema.ts';
+import {
+  checkReason,
+  checkScope,
+  parseRings,
+  parseStageName,
+  RINGS_MAX,
+  STAGE_MOVES,
+  type StageMove,
+} from './stages.ts';
 
 export type FieldPair = readonly [name: string, type: string];
 
@@ -60,7 +73,23 @@ export type ControlCommand =
   | { readonly kind: 'registerWriter' | 'rotateWriter' | 'deleteWriter'; readonly writer: string }
   | { readonly kind: 'setCookie'; readonly writer: string; readonly cookie: Uint8Array }
   | { readonly kind: 'limitWriter'; readonly writer: string; readonly limit: WriterLimit | undefined }
-  | ({ readonly kind: 'limitTable'; readonly limit: TableLimit | undefined } & OfTable);
+  | ({ readonly kind: 'limitTable'; readonly limit: TableLimit | undefined } & OfTable)
+  | {
+      readonly kind: 'createStage';
+      readonly stage: string;
+      readonly scope: LedgerFilter;
+      readonly rings: readonly string[];
+    }
+  | {
+      readonly kind: 'moveStage';
+      readonly stage: string;
+      readonly move: StageMove;
+      /** Of release and follow; else ''. */
+      readonly ring: string;
+      /** Of halt; else ''. */
+      readonly reason: string;
+    }
+  | { readonly kind: 'dropStage'; readonly stage: string };
 
 export type ControlKind = ControlCommand['kind'];
 
@@ -80,6 +109,9 @@ const KINDS: readonly (ControlKind | undefined)[] = [
   'setCookie',
   'limitWriter',
   'limitTable',
+  'createStage',
+  'moveStage',
+  'dropStage',
 ];
 
 /** These need a secret. */
@@ -87,7 +119,11 @@ const WITH_SECRET: ReadonlySet<ControlKind> = new Set(['mutate', 'registerWriter
 /** These take rows away for good: off, unless the cluster's configuration says otherwise. */
 const DESTRUCTIVE: ReadonlySet<ControlKind> = new Set(['dropTable', 'clearTable', 'clearFamily']);
 /** These need no room on a full disk, or make some. */
-const FREES: ReadonlySet<ControlKind> = new Set(['dropTable', 'clearTable', 'clearFamily', 'deleteWriter']);
+const FREES: ReadonlySet<ControlKind> = new Set([
+  ...(['dropTable', 'clearTable', 'clearFamily', 'deleteWriter'] as const),
+  // Little, and what an emergency needs most.
+  ...(['moveStage', 'dropStage'] as const),
+]);
 
 export const SECRET_BYTES_MIN = 3;
 export const SECRET_BYTES_MAX = 100;
@@ -137,6 +173,16 @@ export function encodeControl(writer: ByteWriter, command: ControlCommand, secre
         writer.string(command.family).string(command.table),
         command.limit && [command.limit.warnBytes, command.limit.maxBytes],
       );
+      break;
+    case 'createStage':
+      writer.string(command.stage).raw(encodeFilter(command.scope)).varint(command.rings.length);
+      for (const ring of command.rings) writer.string(ring);
+      break;
+    case 'moveStage':
+      writer.string(command.stage).u8(STAGE_MOVES.indexOf(command.move)).string(command.ring).string(command.reason);
+      break;
+    case 'dropStage':
+      writer.string(command.stage);
   }
 }
 
@@ -195,6 +241,22 @@ function decodeBody(kind: ControlKind, reader: ByteReader): ControlCommand {
       const limit = decodeLimit(reader);
       return { kind, ...names, limit: limit && { warnBytes: limit[0], maxBytes: limit[1] } };
     }
+    case 'createStage': {
+      const [stage, scope] = [reader.string(), decodeFilter(reader)];
+      const rings: string[] = [];
+      for (let left = boundedCount(reader, RINGS_MAX, 'rings of a stage'); left > 0; left--)
+        rings.push(reader.string());
+      return { kind, stage, scope, rings };
+    }
+    case 'moveStage': {
+      const stage = reader.string();
+      const code = reader.u8();
+      const move = STAGE_MOVES[code];
+      if (move === undefined) throw new StoreError('PROTOCOL_ERROR', `unknown move ${code} of a stage`);
+      return { kind, stage, move, ring: reader.string(), reason: reader.string() };
+    }
+    case 'dropStage':
+      return { kind, stage: reader.string() };
     default:
       return unreachable(kind);
   }
@@ -311,6 +373,18 @@ function checkCommand(command: ControlCommand): void {
     case 'limitTable':
       if (command.family !== '' || command.table !== '') checkTable(command.family, command.table);
       checkTableLimit(command.limit);
+      break;
+    case 'createStage':
+      parseStageName(command.stage);
+      checkScope(command.scope);
+      parseRings(command.rings);
+      break;
+    case 'moveStage':
+      parseStageName(command.stage);
+      checkReason(command.move, command.reason);
+      break;
+    case 'dropStage':
+      parseStageName(command.stage);
   }
 }
 

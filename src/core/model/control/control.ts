@@ -24,6 +24,7 @@ import {
 } from './private.ts';
 import type { TableSchema } from './schema.ts';
 import type { ControlState } from './state.ts';
+import { Staging } from './staging.ts';
 import { Sweep } from './sweep.ts';
 import { Writers } from './writers.ts';
 
@@ -39,22 +40,34 @@ export class Control {
   readonly #catalog: Catalog;
   readonly #writers: Writers;
   readonly #sweep: Sweep;
+  /** Asked and told by the machine, too, of users' keys. */
+  readonly staging: Staging;
+  /** Of the command in hand. */
+  #index = 0;
 
   constructor(state: ControlState) {
     this.#state = state;
-    this.#catalog = new Catalog(state);
+    this.staging = new Staging(state);
+    this.#catalog = new Catalog({
+      ...state,
+      put: (key, value) => {
+        this.staging.before(key, this.#index);
+        this.staging.learn(key, value);
+        state.put(key, value);
+      },
+    });
     this.#writers = new Writers(state);
     this.#sweep = new Sweep(state);
   }
 
   /** Rows wait to be deleted. */
   get sweeps(): boolean {
-    return !this.#sweep.isDone;
+    return !this.#sweep.isDone || this.staging.sweeps;
   }
 
-  /** Deletes rows of dropped and cleared tables. */
+  /** Deletes rows of dropped and cleared tables, and what stages need no more. */
   sweep(keysMax: number): void {
-    this.#sweep.turn(keysMax);
+    this.#sweep.turn(keysMax - this.staging.sweep(keysMax));
   }
 
   /** Undefined: done; otherwise why not, and nothing has changed. Throws PROTOCOL_ERROR, before it changes anything. */
@@ -71,6 +84,7 @@ export class Control {
   }
 
   #run(command: ControlCommand, hash: Uint8Array, moment: Moment): void {
+    this.#index = moment.index;
     switch (command.kind) {
       case 'createFamily':
         this.#catalog.createFamily(command.family);
@@ -85,10 +99,10 @@ export class Control {
         this.#drop(this.#catalog.table(command.family, command.table));
         break;
       case 'clearTable':
-        this.#clear(this.#catalog.table(command.family, command.table));
+        this.#clearAll([this.#catalog.table(command.family, command.table)]);
         break;
       case 'clearFamily':
-        for (const schema of this.#catalog.tablesOf(command.family)) this.#clear(schema);
+        this.#clearAll(this.#catalog.tablesOf(command.family));
         break;
       case 'mutate':
         this.#mutate(command.batch, hash, moment);
@@ -110,10 +124,25 @@ export class Control {
         break;
       case 'limitTable':
         this.#limitTable(command);
+        break;
+      case 'createStage':
+        this.staging.create(command.stage, command.scope, command.rings, moment.index);
+        break;
+      case 'moveStage':
+        this.staging.move(command.stage, command.move, command.ring, command.reason, moment.index);
+        break;
+      case 'dropStage':
+        this.staging.drop(command.stage);
     }
   }
 
+  #clearAll(schemas: readonly TableSchema[]): void {
+    for (const schema of schemas) this.staging.checkDrop(schema);
+    for (const schema of schemas) this.#clear(schema);
+  }
+
   #drop(schema: TableSchema): void {
+    this.staging.checkDrop(schema);
     this.#litter(schema);
     this.#catalog.drop(schema);
     const key = tableLimitKey(schema.family, schema.table);
@@ -130,7 +159,7 @@ export class Control {
     if (this.#catalog.size(schema).rows > 0) this.#sweep.add(schema);
   }
 
-  #mutate(batch: Batch, hash: Uint8Array, { ageMs }: Moment): void {
+  #mutate(batch: Batch, hash: Uint8Array, { ageMs, index }: Moment): void {
     const { writer: name } = batch;
     const writer = this.#writers.admit(name, hash);
     if (batch.check !== undefined && !equalBytes(batch.check, writer.cookie)) {
@@ -145,11 +174,13 @@ export class Control {
     });
     const grown = growth(rows);
     for (const [schema, { bytes }] of grown) this.#checkSize(schema, bytes);
+    if (!this.staging.isEmpty) this.staging.check(rows.map(({ key, value }) => ({ key, adds: value !== undefined })));
     this.#writers.checkRate(name, writer, batch.rows.length, ageMs);
 
     // Decided: nothing throws from here on.
     this.#writers.count(name, writer, batch.rows.length, ageMs);
     for (const { key, value, bytesBefore } of rows) {
+      if (value !== undefined || bytesBefore > 0) this.staging.before(key, index);
       if (value !== undefined) this.#state.put(key, value);
       else if (bytesBefore > 0) this.#state.remove(key);
     }

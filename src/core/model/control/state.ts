@@ -2,9 +2,13 @@
  * ControlState: what control commands read and write of the state, so that they know neither tree nor ledger. Whatever
  * they write belongs to the entry in hand.
  */
+import type { StoredValue } from '../store.ts';
+
 export interface ControlState {
   /** Rows of the users' keyspace, which replicas see. A key is written once in an entry. */
   get(key: Uint8Array): Uint8Array | undefined;
+  /** The same with its revision and expiry. */
+  newest(key: Uint8Array): StoredValue | undefined;
   put(key: Uint8Array, value: Uint8Array): void;
   remove(key: Uint8Array): void;
   /** Keys from `from` up to but without `to`, in order, at most `limit`. */
