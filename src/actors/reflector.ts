@@ -9,6 +9,7 @@
  * the error says that repeating is useless. All else (a node that went, a hole in the stream, a full disk) ends
  * the stream, waits with growing, jittered pauses, and begins again at the position the LDB has. A hole is first
  * tried again at once: the cure is a new stream, not time.
+ * A stream that brings nothing is left, too, after a while (silence.ts).
  *
  * On the put path: stop 9 of 9. From a shipper, through the SDK's `ledger`; to engine/ldb.
  */
@@ -22,6 +23,7 @@ import { decodeRecords } from '../core/model/ledger.ts';
 import { type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
 import { type HashMark, isHashMismatch } from '../engine/ldb/ledger-hash.ts';
 import { LdbWriter, type SnapshotRow } from '../engine/ldb/writer.ts';
+import { Silence } from './silence.ts';
 
 /** The ledger as the SDK's `Client.ledger` gives it (client/types.ts; actors do not know the client). */
 export type LedgerSource = (options: {
@@ -121,7 +123,7 @@ export async function runReflector(options: ReflectorOptions, world: ReflectorWo
       let reason: unknown;
       try {
         writer ??= await world.open(dir);
-        await follow(writer, { source, signal, onEvent, wish, onChanges: options.onChanges });
+        await follow(writer, { source, signal, onEvent, wish, world, onChanges: options.onChanges });
         reason = new StoreError('UNAVAILABLE', 'the ledger stream ended');
       } catch (error) {
         reason = error;
@@ -161,6 +163,7 @@ interface Stream {
   readonly signal: AbortSignal;
   readonly onEvent: (event: ReflectorEvent) => void;
   readonly wish: Wish;
+  readonly world: ReflectorWorld;
   readonly onChanges: ReflectorOptions['onChanges'];
 }
 
@@ -170,8 +173,9 @@ class SnapshotNeeded extends Error {
 }
 
 /** One stream, from the LDB's position to the stream's end. */
-async function follow(writer: LdbWriter, { source, signal, onEvent, wish, onChanges }: Stream): Promise<void> {
+async function follow(writer: LdbWriter, { source, signal, onEvent, wish, world, onChanges }: Stream): Promise<void> {
   const broken = new AbortController();
+  const silence = new Silence(world, () => broken.abort());
   const commits = new Commits(writer, { onEvent, onChanges, onFailure: () => broken.abort() });
   const stream = source({
     fromRevision: plus(writer.revision, 1),
@@ -194,6 +198,7 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, onChan
   try {
     for await (const frame of stream) {
       if (signal.aborted || broken.signal.aborted) break;
+      silence.heard();
       if (frame.kind !== 'hello' && cluster === '') throw unexpected(frame.kind, 'before hello');
       switch (frame.kind) {
         case 'hello':
@@ -243,11 +248,14 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, onChan
         default:
           unreachable(frame);
       }
+      silence.listens();
     }
   } catch (error) {
-    // The stream may have failed because we broke it off: then the commit's error is the reason.
+    // The stream may have failed because we broke it off: then the commit's error is the reason, or that nothing came.
     await commits.done();
-    throw error;
+    throw silence.reason ?? error;
+  } finally {
+    silence.end();
   }
   await commits.done();
 }

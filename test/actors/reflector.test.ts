@@ -1,5 +1,11 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type LedgerSource, type ReflectorEvent, runReflector } from '../../src/actors/reflector.ts';
+import {
+  type LedgerSource,
+  type ReflectorEvent,
+  type ReflectorWorld,
+  runReflector,
+} from '../../src/actors/reflector.ts';
 import type { Client, LedgerFrame, LedgerOptions } from '../../src/client/types.ts';
 import { utf8 } from '../../src/core/base/bytes.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
@@ -437,4 +443,49 @@ describe('changes', () => {
     const run = runReflector({ source, dir: dir.path, signal: stop.signal, ...RETRY, onChanges });
     await expect(run).rejects.toThrow('onChanges threw: Error: a bug of its own');
   });
+});
+
+test('a stream that brings nothing is left for another, and one that is only slow is not', async () => {
+  let nowMs = 0;
+  let ended = 0;
+  const due: { readonly atMs: number; readonly wake: () => void }[] = [];
+  const world: ReflectorWorld = {
+    open: (path) => LdbWriter.open(path),
+    sleep: (delayMs, signal) =>
+      new Promise((wake) => {
+        due.push({ atMs: nowMs + delayMs, wake });
+        signal.addEventListener('abort', () => wake());
+      }),
+    monotonicMs: () => nowMs,
+    random: () => 0,
+  };
+  const pass = async (): Promise<void> => {
+    nowMs += 500;
+    for (const { wake } of due.filter(({ atMs }) => atMs <= nowMs)) wake();
+    await nextTurn();
+  };
+  async function* source({ fromRevision, signal }: LedgerOptions): AsyncGenerator<LedgerFrame> {
+    yield HELLO;
+    if (fromRevision === 1) {
+      // Slower than any cluster is, and faster than the patience.
+      for (let revision = 1; revision <= 3; revision++) {
+        const wakesMs = nowMs + 29_000;
+        while (nowMs < wakesMs) await nextTurn();
+        yield of(streamRecords(revision, 1));
+      }
+    }
+    await untilStopped(signal).finally(() => ended++);
+  }
+  const run = runReflector(
+    { source, dir: dir.path, signal: stop.signal, onEvent: (event) => events.push(event) },
+    world,
+  );
+  while (ended < 2) await pass();
+  stop.abort();
+  await run;
+  expect(nowMs).toBeGreaterThanOrEqual(3 * 29_000 + 2 * 30_000);
+  expect(withLdb((ldb) => ldb.revision)).toBe(3);
+  const reasons = events.flatMap((event) => (event.kind === 'retry' ? [event.reason] : []));
+  expect(reasons).toEqual(Array.from(reasons, () => 'the ledger stream brought nothing for 30 s'));
+  expect(reasons.length).toBeGreaterThanOrEqual(1);
 });

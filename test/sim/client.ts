@@ -40,6 +40,8 @@ export interface ClientWorld {
    * reads there say.
    */
   readonly readsOnly: boolean;
+  /** It makes, fills, clears and drops tables, too. */
+  readonly hasControl: boolean;
 }
 
 const LATENCY_MS = 0.2;
@@ -192,7 +194,7 @@ export class SimClient {
     const { queue, chance, oracle, trace } = this.#world;
     const isWithSession = this.#session !== 0;
     const call: Call = isWithSession
-      ? nextCall(chance, oracle.reference, `${this.name}.${++this.#calls}`, this.#world.readsOnly)
+      ? nextCall(chance, oracle.reference, `${this.name}.${++this.#calls}`, this.#world)
       : { kind: wire.REQUEST.openSession, isWrite: true, body: new ByteWriter(8).varint(SESSION_TTL_MS).take() };
     this.#underWay = {
       call,

@@ -51,6 +51,7 @@ import {
 } from './options.ts';
 import type { Rings } from './rings.ts';
 import type { SimDisk } from './sim-disk.ts';
+import { READERS } from './readers.ts';
 import { TappedWriter } from './tapped-writer.ts';
 
 export interface LifeWorld {
@@ -315,6 +316,7 @@ export class Life {
       fromReplication: new RingReader(rings.toGateway),
       answers: new RingReader(rings.answers),
       toShipper: (message: ToShipper) => toShipper(() => this.#intake.receive(message)),
+      readers: READERS,
       node: name,
       cluster: CLUSTER,
       origin: this.boot,

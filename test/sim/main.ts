@@ -34,6 +34,10 @@ const { values } = parseArgs({
     calm: { type: 'boolean', default: false },
     'old-disks': { type: 'boolean', default: false },
     mix: { type: 'string' },
+    /** Families, tables and rows, whatever the seed says. */
+    control: { type: 'boolean', default: false },
+    /** Replicas in LMDB, whatever the seed says. */
+    'real-ldb': { type: 'boolean', default: false },
     /** Milliseconds that a client rests between two calls. */
     think: { type: 'string' },
     plant: { type: 'string' },
@@ -69,6 +73,8 @@ function optionsOf(seed: number): SimOptions {
     isCalm: values.calm,
     hasOldDisks: values['old-disks'],
     ...(values.mix === undefined ? {} : { mix: mixOf(values.mix) }),
+    ...(values.control ? { hasControl: true } : {}),
+    ...(values['real-ldb'] ? { hasLmdb: true } : {}),
     ...(values.think === undefined ? {} : { thinkMs: numberOf('think', values.think) }),
     ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
   };
@@ -76,11 +82,12 @@ function optionsOf(seed: number): SimOptions {
 
 function report({ failure, ...rest }: Outcome, tookMs: number): void {
   const { seed, hash, virtualMs, steps, committed, elections, faults, acked, reads, unknown, flushes } = rest;
-  const { records, snapshots, compacted, installs, memberChanges, lostDisks } = rest;
+  const { records, snapshots, compacted, installs, memberChanges, lostDisks, replicas } = rest;
   process.stdout.write(
     `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s in ${(tookMs / 1000).toFixed(2)} s, ${steps} steps, ` +
       `${committed} committed, ${elections} elections, ${faults} faults, ${acked} acked, ${reads} reads, ` +
-      `${unknown} unknown, ${records} fed, ${snapshots} snapshots, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members, ${lostDisks} lost disks\n` +
+      `${unknown} unknown, ${records} fed, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members, ${lostDisks} lost disks; ` +
+      `replicas: ${replicas.lives} lives, ${replicas.looks} looks, ${replicas.hashes} with a hash, ${snapshots} snapshots, ${replicas.gaps} gaps, ${replicas.diverged} diverged\n` +
       `trace hash: ${hash}\n`,
   );
   if (failure === undefined) return;
@@ -95,7 +102,8 @@ function planted(): string {
   const { plant, mutant } = values;
   const oldDisks = values['old-disks'] ? ' --old-disks' : '';
   const mix = values.mix === undefined ? '' : ` --mix ${values.mix}`;
-  return `${oldDisks}${mix}${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
+  const given = `${values.control ? ' --control' : ''}${values['real-ldb'] ? ' --real-ldb' : ''}`;
+  return `${oldDisks}${given}${mix}${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
 }
 
 function commitOf(): string {
@@ -127,6 +135,8 @@ async function share(first: number, count: number, jobs: number): Promise<boolea
   if (values.calm) passed.push('--calm');
   if (values['old-disks']) passed.push('--old-disks');
   if (values.mix !== undefined) passed.push('--mix', values.mix);
+  if (values.control) passed.push('--control');
+  if (values['real-ldb']) passed.push('--real-ldb');
   if (values.think !== undefined) passed.push('--think', values.think);
   if (values['until-failed']) passed.push('--until-failed');
   const codes = await Promise.all(

@@ -385,7 +385,7 @@ const LEDGER: readonly Mutant[] = [
   ),
   one(
     'ldb-skips-gap-check',
-    7,
+    3,
     'a replica takes records that do not follow what it has',
     'src/engine/ldb/succession.ts',
     'if (first.revision > plus(position, 1)) throw gap(plus(position, 1), first.revision);',
@@ -393,7 +393,7 @@ const LEDGER: readonly Mutant[] = [
   ),
   one(
     'ldb-takes-old-records',
-    1,
+    3,
     'a replica applies records again that it has',
     'src/engine/ldb/succession.ts',
     'return records.slice(position + 1 - first.revision);',
@@ -409,7 +409,7 @@ const LEDGER: readonly Mutant[] = [
   ),
   one(
     'compacted-goes-on',
-    2,
+    1,
     'a watch that asks for what is gone begins at what is left, and is not told',
     'src/actors/shipper.ts',
     'if (!this.#isCompacted(sub)) return;\n        if (sub',

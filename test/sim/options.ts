@@ -40,6 +40,10 @@ export interface SimOptions {
   readonly isCalm: boolean;
   /** Disks may be put back as they were: what that may cost is in docs/simulator.md. */
   readonly hasOldDisks: boolean;
+  /** Clients make, fill, clear and drop tables, too; left out, the seed says. */
+  readonly hasControl?: boolean;
+  /** Replicas lie in LMDB, and not in memory; left out, the seed says. */
+  readonly hasLmdb?: boolean;
   /** What goes wrong; left out, the seed says. */
   readonly mix?: Mix;
   /** How long a client rests between two calls; left out, the seed says. */

@@ -5,10 +5,12 @@
 import { assert, must } from '../../src/core/base/assert.ts';
 import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
 import { type Index, type Revision, toIndex } from '../../src/core/base/position.ts';
+import { decodeSchema, TABLES_PREFIX } from '../../src/core/model/control/schema.ts';
 import { type Change, decodeRecords } from '../../src/core/model/ledger.ts';
 import { Machine } from '../../src/core/model/machine.ts';
 import { decodeMembership, isMembershipEntry, type Membership } from '../../src/core/raft/membership.ts';
 import type { Store, StoredValue } from '../../src/core/model/store.ts';
+import { checksum } from '../../src/engine/disk/checksum.ts';
 
 /** Origin of every command as the reference sees it, so that it makes all answers. */
 const ORIGIN = 1;
@@ -30,10 +32,15 @@ export interface Committed {
 interface Version {
   readonly revision: number;
   readonly value: Uint8Array | undefined;
+  readonly expiryMs: number;
 }
+
+const NEVER: Version = { revision: 0, value: undefined, expiryMs: 0 };
 
 /** Text of a key, byte by byte: keys are compared as they are. */
 export const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
+
+const TABLES = textOf(TABLES_PREFIX);
 
 class MapStore implements Store {
   readonly values = new Map<string, StoredValue>();
@@ -88,6 +95,10 @@ export class Reference {
   readonly #history = new Map<string, Version[]>();
   /** "key=value" that was put: every write of the workload is unlike all others. */
   readonly #put = new Set<string>();
+
+  readonly #hashes: number[] = [];
+  /** What tables were ever called, by number: none is used again. */
+  readonly tableNames: Map<number, { readonly family: string; readonly table: string }> = new Map();
 
   /** Who belongs to the cluster: from the beginning, and from each entry on that says so. */
   readonly #members: { readonly index: number; readonly members: Membership }[];
@@ -151,6 +162,7 @@ export class Reference {
     machine.results.reset();
     const changes = must(decodeRecords(record)[0], 'an entry makes a record').changes;
     this.#entries.push({ term, inTerm, data: data.slice(), record, changes, answer: answerOf(results) });
+    this.#hashes.push(checksum(record, 0, record.length, this.#hashes.at(-1) ?? 0));
     for (const change of changes) this.#changed(index, change);
     if (isMembershipEntry(data)) this.#members.push({ index, members: decodeMembership(data) });
   }
@@ -165,7 +177,7 @@ export class Reference {
       if ((versions[middle] as Version).revision <= revision) low = middle + 1;
       else high = middle;
     }
-    return versions[low - 1] ?? { revision: 0, value: undefined };
+    return versions[low - 1] ?? NEVER;
   }
 
   /**
@@ -179,6 +191,22 @@ export class Reference {
       if (isSame(version, revision, value)) return version.revision;
     }
     return undefined;
+  }
+
+  /** All keys that ever were. */
+  get keys(): Iterable<string> {
+    return this.#history.keys();
+  }
+
+  /** The hash of the ledger, up to `revision`. */
+  hashAt(revision: number): number {
+    return must(this.#hashes[revision - 1], `revision ${revision} is committed`);
+  }
+
+  /** Log time of `revision`. */
+  timeAt(revision: number): number {
+    const { record } = this.at(revision);
+    return new DataView(record.buffer, record.byteOffset, record.byteLength).getFloat64(8, true);
   }
 
   /** How many keys there were at `revision`. */
@@ -197,8 +225,12 @@ export class Reference {
       this.#put.add(put);
     }
     const versions = this.#history.get(key);
-    if (versions === undefined) this.#history.set(key, [{ revision, value }]);
-    else versions.push({ revision, value });
+    const version = { revision, value, expiryMs: change.expiryMs };
+    if (versions === undefined) this.#history.set(key, [version]);
+    else versions.push(version);
+    if (value === undefined || !key.startsWith(TABLES)) return;
+    const { id, family, table } = decodeSchema(change.key, value);
+    this.tableNames.set(id, { family, table });
   }
 }
 

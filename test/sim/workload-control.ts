@@ -6,10 +6,11 @@
 import { ByteWriter } from '../../src/core/base/bytes.ts';
 import type { Batch } from '../../src/core/model/control/batch.ts';
 import { type ControlCommand, encodeControl } from '../../src/core/model/control/commands.ts';
+import type { TableName } from '../../src/core/model/ledger-filter.ts';
 import { encodeValue, type GivenValue } from '../../src/core/model/control/value.ts';
 import type { Chance } from './chance.ts';
 
-const FAMILY = 'fam';
+const FAMILIES = ['fam', 'odd'];
 const WRITER = 'writer';
 const SECRET = 'secret';
 const TABLES = ['tab_a', 'tab_b'];
@@ -33,27 +34,28 @@ export function encodeControlCall(writer: ByteWriter, chance: Chance, tag: strin
 
 function commandOf(kind: (typeof KINDS)[number][1], chance: Chance, tag: string): ControlCommand {
   const table = chance.of(TABLES);
+  const family = chance.of(FAMILIES);
   switch (kind) {
     case 'family':
-      return { kind: 'createFamily', family: FAMILY };
+      return { kind: 'createFamily', family };
     case 'table': {
       const fields = [['k', 'integer'] as const, ['v', 'text'] as const];
-      return { kind: 'createTables', tables: [{ family: FAMILY, table, fields, key: ['k'] }] };
+      return { kind: 'createTables', tables: [{ family, table, fields, key: ['k'] }] };
     }
     case 'writer':
       return { kind: 'registerWriter', writer: WRITER };
     case 'clear':
-      return { kind: 'clearTable', family: FAMILY, table };
+      return { kind: 'clearTable', family, table };
     case 'drop':
-      return { kind: 'dropTable', family: FAMILY, table };
+      return { kind: 'dropTable', family, table };
     case 'cookie':
       return { kind: 'setCookie', writer: WRITER, cookie: new TextEncoder().encode(tag) };
     default:
-      return { kind: 'mutate', batch: batchOf(chance, table, tag) };
+      return { kind: 'mutate', batch: batchOf(chance, { family, table }, tag) };
   }
 }
 
-function batchOf(chance: Chance, table: string, tag: string): Batch {
+function batchOf(chance: Chance, { family, table }: TableName, tag: string): Batch {
   const upsert = { op: 'upsert', table, fields: ['k', 'v'] } as const;
   const remove = { op: 'delete', table, fields: ['k'] } as const;
   const rows = Array.from({ length: 1 + chance.below(6) }, () => {
@@ -62,7 +64,7 @@ function batchOf(chance: Chance, table: string, tag: string): Batch {
     return chance.is(0.75) ? { shape: 0, values: [key, value] } : { shape: 1, values: [key] };
   });
   const cookie = chance.is(0.3) ? new TextEncoder().encode(tag) : undefined;
-  const names = { writer: WRITER, family: FAMILY, check: undefined, isBase64: false };
+  const names = { writer: WRITER, family, check: undefined, isBase64: false };
   return { ...names, cookie, shapes: [upsert, remove], rows };
 }
 

@@ -39,9 +39,8 @@ const KINDS = [
   [10, 'local'],
 ] as const;
 
-/** `CTLMESH_SIM_CONTROL=1`: families, tables and rows as well. Apart, because another mix makes other runs of all seeds. */
+/** Families, tables and rows as well. */
 const WITH_CONTROL = [...KINDS, [25, 'control']] as const;
-const hasControl = process.env['CTLMESH_SIM_CONTROL'] === '1';
 
 const KEYS = 6;
 /** Its values expire, so that nobody can say from outside when: it is in no history. */
@@ -55,7 +54,12 @@ const remove = (key: Uint8Array): Operation => ({ kind: 'delete', key, value: NO
 const read = (key: Uint8Array): Operation => ({ kind: 'get', key, value: NONE, ttlMs: 0 });
 
 /** `tag` is in no other call. */
-export function nextCall(chance: Chance, reference: Reference, tag: string, readsOnly: boolean = false): Call {
+export function nextCall(
+  chance: Chance,
+  reference: Reference,
+  tag: string,
+  { readsOnly, hasControl }: { readonly readsOnly: boolean; readonly hasControl: boolean },
+): Call {
   const key = keyAt(chance.below(KEYS));
   // Some are long, so that memtables fill and records cross blocks and segments.
   const value = utf8(chance.is(0.2) ? tag.padEnd(50 + chance.below(700), '.') : tag);

@@ -24,6 +24,7 @@ import { EventQueue } from './queue.ts';
 import { textOf } from './reference.ts';
 import { giveRings, type Rings, takeRings } from './rings.ts';
 import { Seats } from './seats.ts';
+import { Replicas, type ReplicaCounts } from './replicas.ts';
 import { SimSubscriber } from './subscriber.ts';
 import { Trace } from './trace.ts';
 
@@ -46,12 +47,15 @@ export interface Outcome {
   readonly installs: number;
   readonly memberChanges: number;
   readonly lostDisks: number;
+  readonly replicas: ReplicaCounts;
 }
 
 const CLIENTS = 4;
 /** In every so many-th seed, half of the clients only read. */
 const READERS_EVERY = 10;
 const READERS_AT = 7;
+/** In every so many-th seed clients make, fill, clear and drop tables, too. */
+const CONTROL_EVERY = 4;
 /** A longer history is left to `kvctl history check`. */
 const HISTORY_EVENTS_MAX = 4_000;
 /** Nodes that are no members yet, where members change. */
@@ -73,11 +77,14 @@ export class SimWorld {
   readonly #nodes: readonly SimNode[];
   readonly #clients: readonly SimClient[];
   readonly #subscribers: readonly SimSubscriber[];
+  readonly #replicas: Replicas;
   readonly #nemesis: Nemesis;
   readonly #rings: Rings[] = [];
   /** What clients saw, a JSON event per line (docs/testing.md). */
   readonly history: string[] = [];
   #isAsync = false;
+  /** Work of real threads, which takes no virtual time. */
+  #held: Promise<unknown>[] = [];
   #failure: Error | undefined;
   #steps = 0;
 
@@ -145,17 +152,30 @@ export class SimWorld {
           thinkMs: () => chance.delay(thinkMs),
           readsSkipBarrier,
           readsOnly: hasReaders && i >= CLIENTS / 2,
+          hasControl: options.hasControl ?? options.seed % CONTROL_EVERY === 0,
         }),
     );
     const seats = new Seats(oracle, nodes);
     this.#seats = seats;
     const world = { queue, chance, trace, oracle, nodes };
     this.#operator = new SimOperator({ ...world, members, seats, changesMembers });
-    this.#subscribers = [
-      new SimSubscriber('w1', 'watch', world),
-      new SimSubscriber('w2', 'watch', world),
-      new SimSubscriber('r1', 'ledger', world),
-    ];
+    this.#subscribers = [new SimSubscriber('w1', world), new SimSubscriber('w2', world)];
+    this.#replicas = new Replicas(options, {
+      queue,
+      trace,
+      reference: oracle.reference,
+      nodes,
+      async: () => {
+        this.#isAsync = true;
+      },
+      hold: (work) => {
+        this.#isAsync = true;
+        this.#held.push(work);
+      },
+      fail: (error) => {
+        this.#failure ??= error;
+      },
+    });
     const { hasOldDisks, mix } = options;
     const users = { clients: this.#clients, subscribers: this.#subscribers };
     this.#nemesis = new Nemesis({
@@ -188,7 +208,8 @@ export class SimWorld {
     if (this.#failure !== undefined) this.#trace.say(this.#queue.nowMs, '*', () => this.#failure?.stack ?? '');
     const outcome = this.#outcome();
     for (const node of this.#nodes) node.kill(true);
-    await nextTurn();
+    this.#replicas.remove();
+    await this.#settle();
     process.off('unhandledRejection', rejected);
     for (const rings of this.#rings) giveRings(rings);
     return outcome;
@@ -200,6 +221,7 @@ export class SimWorld {
     for (const node of this.#nodes) node.start();
     for (const client of this.#clients) client.begin();
     for (const subscriber of this.#subscribers) subscriber.begin();
+    this.#replicas.begin();
     if (!this.#options.isCalm) {
       this.#nemesis.begin();
       this.#operator.begin();
@@ -209,10 +231,10 @@ export class SimWorld {
 
   async #healed(): Promise<void> {
     this.#operator.stop();
-    for (const subscriber of this.#subscribers) subscriber.isWireBad = false;
     const away = this.#drawAway();
     this.#trace.note(this.#queue.nowMs, 'heal', away.map(({ name }) => name).join());
     this.#nemesis.heal(away);
+    this.#replicas.heal();
     await this.#operatorRests();
     const quorum = this.#nodes.filter((node) => this.#seats.isMember(node) && !away.includes(node));
     for (const user of [...this.#clients, ...this.#subscribers]) {
@@ -271,9 +293,9 @@ export class SimWorld {
     // A node may begin anew meanwhile: from a snapshot that was on its way, or by a fault that its disk had in store.
     await this.#until(
       'watches and replicas are fed',
-      () => haveAll() && this.#subscribers.every((subscriber) => subscriber.sees(target)),
+      () => haveAll() && this.#subscribers.every((subscriber) => subscriber.sees(target)) && this.#replicas.see(target),
     );
-    for (const subscriber of this.#subscribers) subscriber.checkRows();
+    this.#replicas.check();
     // Nobody writes any more but the leader's clock: a node's state is the model's when both are at one revision.
     for (const node of nodes) this.#compare(node);
   }
@@ -353,13 +375,14 @@ export class SimWorld {
       );
       return `${name} ${role} of ${term}, led by ${leader}, log ${log.base}..${log.last}, committed ${log.committed}, stable ${log.stable}, ${marks.join(', ')}`;
     });
-    return `\n  ${lines.join('\n  ')}`;
+    return `\n  ${[...lines, ...this.#replicas.standing()].join('\n  ')}`;
   }
 
   /** Lets promises run, all of them; what they rang is looked at. */
   async #settle(): Promise<void> {
     while (this.#isAsync) {
       this.#isAsync = false;
+      if (this.#held.length > 0) await Promise.allSettled(this.#held.splice(0));
       await nextTurn();
     }
     for (const node of this.#nodes) node.look();
@@ -379,8 +402,9 @@ export class SimWorld {
       acked: sum(this.#clients.map(({ acked }) => acked)),
       reads: sum(this.#clients.map(({ reads }) => reads)),
       unknown: sum(this.#clients.map(({ unknown }) => unknown)),
-      records: sum(this.#subscribers.map(({ records }) => records)),
-      snapshots: sum(this.#subscribers.map(({ snapshots }) => snapshots)),
+      records: sum(this.#subscribers.map(({ records }) => records)) + this.#replicas.counts.records,
+      snapshots: this.#replicas.counts.snapshots,
+      replicas: this.#replicas.counts,
       compacted: sum(this.#subscribers.map(({ compacted }) => compacted)),
       memberChanges: this.#operator.done,
       lostDisks: this.#nemesis.lostDisks,
