@@ -36,7 +36,7 @@ const layers = {
   // A replica's rows over HTTP.
   sidecar: ['net/http', 'engine/ldb', 'core'],
   // A second assembly: the SDK's ledger → actors/reflector → an LDB, with a door of its own.
-  // reflector → actors/relay, gateway/readers: it feeds others, those that may be fed.
+  // reflector → actors/relay, gateway/readers: it feeds others, those that may be fed. → engine/disk: copies of the LDB.
   reflector: [
     'net',
     'sidecar',
@@ -44,6 +44,7 @@ const layers = {
     'actors/relay',
     'actors/gateway/readers',
     'engine/ldb',
+    'engine/disk',
     'core',
     'client',
   ],
@@ -104,6 +105,7 @@ const homes = [
   // Checksums of what is on a disk; core has its own, slower and without a native part.
   { thing: '@node-rs/crc32', of: npm('@node-rs/crc32'), in: ['engine/disk'] },
   { thing: 'ws', of: npm('ws'), in: ['net', 'client'] },
+  { thing: 'aws4fetch', of: npm('aws4fetch'), in: ['reflector'] },
   { thing: 'fastify', of: npm('fastify'), in: ['net'] },
 ];
 

@@ -14,5 +14,6 @@ export { type ErrorCode, isStoreError, StoreError } from '../core/base/errors.ts
 export type { Revision } from '../core/base/position.ts';
 export type { LdbChanges } from '../actors/reflector.ts';
 export type { FilterInput } from '../core/model/ledger-filter.ts';
-export { type ReflectorNews, type RunningReflector, startReflector, type StartReflectorOptions } from './reflector.ts';
+export type { ReflectorNews, RunningReflector, StartReflectorOptions } from './options.ts';
+export { startReflector } from './reflector.ts';
 export type { ReflectorStatus } from './status.ts';

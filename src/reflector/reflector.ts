@@ -8,101 +8,32 @@
  *
  * The door opens first: a reflector that waits for its cluster can be asked why it is not ready. It closes last.
  */
-import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import type { ReaderGrant } from '../actors/gateway/readers.ts';
-import {
-  type LdbChanges,
-  REAL_WORLD,
-  type ReflectorEvent,
-  type ReflectorOptions,
-  runReflector,
-} from '../actors/reflector.ts';
+import { REAL_WORLD, type ReflectorEvent, type ReflectorOptions, runReflector } from '../actors/reflector.ts';
 import { connect } from '../client/index.ts';
 import { PLATFORM } from '../client/timing.ts';
-import type { ClientEvent, NodeStatus } from '../client/types.ts';
+import type { NodeStatus } from '../client/types.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { VERSION } from '../core/base/version.ts';
 import { checkIdentity, type LdbIdentity } from '../core/wire/fleet.ts';
-import { type FilterInput, type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
+import { type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
 import { LdbWriter } from '../engine/ldb/writer.ts';
 import { HttpDoor } from '../net/http-door.ts';
 import { type Sidecar, startSidecar } from '../sidecar/sidecar.ts';
+import { Copies } from './copies/copies.ts';
+import {
+  readersOf,
+  type ReflectorNews,
+  type RunningReflector,
+  type StartReflectorOptions,
+  upstreamsOf,
+} from './options.ts';
 import { RelayDoor } from './relay-door.ts';
 import { LdbReports } from './reports.ts';
 import { reflectorMetrics, type ReflectorStatus, StatusKeeper } from './status.ts';
-import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
-
-export type ReflectorNews =
-  | ReflectorEvent
-  /** The lag has risen above `maxLagMs`, or has come back: once each. */
-  | { readonly kind: 'freshness'; readonly isFresh: boolean; readonly lagMs: number };
-
-export interface StartReflectorOptions {
-  /** Client addresses of the nodes, or of relays; it follows one, and goes to another when that one is lost. */
-  readonly endpoints?: readonly string[];
-  /**
-   * Instead: upstreams in order of preference, each with addresses of which any will do. It follows the first that is of
-   * use, and comes back to a better one when it can.
-   */
-  readonly upstreams?: readonly (readonly string[])[];
-  /** With several upstreams: one through which the data is older, and does not get younger, is left. Default 30 000. */
-  readonly staleAfterMs?: number;
-  /** With several upstreams: when the better ones are asked again; default 60 000. */
-  readonly comeBackMs?: number;
-  /** Where it serves other reflectors, like `ws://0.0.0.0:7450`; default: nowhere. */
-  readonly listen?: string;
-  /** With `listen`: who may follow it. Default: who shows this reflector's own `token`; without one, everybody. */
-  readonly readers?: readonly ReaderGrant[];
-  /** With `listen`: about how much of the newest ledger is kept for those who were away; default 64 MiB. */
-  readonly ledgerBytes?: number;
-  /** The replica's directory; made when it is missing, and its parents. */
-  readonly dir: string;
-  /** Who reads, where the cluster's config names its readers. */
-  readonly token?: string;
-  /** What the cluster knows this replica by; the same in every run. Default: the host's name and the directory. */
-  readonly id?: string;
-  /**
-   * What else operators are to see of it, and may choose it by: `{ ring: 'canary' }`. At most 16. `ring` is the ring of hosts
-   * that it is in, for data that is staged (docs/staged-delivery.md); it may be another one at the next start.
-   */
-  readonly labels?: Readonly<Record<string, string>>;
-  /** The part that is wanted: families, tables (`family/table`), keys by prefix. Default: all that may be had. */
-  readonly filter?: FilterInput;
-  /** A replica that holds another part is filled anew, in place. Default: LDB_FOREIGN. */
-  readonly rebuild?: boolean;
-  /** Where /healthz, /readyz and /metrics are served, like `http://127.0.0.1:7440`; default: nowhere. */
-  readonly http?: string;
-  /** Where its rows are served to programs in other languages (docs/ldb.md), like `http://127.0.0.1:1331`. */
-  readonly sidecar?: string;
-  /** A replica whose log time is older is not ready; default 60 000. */
-  readonly maxLagMs?: number;
-  /** For one connection to stand; default 10 000. */
-  readonly connectDeadlineMs?: number;
-  readonly onEvent?: (event: ReflectorNews) => void;
-  /** The keys that each commit changed, once readers see it: see `LdbChanges`. */
-  readonly onChanges?: (changes: LdbChanges) => void;
-  readonly onConnection?: (event: ClientEvent) => void;
-  /** First and longest pause before another try; default 100 and 5000. */
-  readonly retryDelayMs?: number;
-  readonly retryDelayMsMax?: number;
-  /** For tests: how the ledger is reached, and the clock that lag is told by. */
-  readonly connect?: UpstreamsOptions['connect'];
-  readonly nowMs?: () => number;
-}
-
-export interface RunningReflector {
-  readonly status: ReflectorStatus;
-  /** Ends the commit under way, closes the replica and the door. May be called twice. */
-  stop(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
-  /**
-   * Resolves with the reason when it had to give up: LDB_FOREIGN, LDB_CORRUPT, DIR_LOCKED, or an error that says that
-   * repeating is useless. It still answers over HTTP, with 503, until it is stopped.
-   */
-  readonly failed: Promise<Error>;
-}
+import { Upstreams } from './upstreams.ts';
 
 /** The label that says which ring a host is in. */
 const RING_LABEL = 'ring';
@@ -128,9 +59,6 @@ export async function startReflector(options: StartReflectorOptions): Promise<Ru
   return reflector;
 }
 
-const upstreamsOf = ({ upstreams, endpoints }: StartReflectorOptions): readonly (readonly string[])[] =>
-  upstreams ?? (endpoints === undefined ? [] : [endpoints]);
-
 class Reflector implements RunningReflector {
   readonly #options: StartReflectorOptions;
   readonly #keeper: StatusKeeper;
@@ -142,6 +70,7 @@ class Reflector implements RunningReflector {
   /** As a relay; another one with each start, as paths are of this life. */
   readonly #id = `${hostname()}-${randomBytes(4).toString('hex')}`;
   readonly #startedMs = performance.now();
+  readonly #copies: Copies;
   #relay: RelayDoor | undefined;
   #door: HttpDoor | undefined;
   #sidecar: Sidecar | undefined;
@@ -160,6 +89,17 @@ class Reflector implements RunningReflector {
     this.#reports = new LdbReports(identityOf(options), PLATFORM);
     this.#onEvent = options.onEvent ?? (() => {});
     const { listen, onConnection, token } = options;
+    this.#copies = new Copies({
+      ...options,
+      filter: this.#filter,
+      readers: readersOf(options),
+      revision: () => (this.#failure === undefined ? this.#keeper.status.revision : 0),
+      onNews: (news) => {
+        if (news.kind === 'copy') this.#keeper.copied(news.state === 'sent');
+        this.#onEvent(news);
+      },
+      onBroken: (error) => this.#fail(error),
+    });
     this.#upstreams = new Upstreams({
       upstreams: upstreamsOf(options),
       connect: options.connect ?? connect,
@@ -184,6 +124,7 @@ class Reflector implements RunningReflector {
       const metrics = reflectorMetrics(() => this.status);
       this.#door = await HttpDoor.open({
         url: http,
+        routes: this.#copies.routes(),
         metrics: async () => ({ contentType: metrics.contentType, body: await metrics.metrics() }),
         health: () => ({
           ok: this.#failure === undefined,
@@ -210,7 +151,11 @@ class Reflector implements RunningReflector {
     const own = { ring: this.#options.labels?.[RING_LABEL] };
     const open = (dir: string): Promise<LdbWriter> => relay?.openWriter(dir, own) ?? LdbWriter.open(dir, own);
     const world = { ...REAL_WORLD, open };
-    this.#loop = runReflector(this.#loopOptions(), world).catch((error: unknown) => this.#fail(error));
+    this.#loop = this.#copies
+      .bootstrap(this.#stop.signal)
+      .then(() => runReflector(this.#loopOptions(), world))
+      .catch((error: unknown) => this.#fail(error));
+    this.#copies.start();
   }
 
   #fail(error: unknown): void {
@@ -221,13 +166,11 @@ class Reflector implements RunningReflector {
   }
 
   #serve(url: string): Promise<RelayDoor> {
-    const { token, readers = [], ledgerBytes = LEDGER_BYTES } = this.#options;
-    // What was got with a token is not given without one.
-    const own = token === undefined ? [] : [{ name: 'its own', tokenSha256: sha256(token), filter: undefined }];
+    const { ledgerBytes = LEDGER_BYTES } = this.#options;
     return RelayDoor.open({
       url,
       id: this.#id,
-      readers: readers.length > 0 ? readers : own,
+      readers: readersOf(this.#options),
       ledgerBytes,
       connectionsMax: CONNECTIONS_MAX,
       hashAt: (revision) => this.#upstreams.hashAt(revision),
@@ -309,6 +252,7 @@ class Reflector implements RunningReflector {
       clearInterval(this.#looks);
       // Before the writer: its reader has the same environment.
       await this.#sidecar?.close();
+      await this.#copies.stop();
       await this.#relay?.close();
       await this.#loop;
       this.#reports.close();
@@ -321,8 +265,6 @@ class Reflector implements RunningReflector {
     return this.stop();
   }
 }
-
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** Throws BAD_REQUEST for labels that are none. */
 function identityOf({ id, labels = {}, dir }: StartReflectorOptions): LdbIdentity {

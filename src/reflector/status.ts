@@ -36,6 +36,9 @@ interface ReplicaStatus {
   readonly retries: number;
   /** Times that the cluster's state hash was another one (docs/ldb.md). */
   readonly divergences: number;
+  /** Copies of the replica that were put away (`snapshotTo`), and those that were not. */
+  readonly copies: number;
+  readonly copyFailures: number;
   /** Why the last stream ended; '' when none has. */
   readonly lastReason: string;
 }
@@ -52,6 +55,8 @@ export class StatusKeeper {
   #snapshots = 0;
   #retries = 0;
   #divergences = 0;
+  #copies = 0;
+  #copyFailures = 0;
   #lastReason = '';
 
   constructor(maxLagMs: number, nowMs: () => number) {
@@ -89,6 +94,11 @@ export class StatusKeeper {
     }
   }
 
+  copied(isDone: boolean): void {
+    if (isDone) this.#copies++;
+    else this.#copyFailures++;
+  }
+
   #at(revision: number, timeMs: number): void {
     this.#revision = revision;
     this.#timeMs = timeMs;
@@ -106,6 +116,8 @@ export class StatusKeeper {
       snapshots: this.#snapshots,
       retries: this.#retries,
       divergences: this.#divergences,
+      copies: this.#copies,
+      copyFailures: this.#copyFailures,
       lastReason: this.#lastReason,
     };
   }
@@ -138,6 +150,8 @@ export function reflectorMetrics(read: () => ReflectorStatus): Registry {
     ['records_total', 'Ledger records applied.', ({ records }) => records],
     ['snapshots_total', 'Snapshots taken to the end.', ({ snapshots }) => snapshots],
     ['divergences_total', 'Times that the cluster’s state hash was another one.', ({ divergences }) => divergences],
+    ['copies_total', 'Copies of the replica that were put away.', ({ copies }) => copies],
+    ['copy_failures_total', 'Copies that failed.', ({ copyFailures }) => copyFailures],
     ['followers', 'As a relay: reflectors that it feeds.', ({ followers }) => followers],
     ['hops', 'Relays between this replica and the nodes, itself included when it is one.', ({ path }) => path.length],
     ['retries_total', 'Streams that ended and were begun again.', ({ retries }) => retries],

@@ -10,7 +10,7 @@ import { StateHash } from '../../src/core/model/state-hash.ts';
 import { openLdb } from '../../src/engine/ldb/index.ts';
 import { LdbWriter } from '../../src/engine/ldb/writer.ts';
 import { type ReflectorNews, type RunningReflector, startReflector } from '../../src/reflector/index.ts';
-import type { StartReflectorOptions } from '../../src/reflector/reflector.ts';
+import type { StartReflectorOptions } from '../../src/reflector/options.ts';
 import { dump, put, records, StreamModel, streamRecords, temporaryDir, timeOf } from '../engine/ldb/ledger.ts';
 
 const WAIT_MS = 60_000;

@@ -1,7 +1,7 @@
 /** What kvctl needs from the world, as a record: a test gives a fake client and reads what was printed. */
 import type { ReflectorOptions } from '../../actors/reflector.ts';
 import type { Client, ConnectOptions, Entry } from '../../client/types.ts';
-import type { RunningReflector, StartReflectorOptions } from '../../reflector/reflector.ts';
+import type { RunningReflector, StartReflectorOptions } from '../../reflector/options.ts';
 import type { Sidecar, SidecarOptions } from '../../sidecar/sidecar.ts';
 import type { Terminal } from '../cluster/console.ts';
 

@@ -3,8 +3,9 @@
  */
 import type { ClientEvent } from '../../client/types.ts';
 import { unreachable } from '../../core/base/assert.ts';
-import type { ReflectorNews } from '../../reflector/reflector.ts';
+import type { ReflectorNews } from '../../reflector/options.ts';
 import type { Context } from './context.ts';
+import { showBytes } from './bytes.ts';
 import { showMs } from './duration.ts';
 
 /** Progress lines, at most. */
@@ -58,10 +59,32 @@ function printProgress(context: Context): OnEvent {
           event.cure === 'snapshot' ? 'taking a snapshot' : 'one was taken for that a short while ago, so going on';
         return say(`another state than the cluster's at revision ${event.revision}: ${cure}`);
       }
+      case 'bootstrap':
+        return bootstrapped(event, say);
+      case 'copy':
+        if (event.state === 'failed') return say(`no copy could be put away: ${event.reason}`);
+        return say(`copy ${event.name} put away: ${showBytes(event.storedBytes)} of ${showBytes(event.bytes)}`);
       case 'freshness':
         return say(event.isFresh ? 'fresh' : `older than it may be: lag ${showMs(event.lagMs)}`);
       default:
         unreachable(event);
     }
   };
+}
+
+/** Each tenth of it, and its end. */
+function bootstrapped(event: ReflectorNews & { readonly kind: 'bootstrap' }, say: (line: string) => void): void {
+  switch (event.state) {
+    case 'chunk': {
+      const tenth = Math.ceil(event.count / 10);
+      if (event.number % tenth === 0) say(`filling it from a copy: chunk ${event.number + 1} of ${event.count}`);
+      return;
+    }
+    case 'end':
+      return say(`filled from a copy: revision ${event.revision}, ${showBytes(event.bytes)}`);
+    case 'failed':
+      return say(`not filled from a copy (${event.reason}); taking all from the ledger`);
+    default:
+      unreachable(event);
+  }
 }

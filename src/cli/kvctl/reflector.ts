@@ -4,7 +4,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadConfig, readerGrants } from '../../config/index.ts';
 import type { FilterInput } from '../../reflector/index.ts';
-import { parseEndpoints } from './arguments.ts';
+import { parseEndpoints, wholeNumber } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { parseDuration, showMs } from './duration.ts';
 import { UsageError } from './errors.ts';
@@ -12,12 +12,18 @@ import { noteConnection, onReflectorEvent } from './reflector-events.ts';
 
 const MAX_LAG_MS = 60_000;
 const STALE_AFTER_MS = 30_000;
+const SNAPSHOT_EVERY_MS = 3_600_000;
+const SNAPSHOT_KEEP = 5;
 
 interface Flags {
   readonly from?: string[][];
   readonly staleAfter: number;
   readonly listen?: string;
   readonly readers?: string;
+  readonly bootstrap?: string;
+  readonly snapshotTo?: string;
+  readonly snapshotEvery: number;
+  readonly snapshotKeep: number;
   readonly ldb?: string;
   readonly http?: string;
   readonly maxLag: number;
@@ -68,6 +74,23 @@ export function registerReflector(program: Command, run: Run): void {
     .option('--readers <file>', 'with --listen: a cluster config; its readers may follow, each with their token')
     .option('--id <name>', 'what the cluster knows it by; default: host and directory')
     .option('--label <name=value>', 'shown with it, and chosen by; may be given again', labels)
+    .addOption(
+      new Option(
+        '--bootstrap <url>',
+        'a new replica is filled from a copy there first: file:, s3:, or http: of a reflector',
+      ).env('CTLMESH_BOOTSTRAP'),
+    )
+    .addOption(
+      new Option('--snapshot-to <url>', 'put copies of the replica there: file: or s3:').env('CTLMESH_SNAPSHOT_TO'),
+    )
+    .addOption(
+      new Option('--snapshot-every <duration>', 'from one copy to the next')
+        .argParser(parseDuration)
+        .default(SNAPSHOT_EVERY_MS, '1h'),
+    )
+    .addOption(
+      new Option('--snapshot-keep <count>', 'copies that stay').argParser(wholeNumber(1)).default(SNAPSHOT_KEEP),
+    )
     .option('--family <name>', 'only this family, and what else is named; may be given again', several)
     .option('--table <family/table>', 'only this table, and what else is named; may be given again', several)
     .option('--prefix <text>', 'only keys that begin so, and what else is named; may be given again', several)
@@ -79,11 +102,13 @@ export function registerReflector(program: Command, run: Run): void {
 const HELP = `
 Examples:
   kvctl reflector --ldb data/ldb --http http://127.0.0.1:7440
-  kvctl reflector --ldb data/relay --listen ws://0.0.0.0:7450
+  kvctl reflector --ldb data/relay --listen ws://0.0.0.0:7450 --snapshot-to s3://bucket/ldb
+  kvctl reflector --ldb data/ldb --bootstrap s3://bucket/ldb
   kvctl reflector --ldb data/ldb --from ws://relay-1:7450,ws://relay-2:7450 --from ws://n1:7411,ws://n2:7411
 
 A token for clusters whose config names its readers: CTLMESH_TOKEN. What a relay got with a token it gives to those who
-show the same one, or, with --readers, one of theirs.`;
+show the same one, or, with --readers, one of theirs.
+For s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3.`;
 
 function labels(value: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
   const at = value.indexOf('=');
@@ -118,6 +143,11 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
     onEvent: onReflectorEvent(context),
     onConnection: noteConnection(context),
     rebuild: flags.rebuild ?? false,
+    env,
+    snapshotEveryMs: flags.snapshotEvery,
+    snapshotKeep: flags.snapshotKeep,
+    ...(flags.bootstrap === undefined ? {} : { bootstrap: flags.bootstrap }),
+    ...(flags.snapshotTo === undefined ? {} : { snapshotTo: flags.snapshotTo }),
     ...(listen === undefined ? {} : { listen }),
     ...(readers === undefined ? {} : { readers }),
     ...(http === undefined ? {} : { http }),

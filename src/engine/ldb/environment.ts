@@ -29,7 +29,7 @@ export interface Environment {
   close(): Promise<void>;
 }
 
-const DATA_FILE = 'data.mdb';
+export const DATA_FILE = 'data.mdb';
 /** An LDB in the making; see `make`. */
 const MAKING_FILE = 'making.mdb';
 

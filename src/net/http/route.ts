@@ -23,6 +23,8 @@ export interface Call {
   readonly body: Uint8Array;
   /** Throws BAD_REQUEST when the headers are not there. */
   credentials(): Credentials;
+  /** The token of `authorization: Bearer …`. */
+  readonly bearer: string | undefined;
   /** The request's `accept` names this type. */
   accepts(contentType: string): boolean;
   /** For what the request asks of the store: its deadline, and the end of its connection. */

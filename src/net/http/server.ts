@@ -270,6 +270,7 @@ function callOf(request: FastifyRequest, reply: FastifyReply): Call {
     query: new URLSearchParams(at === -1 ? '' : url.slice(at + 1)),
     body: request.body instanceof Uint8Array ? request.body : new Uint8Array(0),
     credentials: () => credentialsOf(request),
+    bearer: /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1],
     accepts: (contentType) => accepts(request, contentType),
     options: { deadlineMs: deadlineOf(request), signal: ended.signal },
   };

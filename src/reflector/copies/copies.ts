@@ -1,0 +1,132 @@
+/**
+ * Copies: what a reflector has to do with copies of its replica: it is filled from one, puts others away, and gives those
+ * to who asks over HTTP.
+ */
+import { Readers, type ReaderGrant } from '../../actors/gateway/readers.ts';
+import { isStoreError } from '../../core/base/errors.ts';
+import type { LedgerFilter } from '../../core/model/ledger-filter.ts';
+import type { Route } from '../../net/http/route.ts';
+import { bootstrap } from './bootstrap.ts';
+import type { Objects } from './objects.ts';
+import { openObjects } from './open-objects.ts';
+import { copyRoutes } from './routes.ts';
+import { CopySender, type CopySent } from './sender.ts';
+
+export type CopyNews =
+  /** The replica is filled from a copy, `count` chunks of them; `fetched`: those that were not there from an earlier try. */
+  | {
+      readonly kind: 'bootstrap';
+      readonly state: 'chunk';
+      readonly number: number;
+      readonly count: number;
+      readonly fetched: boolean;
+    }
+  | {
+      readonly kind: 'bootstrap';
+      readonly state: 'end';
+      readonly revision: number;
+      readonly timeMs: number;
+      readonly bytes: number;
+      readonly fetched: number;
+    }
+  /** It was not to be, and `reason` says why: the ledger has everything, too. */
+  | { readonly kind: 'bootstrap'; readonly state: 'failed'; readonly reason: string }
+  /** A copy of the replica is where `snapshotTo` says. */
+  | ({ readonly kind: 'copy'; readonly state: 'sent' } & CopySent)
+  | { readonly kind: 'copy'; readonly state: 'failed'; readonly reason: string };
+
+export interface CopiesOptions {
+  readonly dir: string;
+  readonly bootstrap?: string | undefined;
+  readonly snapshotTo?: string | undefined;
+  readonly snapshotEveryMs?: number | undefined;
+  readonly snapshotKeep?: number | undefined;
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly token?: string | undefined;
+  readonly nowMs?: (() => number) | undefined;
+  readonly retryDelayMs?: number | undefined;
+  readonly filter: LedgerFilter | undefined;
+  /** Who may have copies of it. */
+  readonly readers: readonly ReaderGrant[];
+  /** Where the replica is; 0: not filled, or of no use. */
+  readonly revision: () => number;
+  readonly onNews: (news: CopyNews) => void;
+  readonly onBroken: (error: unknown) => void;
+}
+
+const SNAPSHOT_EVERY_MS = 3_600_000;
+const SNAPSHOT_KEEP = 5;
+
+export class Copies {
+  readonly #options: CopiesOptions;
+  readonly #from: Objects | undefined;
+  readonly #to: Objects | undefined;
+  #sender: CopySender | undefined;
+
+  /** Throws BAD_REQUEST for a URL that is none of copies. */
+  constructor(options: CopiesOptions) {
+    this.#options = options;
+    const { snapshotTo, env = process.env, token } = options;
+    this.#to = snapshotTo === undefined ? undefined : openObjects(snapshotTo, { env });
+    this.#from = options.bootstrap === undefined ? undefined : openObjects(options.bootstrap, { env, token });
+  }
+
+  /** Fills the replica, if it is to be. Throws DIR_LOCKED. */
+  async bootstrap(signal: AbortSignal): Promise<void> {
+    if (this.#from === undefined) return;
+    const { dir, filter, retryDelayMs, onNews } = this.#options;
+    try {
+      const filled = await bootstrap({
+        dir,
+        objects: this.#from,
+        signal,
+        filter,
+        onChunk: (chunk) => onNews({ kind: 'bootstrap', state: 'chunk', ...chunk }),
+        retryDelayMs,
+      });
+      if (filled === undefined) return;
+      const { revision, timeMs, bytes, fetched } = filled;
+      onNews({ kind: 'bootstrap', state: 'end', revision, timeMs, bytes, fetched });
+    } catch (error) {
+      if (signal.aborted) return;
+      // Another process fills it, or will never let us: the reflector would end so, too.
+      if (!isStoreError(error) || error.code === 'DIR_LOCKED') throw error;
+      onNews({ kind: 'bootstrap', state: 'failed', reason: `${error.code}: ${error.message}` });
+    }
+  }
+
+  /** Puts copies away from now on. */
+  start(): void {
+    if (this.#to === undefined) return;
+    const { dir, snapshotEveryMs = SNAPSHOT_EVERY_MS, snapshotKeep = SNAPSHOT_KEEP, nowMs = Date.now } = this.#options;
+    const { onNews, onBroken, revision, retryDelayMs } = this.#options;
+    this.#sender = new CopySender({
+      dir,
+      objects: this.#to,
+      everyMs: snapshotEveryMs,
+      keep: snapshotKeep,
+      nowMs,
+      revision,
+      onSent: (sent) => onNews({ kind: 'copy', state: 'sent', ...sent }),
+      onFailed: (error) =>
+        onNews({ kind: 'copy', state: 'failed', reason: error instanceof Error ? error.message : String(error) }),
+      onBroken,
+      retryDelayMs,
+    });
+  }
+
+  routes(): Route[] {
+    if (this.#to === undefined) return [];
+    const readers = new Readers(this.#options.readers);
+    return copyRoutes({
+      objects: this.#to,
+      grant: (token) => readers.grant(token, undefined),
+      held: () => this.#options.filter,
+    });
+  }
+
+  /** The copy under way is given up. */
+  async stop(): Promise<void> {
+    await this.#sender?.stop();
+  }
+}
