@@ -16,3 +16,4 @@ export { type ErrorCode, ERROR_CODES, isStoreError, type Retry, StoreError } fro
 export type { Revision } from './core/base/position.ts';
 export { VERSION } from './core/base/version.ts';
 export { type RunningNode, type StartOptions, startNode } from './node.ts';
+export type { TraceContext, Tracer, TraceSpan, TraceSpanOptions } from './node/tracing.ts';

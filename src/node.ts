@@ -10,11 +10,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import type { Registry } from 'prom-client';
 import { type Death, Restarts } from './actors/restarts.ts';
-import { type ActorSystem, createSystem } from './actors/runtime/index.ts';
+import type { ClusterActors } from './actors/runtime/cluster/cluster-actors.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
 import type { ActorName } from './actors/shared.ts';
 import { WATCHDOG } from './actors/topology.ts';
-import type { WatchdogBounds } from './actors/watchdog.ts';
 import { StoreClient } from './client/client.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
@@ -22,26 +21,25 @@ import { foundingMembers, memberOf, parseConfig } from './config/index.ts';
 import { StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
-import { nodeDisk } from './engine/disk/node-disk.ts';
-import { markDamaged } from './engine/disk/damaged.ts';
 import type { StateReader } from './engine/state/state-reader.ts';
 import { executiveRoutes } from './net/executive/routes.ts';
 import { HttpDoor, type Readiness } from './net/http-door.ts';
 import { ActorTotals } from './net/actor-metrics.ts';
 import { createMetrics } from './net/metrics.ts';
 import { type ActorFacts, actorFacts, viewOf } from './node/actor-rows.ts';
+import { actorsOf } from './node/actors.ts';
 import { EmbeddedDoor } from './node/embedded.ts';
 import { handOver } from './node/hand-over.ts';
 import { healthOf } from './node/health.ts';
 import { judge } from './node/judgement.ts';
-import { Life } from './node/life.ts';
+import { Life, type LifeWorld } from './node/life.ts';
 import { LocalReads } from './node/local-reads.ts';
 import type { Parts } from './node/parts.ts';
 import { readinessOf } from './node/readiness.ts';
-import { mayRepair } from './node/repair.ts';
 import { RepairWatch } from './node/repair-watch.ts';
-import { install, type Opened, startIn } from './node/start.ts';
+import { install, noteDamage, type Opened, startIn } from './node/start.ts';
 import { leaderOf, statusOf } from './node/status.ts';
+import { spansFor, type Tracer } from './node/tracing.ts';
 import {
   BREAK,
   type Breakable,
@@ -54,6 +52,8 @@ import {
 export interface StartOptions {
   /** Where the node logs; default: pino on stdout at the config's level. */
   readonly logger?: Logger;
+  /** Is told the stages of writes that a client traces (`trace` of a call). Of the shape of OpenTelemetry's API. */
+  readonly tracer?: Tracer;
 }
 
 /** A node running in this process. The store's calls go through its own gateway, without a socket. */
@@ -68,9 +68,9 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
   inspect(): Promise<Record<string, unknown>>;
   /**
    * The application's own actors: they run as long as the node does, and stop before it. When its root gives up, the
-   * node stops, with `failed`.
+   * node stops, with `failed`. `host`, `singleton` and `lookup` reach across the cluster (docs/actors.md).
    */
-  readonly actors: ActorSystem;
+  readonly actors: ClusterActors;
   /** Stops in order; what was acknowledged stays. May be called twice. */
   stop(): Promise<void>;
   /**
@@ -100,9 +100,12 @@ export async function startNode(
   }
   const logger = options.logger ?? pino({ level: resolved.logLevel, base: { node: id } });
   const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
-  const watchdog = (options as TestOptions)[WATCHDOG_BOUNDS] ?? WATCHDOG;
-  return startIn({ config: resolved, id, dataDir: own.dataDir, log }, (opened) => Node.start(opened, logger, watchdog));
+  const { [WATCHDOG_BOUNDS]: watchdog = WATCHDOG } = options as TestOptions;
+  const given = { logger, watchdog, onTrace: options.tracer && spansFor(options.tracer, log) };
+  return startIn({ config: resolved, id, dataDir: own.dataDir, log }, (opened) => Node.start(opened, given));
 }
+
+type Given = Pick<LifeWorld, 'watchdog' | 'onTrace'> & { readonly logger: Logger };
 
 class Node implements RunningNode, Breakable {
   readonly id: string;
@@ -128,7 +131,7 @@ class Node implements RunningNode, Breakable {
   /** Who has died, until all are back. */
   #comingBack: ActorName | undefined;
   readonly #restarts = new Restarts({ monotonicMs: () => performance.now(), random: Math.random });
-  readonly #watchdog: WatchdogBounds;
+  readonly #given: Given;
   /** Ends pauses before restarts. */
   readonly #stopSignal = new AbortController();
   readonly #reads: LocalReads;
@@ -139,25 +142,25 @@ class Node implements RunningNode, Breakable {
   /** Clients can connect. */
   #isOpen = false;
   #failure: Error | undefined;
-  readonly actors: ActorSystem;
+  readonly actors: ClusterActors;
   readonly failed: Promise<Error>;
   #tellFailed: (error: Error) => void = () => {};
 
-  private constructor(opened: Opened, logger: Logger, watchdog: WatchdogBounds) {
+  private constructor(opened: Opened, given: Given) {
     const { id, config } = opened;
     this.id = id;
     this.#opened = opened;
-    this.#watchdog = watchdog;
+    this.#given = given;
     this.#config = config;
     this.#own = config.nodes[id] as ClusterConfig['nodes'][string];
-    this.#logger = logger;
+    this.#logger = given.logger;
     this.failed = new Promise((resolve) => {
       this.#tellFailed = resolve;
     });
-    this.#life = this.#newLife();
     this.#reads = new LocalReads(() => this.#reader());
     this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#embedded.dial);
-    this.actors = createSystem({ log: this.#log });
+    this.actors = actorsOf({ node: id, log: this.#log, client: this.#client, glance: (key) => this.getSync(key) });
+    this.#life = this.#newLife();
     void this.actors.failed.then((error) => this.#fail(error));
     this.#metrics = this.#newMetrics();
   }
@@ -189,13 +192,14 @@ class Node implements RunningNode, Breakable {
       leader: () => leaderOf(this.#parts.plumbing.shared, this.#known),
       status: () => this.status(),
       actors: () => this.listActors(),
+      ...this.#given,
       onMembers: (known) => {
         this.#known = known;
       },
       appliedBefore: this.#appliedBefore,
       restarts: this.#restarts,
-      watchdog: this.#watchdog,
       onInstall: () => this.#startAgain(),
+      attachActors: (port) => this.actors.mesh.attach(port),
     });
     void this.#watch(life);
     return life;
@@ -209,8 +213,8 @@ class Node implements RunningNode, Breakable {
 
   readonly #log: LogFunction = (level, event, fields = {}) => this.#logger[level](fields, event);
 
-  static async start(opened: Opened, logger: Logger, watchdog: WatchdogBounds): Promise<Node> {
-    const node = new Node(opened, logger, watchdog);
+  static async start(opened: Opened, given: Given): Promise<Node> {
+    const node = new Node(opened, given);
     try {
       await node.#start();
       return node;
@@ -339,19 +343,8 @@ class Node implements RunningNode, Breakable {
     if (this.#failure !== undefined || this.#stopping !== undefined) return;
     this.#failure = error;
     this.#logger.fatal({ err: error }, error.message);
-    this.#noteDamage(error);
+    noteDamage(this.#opened, this.#own.dataDir, error, this.#log);
     void this.#stopAfter(error);
-  }
-
-  /** The next start is to know it before anything is served. */
-  #noteDamage(error: Error): void {
-    if (!mayRepair(this.#opened, error)) return;
-    try {
-      markDamaged(nodeDisk, this.#own.dataDir, error, new Date());
-    } catch (cause) {
-      // It is met again, when what is damaged is read again.
-      this.#logger.error({ err: cause }, 'repair.not-noted');
-    }
   }
 
   async #stopAfter(error: Error): Promise<void> {
@@ -376,8 +369,7 @@ class Node implements RunningNode, Breakable {
   lock: Client['lock'] = (name, options) => this.#client.lock(name, options);
   election: Client['election'] = (name) => this.#client.election(name);
 
-  listActors: Client['listActors'] = async () =>
-    viewOf(this.id, await this.#actorFacts(), this.actors.deadLetters.counts);
+  listActors: Client['listActors'] = async () => viewOf(this.id, await this.#actorFacts(), this.actors.deadLetters);
 
   get fleet(): Client['fleet'] {
     return this.#client.fleet;

@@ -189,6 +189,7 @@ export class Memtable {
     shared.set('historyFrom', this.#history.from);
     // In this order: whoever reads the time first and the position after never dates a position too young.
     shared.set('applied', machine.applied);
+    if (shared.stages.isArmed) shared.stages.reached('applied', machine.applied);
     shared.set('timeMs', Math.floor(machine.timeMs));
     const next = machine.nextExpiryMs;
     shared.set('nextExpiryMs', next === Number.POSITIVE_INFINITY ? 0 : Math.ceil(next));

@@ -68,6 +68,8 @@ export interface ReplicationWorld {
   readonly clockEveryMs: number;
   /** To the files of snapshots; without them none is sent or received. */
   readonly toFiles?: (message: ToFiles, transfer: readonly ArrayBuffer[]) => void;
+  /** To the applications' actors; nobody hears what is said to them without it. */
+  readonly toActors?: (from: NodeId, batch: Uint8Array) => void;
   /** The hashes of this node's state, and what becomes of it when they are wrong; without them nothing is compared. */
   readonly states?: Pick<DivergenceWorld, 'checkpoints' | 'markDiverged'>;
   /** Looks for pauses of this thread; nobody does where time is the test's. */
@@ -110,7 +112,7 @@ export class Replication {
   constructor(world: ReplicationWorld) {
     this.#world = world;
     this.#raft = world.raft;
-    this.#apply = new ApplyOutbox(world.committed, world.shared.bell('memtable'));
+    this.#apply = new ApplyOutbox(world.committed, world.shared.bell('memtable'), world.shared.stages);
     this.#wal = new WalOutbox(world.shared, world.records, world.lastLsn);
     this.#truncation = new LogTruncation({ ...world, hold: () => this.#snapshots?.hold });
     this.#time = new LeaderClock(world.clock);
@@ -205,6 +207,9 @@ export class Replication {
         case 'fleetAsk':
         case 'fleetAnswer':
           this.#fleet.heard(from, mesh);
+          break;
+        case 'actors':
+          this.#world.toActors?.(from, mesh.batch);
           break;
         default:
           this.#snapshots?.receive(from, mesh);

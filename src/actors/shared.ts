@@ -4,6 +4,7 @@
  * Everything else crosses threads in rings. Each word has one writer (named below); anybody may read.
  */
 import { assert } from '../core/base/assert.ts';
+import { PUT_STAGES_WORDS, PutStages } from './put-stages.ts';
 import { Bell, BELL_WORDS } from './runtime/bell.ts';
 import { Lock } from './runtime/lock.ts';
 import { METER_WORDS, TurnMeter } from './runtime/turn-meter.ts';
@@ -118,7 +119,8 @@ export type Mark = (typeof MARKS)[number];
 const AT = Object.fromEntries(MARKS.map((name, i) => [name, i])) as Record<Mark, number>;
 
 const METERS_AT = MARKS.length * 8;
-const BELLS_AT = METERS_AT + ACTORS.length * METER_WORDS * 8;
+const STAGES_AT = METERS_AT + ACTORS.length * METER_WORDS * 8;
+const BELLS_AT = STAGES_AT + PUT_STAGES_WORDS * 8;
 const CONTROL_AT = BELLS_AT + ACTORS.length * BELL_WORDS * 4;
 const LOCK_AT = CONTROL_AT + ACTORS.length * 4;
 
@@ -136,6 +138,8 @@ export class Shared {
   readonly #meterWords: BigInt64Array;
   readonly #bellWords: Int32Array;
   readonly #controlWords: Int32Array;
+  /** Of the writes that are traced. */
+  readonly stages: PutStages;
   /** Held by whoever syncs the WAL: the syncer, or the committer. */
   readonly syncLock: Lock;
 
@@ -145,6 +149,7 @@ export class Shared {
     this.#meterWords = new BigInt64Array(buffer, METERS_AT, ACTORS.length * METER_WORDS);
     this.#bellWords = new Int32Array(buffer, BELLS_AT, ACTORS.length * BELL_WORDS);
     this.#controlWords = new Int32Array(buffer, CONTROL_AT, ACTORS.length);
+    this.stages = new PutStages(new BigInt64Array(buffer, STAGES_AT, PUT_STAGES_WORDS));
     this.syncLock = new Lock(new Int32Array(buffer, LOCK_AT, 1));
   }
 

@@ -50,6 +50,8 @@ export interface SupervisorOptions {
   /** This boot's number in commands. */
   readonly origin: number;
   readonly log: LogFunction;
+  /** Replication's end of what it hears from and tells the applications' actors. */
+  readonly actorsPort: MessagePort;
   /** Between gateway and shipper. */
   readonly shipperLink: ShipperLink;
   /** The shipper is gone, and another follows: what it fed ends with this. */
@@ -102,7 +104,10 @@ export class Supervisor {
     const [memtablePort, compactorPort] = portPair();
     const [replicationPort, snapshotsPort] = portPair();
     const compacting = this.#spawn('compactor', compactor.url, { memtable: compactorPort, replication: snapshotsPort });
-    const replicating = this.#spawn('replication', replication.module, { compactor: replicationPort });
+    const replicating = this.#spawn('replication', replication.module, {
+      compactor: replicationPort,
+      actors: this.#options.actorsPort,
+    });
     const committing = this.#spawn('wal-committer', committer.url);
     const syncing = this.#spawn('syncer', syncer.url);
     const shipping = this.#spawnShipper();

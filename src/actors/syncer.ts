@@ -54,6 +54,8 @@ export class WalSyncer {
     const synced = syncAlone(shared, this.#sync);
     shared.add('syncs', 1);
     shared.add('syncMicros', Math.floor(this.#world.micros() - startedAt));
+    // Noted first: once the mark is there the answer may leave.
+    if (shared.stages.isArmed) shared.stages.reached('synced', synced - shared.get('walMarks'));
     shared.set('syncedLsn', synced);
     this.#replication.ring();
     return true;

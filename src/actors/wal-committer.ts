@@ -173,7 +173,9 @@ export class WalCommitter {
   /** Replication counts its records; the marks and bases between them have LSNs too, and are told before they are logged. */
   #publish(): void {
     const { logged } = this.#committer;
-    this.#shared.set('walMarks', logged - this.#world.end.lastLsn - this.#handed);
+    const marks = logged - this.#world.end.lastLsn - this.#handed;
+    this.#shared.set('walMarks', marks);
+    if (this.#shared.stages.isArmed) this.#shared.stages.reached('logged', logged - marks);
     this.#shared.set('loggedLsn', logged);
     this.#syncer.ring();
   }

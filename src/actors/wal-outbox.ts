@@ -72,6 +72,7 @@ export class WalOutbox {
         entries: persist.entries.slice(from, to),
       });
       this.#writeRecord(this.#encode.view());
+      if (this.#shared.stages.isArmed) this.#noteTraced(persist.entries.slice(from, to));
       from = to;
     } while (from < persist.entries.length);
     this.#underWay.push({ seq: persist.seq, lsn: this.#nextLsn - 1 });
@@ -107,6 +108,11 @@ export class WalOutbox {
     if (this.#backlog.length === 0) return;
     this.#backlog = drain(this.#backlog, this.#ring);
     this.#isUnrung = true;
+  }
+
+  /** They are in the record that was handed over last. */
+  #noteTraced(entries: Persist['entries']): void {
+    for (const { data, index } of entries) this.#shared.stages.proposed(data, index, this.#nextLsn - 1);
   }
 
   #writeRecord(record: Uint8Array): void {

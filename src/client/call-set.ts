@@ -11,6 +11,7 @@
 import { ByteWriter } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
 import * as wire from '../core/wire/client.ts';
+import { sampledTrace } from '../core/wire/trace.ts';
 import { type Answered, type Call, checkDeadline, expiredError, isRetried, retryDelayMs } from './calls.ts';
 import type { CallOptions } from './types.ts';
 
@@ -66,6 +67,7 @@ export class CallSet {
         kind,
         isWrite,
         body,
+        trace: isWrite && sampledTrace(options.trace) !== undefined ? options.trace : undefined,
         deadlineMs,
         signal,
         onAbort,
@@ -139,7 +141,10 @@ export class CallSet {
   #writeCall(call: Call, acked: number, nowMs: number): void {
     // 0 leaves it to the server.
     const left = Number.isFinite(call.deadlineMs) ? Math.max(1, Math.ceil(call.deadlineMs - nowMs)) : 0;
-    const at = wire.beginRequest(this.#out, { id: call.id, kind: call.kind, deadlineMs: left });
+    const { id, trace } = call;
+    const kind = trace === undefined ? call.kind : call.kind | wire.TRACED;
+    const at = wire.beginRequest(this.#out, { id, kind, deadlineMs: left });
+    if (trace !== undefined) this.#out.string(trace);
     if (call.isWrite) this.#out.varint(call.session).varint(call.seq).varint(Math.max(0, acked));
     this.#out.raw(call.body);
     wire.endRequest(this.#out, at);
@@ -242,6 +247,7 @@ export class CallSet {
       kind: wire.REQUEST.openSession,
       isWrite: true,
       body: new ByteWriter(8).varint(SESSION_TTL_MS).take(),
+      trace: undefined,
       // It waits as long as somebody needs it; they have deadlines of their own.
       deadlineMs: Number.POSITIVE_INFINITY,
       signal: undefined,

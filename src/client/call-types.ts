@@ -11,6 +11,12 @@ export interface CallOptions {
   /** Milliseconds until the call gives up; default `ConnectOptions.deadlineMs` (10 000). */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
+  /**
+   * Of a write: the W3C traceparent that it is a part of. If that is sampled, a node that has a tracer tells its stages as
+   * spans below it. A node that does not know traces refuses the call
+   * (BAD_REQUEST).
+   */
+  readonly trace?: string;
 }
 
 /** How many replicas are to show a revision, and by when. */

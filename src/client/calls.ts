@@ -21,6 +21,8 @@ export interface Call {
   readonly isWrite: boolean;
   /** A write's body after session, seq and acked; a read's whole body. */
   readonly body: Uint8Array;
+  /** A sampled traceparent. */
+  readonly trace: string | undefined;
   readonly deadlineMs: number;
   readonly signal: AbortSignal | undefined;
   readonly onAbort: (() => void) | undefined;

@@ -29,6 +29,7 @@ import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { gapBetween } from '../engine/wal/gap.ts';
 import { WalReader } from '../engine/wal/reader.ts';
 import { endOf, recoverWal, type WalEnd } from '../engine/wal/recovery.ts';
+import { ActorsPort } from './mesh/actors-port.ts';
 import { Mesh } from './mesh/mesh.ts';
 
 export interface ReplicationArgs {
@@ -162,10 +163,20 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
       planFlush();
     },
     onPeerDir: (peer, dir) => guard(() => replication.sawDir(peer, dir)),
-    onConnected: (peer) => guard(() => replication.connected(peer)),
-    onDisconnected: (peer) => guard(() => replication.disconnected(peer)),
-    onPeerLeft: (peer) => guard(() => replication.peerLeft(peer)),
+    onConnected: (peer) => {
+      actors.connected(peer);
+      guard(() => replication.connected(peer));
+    },
+    onDisconnected: (peer) => {
+      actors.disconnected(peer);
+      guard(() => replication.disconnected(peer));
+    },
+    onPeerLeft: (peer) => {
+      actors.disconnected(peer);
+      guard(() => replication.peerLeft(peer));
+    },
   });
+  const actors = new ActorsPort(must(context.ports['actors'], 'replication has a port to the actors'), mesh);
   const monotonicMs = (): number => performance.now();
   const { electionTimeoutMs } = args;
   const compactor = must(context.ports['compactor'], 'replication has a port to the compactor');
@@ -189,6 +200,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
       checkpoints: new CheckpointReader(args.checkpoints),
       markDiverged: (diverged) => markDiverged(nodeDisk, args.dataDir, diverged, new Date()),
     },
+    toActors: (from, batch) => actors.heard(from, batch),
     toFiles: (message, transfer) => compactor.postMessage(message, [...transfer]),
   });
 
@@ -244,6 +256,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
     clearTimeout(commitTimer);
     mesh.close();
     compactor.close();
+    actors.close();
     await loop.stop();
     reader.close();
   };

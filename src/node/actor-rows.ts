@@ -4,6 +4,7 @@
  * shared memory, the application's from its system, which asks its threads.
  */
 import type { Gateway } from '../actors/gateway/gateway.ts';
+import type { DeadLetters } from '../actors/runtime/core/dead-letters.ts';
 import type { ActorReport } from '../actors/runtime/core/target.ts';
 import { watchdogRules } from '../actors/runtime/core/watchdog.ts';
 import type { ActorSystem } from '../actors/runtime/index.ts';
@@ -152,8 +153,8 @@ function stateOf({ phase, busyWith }: ActorReport): ActorState {
 export function viewOf(
   node: string,
   facts: readonly ActorFacts[],
-  deadLetters: Readonly<Record<string, number>>,
+  deadLetters: Pick<DeadLetters, 'counts'>,
 ): ActorsView {
   const rows = facts.slice(0, ACTOR_ROWS_MAX).map(({ row }) => row);
-  return { node, rows, leftOff: facts.length - rows.length, deadLetters };
+  return { node, rows, leftOff: facts.length - rows.length, deadLetters: deadLetters.counts };
 }

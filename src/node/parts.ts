@@ -4,11 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Gateway } from '../actors/gateway/gateway.ts';
+import { type PutTrace, PutTraces } from '../actors/gateway/put-traces.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { Death, Restarts } from '../actors/restarts.ts';
 import { ownerOf } from '../actors/shared.ts';
 import { ShipperLink } from '../actors/shipper-link.ts';
+import { type MessagePort, portPair } from '../actors/runtime/thread.ts';
 import { Supervisor } from '../actors/supervisor.ts';
 import { createPlumbing, type Plumbing } from '../actors/topology.ts';
 import type { WatchdogBounds } from '../actors/watchdog.ts';
@@ -42,6 +44,8 @@ export interface PartsWorld {
   readonly leader: () => { readonly name: string; readonly url: string };
   readonly status: () => NodeStatus;
   readonly actors: () => Promise<ActorsView>;
+  /** Told of each write that was traced. */
+  readonly onTrace?: ((trace: PutTrace) => void) | undefined;
   readonly onMembers: (known: readonly Member[]) => void;
   /** Runs a callback of the gateway; what it throws is the gateway's death. */
   readonly guard: (work: () => void) => void;
@@ -49,6 +53,8 @@ export interface PartsWorld {
   readonly appliedBefore: number;
   readonly restarts: Restarts;
   readonly watchdog: WatchdogBounds;
+  /** The application's actors get this life's way to those of other nodes. */
+  readonly attachActors: (port: MessagePort) => void;
   /** An actor is gone, and all have to start again, or stop. */
   readonly onDeath: (death: Death) => void;
 }
@@ -72,6 +78,8 @@ export function assembleParts(world: PartsWorld): Parts {
   const walDir = `${dataDir}/wal`;
   const treeDir = `${dataDir}/tree`;
   const state = new StateReader({ memory: plumbing.tree, dir: treeDir, options: tree, owner: ownerOf('gateway') });
+  const [actorsPort, socketsPort] = portPair();
+  world.attachActors(actorsPort);
   const shipperLink = new ShipperLink((message) => world.guard(() => gateway.ship(message)));
   const supervisor = new Supervisor({
     plumbing,
@@ -104,6 +112,7 @@ export function assembleParts(world: PartsWorld): Parts {
     node: id,
     origin: boot,
     log,
+    actorsPort: socketsPort,
     shipperLink,
     shipperGone: (error) => world.guard(() => gateway.shipperGone(error)),
     restarts: world.restarts,
@@ -128,6 +137,7 @@ export function assembleParts(world: PartsWorld): Parts {
     leader: world.leader,
     status: world.status,
     actors: world.actors,
+    traces: world.onTrace && new PutTraces(shared.stages, world.onTrace),
     onMembers: world.onMembers,
     appliedBefore: world.appliedBefore,
     inFlightMax: config.inFlightMax,

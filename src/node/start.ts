@@ -6,6 +6,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import type { ClusterConfig, NodeConfig } from '../config/index.ts';
+import { markDamaged } from '../engine/disk/damaged.ts';
 import { type DirLock, lockDir } from '../engine/disk/lock.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { finishInstallIn, openDir, type OpenedDir } from './open-dir.ts';
@@ -91,3 +92,14 @@ const salt = (): number => randomBytes(4).readUInt32LE(0);
 /** Finishes what a node had decided before its last life ended: to go on from a snapshot. */
 export const install = (dataDir: string, log: LogFunction): void =>
   finishInstallIn({ disk: nodeDisk, dataDir, log, salt });
+
+/** Damage that a running node met: its next start is to know it before anything is served. */
+export function noteDamage(opened: Opened, dataDir: string, error: Error, log: LogFunction): void {
+  if (!mayRepair(opened, error)) return;
+  try {
+    markDamaged(nodeDisk, dataDir, error, new Date());
+  } catch (cause) {
+    // It is met again, when what is damaged is read again.
+    log('error', 'repair.not-noted', { err: cause });
+  }
+}

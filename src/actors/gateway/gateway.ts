@@ -28,6 +28,7 @@ import { Inspections } from './inspections.ts';
 import { Fleet } from './fleet.ts';
 import { Members } from './members.ts';
 import { Readers, type ReaderGrant } from './readers.ts';
+import type { PutTraces } from './put-traces.ts';
 import { Reads } from './reads.ts';
 import { Writes } from './writes.ts';
 
@@ -52,6 +53,8 @@ export interface GatewayWorld {
   readonly status: () => object;
   /** What the actors of this node do; without it nobody is told. */
   readonly actors?: () => Promise<ActorsView>;
+  /** Follows writes that somebody outside follows; without it nobody is. */
+  readonly traces?: PutTraces | undefined;
   /** The members have changed: everybody who ever was one, in the order of their numbers. */
   readonly onMembers: (known: readonly Member[]) => void;
   /** What an earlier life of this node has shown: nobody is shown less. Default 0. */
@@ -259,7 +262,8 @@ export class Gateway {
       }
       const waitMs = deadlineMs === 0 || deadlineMs > DEADLINE_MS_MAX ? DEADLINE_MS_MAX : deadlineMs;
       const untilMs = this.#world.monotonicMs() + waitMs;
-      if (kind === wire.REQUEST.members) this.#members.submit(connection, request, untilMs, body);
+      if ((kind & wire.TRACED) !== 0) this.#traced(connection, request, kind & ~wire.TRACED, untilMs, body);
+      else if (kind === wire.REQUEST.members) this.#members.submit(connection, request, untilMs, body);
       else if (kind === wire.REQUEST.actors) this.#inspections.submit(connection, request);
       else if (kind === wire.REQUEST.fleet) this.#fleet.submit(connection, request, untilMs, body);
       else if (wire.isCommand(kind)) this.#writes.submit(connection, request, kind, untilMs, body);
@@ -270,6 +274,13 @@ export class Gateway {
       if (wire.isStream(kind)) connection.endStream(request, error);
       else connection.fail(request, error);
     }
+  }
+
+  #traced(connection: Connection, request: number, kind: number, untilMs: number, body: Uint8Array): void {
+    if (!wire.isCommand(kind)) throw new StoreError('BAD_REQUEST', `only writes are traced (${kind})`);
+    const reader = new ByteReader(body);
+    const traceparent = reader.string();
+    this.#writes.submit(connection, request, kind, untilMs, reader.raw(reader.left), traceparent);
   }
 
   #takeNews(): void {

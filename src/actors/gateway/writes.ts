@@ -19,6 +19,7 @@ import { TO_REPLICATION } from '../messages.ts';
 import type { Bell } from '../runtime/bell.ts';
 import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import type { Connection } from './connection.ts';
+import type { OpenTrace, PutTraces } from './put-traces.ts';
 import { sha256 } from './control-reads.ts';
 
 export interface WritesWorld {
@@ -30,6 +31,8 @@ export interface WritesWorld {
   readonly answers: RingReader;
   readonly replication: Bell;
   readonly origin: number;
+  /** Follows those that somebody outside follows; without it nobody is. */
+  readonly traces?: PutTraces | undefined;
 }
 
 interface PendingWrite {
@@ -37,6 +40,7 @@ interface PendingWrite {
   readonly request: number;
   readonly deadlineMs: number;
   readonly bytes: number;
+  readonly trace: OpenTrace | undefined;
   /** Term in which it was handed to a leader; 0 while nobody led (it is then held, not in doubt). */
   term: number;
 }
@@ -69,7 +73,14 @@ export class Writes {
   }
 
   /** Admits a write; throws the typed error of one that may not enter. Leaves with `flush`. */
-  submit(connection: Connection, request: number, code: number, deadlineMs: number, given: Uint8Array): void {
+  submit(
+    connection: Connection,
+    request: number,
+    code: number,
+    deadlineMs: number,
+    given: Uint8Array,
+    traceparent?: string,
+  ): void {
     const kind = commandKind(code);
     if (kind === undefined) throw new StoreError('BAD_REQUEST', `unknown request ${code}`);
     const reader = new ByteReader(given);
@@ -88,14 +99,17 @@ export class Writes {
     const token = this.#nextToken;
     this.#nextToken = (token + 1) >>> 0;
     const term = this.#hasLeader ? this.#term : 0;
-    this.#pending.set(token, { connection, request, deadlineMs, bytes: call.length, term });
+    const { traces, origin } = this.#world;
+    const bytes = call.length;
+    const trace = traceparent === undefined ? undefined : traces?.begin(traceparent, { kind, token, origin, bytes });
+    this.#pending.set(token, { connection, request, deadlineMs, bytes, trace, term });
     this.#bytes += call.length;
     connection.inFlight++;
     this.admitted++;
 
     const lengthAt = this.#proposals.length;
     this.#proposals.u32(0);
-    encodeCommandHeader(this.#proposals, { kind, origin: this.#world.origin, token });
+    encodeCommandHeader(this.#proposals, { kind, origin, token });
     this.#proposals.raw(call);
     this.#proposals.patchU32(lengthAt, this.#proposals.length - lengthAt - 4);
     if (this.#proposals.length >= PROPOSE_FRAME_BYTES) this.flush();
@@ -108,6 +122,7 @@ export class Writes {
       if (this.#backlog.length > 0 || !outbox.write(this.#proposals.view())) this.#backlog.push(this.#proposals.take());
       this.#proposals.reset();
       this.#proposals.u8(TO_REPLICATION.propose);
+      this.#world.traces?.sent();
       replication.ring();
     }
     while (this.#backlog.length > 0 && outbox.write(this.#backlog[0] as Uint8Array)) {
@@ -126,11 +141,12 @@ export class Writes {
         const code = reader.u8();
         const revision = reader.u64();
         const extra = reader.blob();
-        const write = this.#settle(token);
+        const error = code === 0 ? undefined : appliedError(code, extra);
+        const write = this.#settle(token, error);
         // Nobody waits any more: it was past its deadline.
         if (write === undefined) continue;
-        if (code === 0) write.connection.ok(write.request, revision, extra);
-        else write.connection.fail(write.request, appliedError(code, extra));
+        if (error === undefined) write.connection.ok(write.request, revision, extra);
+        else write.connection.fail(write.request, error);
       }
       answers.pop();
     }
@@ -141,8 +157,7 @@ export class Writes {
     const code = errorOfResult(reader.u8()) ?? 'INTERNAL';
     const error = new StoreError(code, code === 'OVERLOADED' ? 'too much is uncommitted' : 'no leader took the write');
     while (reader.left > 0) {
-      const write = this.#settle(reader.u32());
-      write?.connection.fail(write.request, error);
+      this.#fail(reader.u32(), error);
     }
   }
 
@@ -156,11 +171,7 @@ export class Writes {
       // What was held goes to this leader now.
       if (write.term === 0) write.term = term;
       if (write.term === term) continue;
-      this.#settle(token);
-      write.connection.fail(
-        write.request,
-        new StoreError('OUTCOME_UNKNOWN', 'the leader changed while the write was on its way'),
-      );
+      this.#fail(token, new StoreError('OUTCOME_UNKNOWN', 'the leader changed while the write was on its way'));
     }
   }
 
@@ -168,11 +179,7 @@ export class Writes {
   doubt(reason: string): void {
     for (const [token, write] of this.#pending) {
       if (write.term === 0) continue;
-      this.#settle(token);
-      write.connection.fail(
-        write.request,
-        new StoreError('OUTCOME_UNKNOWN', `${reason} while the write was on its way`),
-      );
+      this.#fail(token, new StoreError('OUTCOME_UNKNOWN', `${reason} while the write was on its way`));
     }
   }
 
@@ -181,9 +188,8 @@ export class Writes {
     for (const [token, write] of this.#pending) {
       if (write.deadlineMs > nowMs) continue;
       this.expired++;
-      this.#settle(token);
-      write.connection.fail(
-        write.request,
+      this.#fail(
+        token,
         write.term === 0
           ? new StoreError('UNAVAILABLE', 'no leader took the write before its deadline; it may yet be taken up', {
               data: { mayHappen: true },
@@ -213,12 +219,18 @@ export class Writes {
     }
   }
 
-  #settle(token: number): PendingWrite | undefined {
+  #fail(token: number, error: StoreError): void {
+    const write = this.#settle(token, error);
+    write?.connection.fail(write.request, error);
+  }
+
+  #settle(token: number, error: StoreError | undefined): PendingWrite | undefined {
     const write = this.#pending.get(token);
     if (write === undefined) return undefined;
     this.#pending.delete(token);
     this.#bytes -= write.bytes;
     write.connection.inFlight--;
+    if (write.trace !== undefined) this.#world.traces?.end(write.trace, error);
     return write;
   }
 }

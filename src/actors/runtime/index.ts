@@ -48,6 +48,18 @@ export {
 } from './core/protocol.ts';
 export { refTo } from './core/ref-schema.ts';
 export type { ActorSystem, SystemOptions } from './core/system.ts';
+export {
+  type Commit,
+  commit,
+  durable,
+  type DurableContext,
+  type DurableDefinition,
+  type DurableHandlers,
+  type DurableInput,
+} from './cluster/durable.ts';
+export type { ClusterActors } from './cluster/cluster-actors.ts';
+export type { Fence, SingletonOptions } from './cluster/singletons.ts';
+export type { StoreCondition } from './cluster/store.ts';
 export type { ActorReport } from './core/target.ts';
 export { deliver, parseMessage, parseReply } from './core/trust.ts';
 export type {

@@ -37,7 +37,7 @@ export class Context {
   }
 
   /** Options for a call: the deadline, and Ctrl-C. */
-  get call(): Required<CallOptions> {
+  get call(): Required<Pick<CallOptions, 'deadlineMs' | 'signal'>> {
     return { deadlineMs: this.deadlineMs, signal: this.deps.signal };
   }
 

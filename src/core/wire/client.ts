@@ -5,6 +5,7 @@
  *   HELLO    c→s  magic u32 "CTLM" | versionMin u8 | versionMax u8 | client string
  *   WELCOME  s→c  version u8 | node string | cluster string | leader string | leaderUrl string | inFlightMax varint
  *   REQUESTS c→s  request*    request = id varint | kind u8 | deadlineMs varint | length u32 | body
+ *                   kind + 128: a traced write      body = traceparent string | body
  *   REPLIES  s→c  reply*      reply   = id varint | code u8 | ok: revision u64, extra blob
  *                                                          | else: message string, data string (JSON)
  *   STREAM   s→c  id varint | payload                         one part of a range, a watch or a ledger
@@ -108,6 +109,12 @@ export const REQUEST: Readonly<
   actors: 23,
   fleet: 24,
 };
+
+/**
+ * Added to a write's kind: a traceparent (string; wire/trace.ts) stands before its body. A node that does not know it
+ * refuses the request, so it is only sent for writes that are traced.
+ */
+export const TRACED = 128;
 
 /** The leader's clock (7) is nobody else's to set. */
 export const isCommand = (kind: RequestKind): boolean => (kind >= 1 && kind <= 6) || kind === REQUEST.control;

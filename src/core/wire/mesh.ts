@@ -1,7 +1,7 @@
 /**
- * The mesh protocol, version 5: between nodes. Each node dials every peer twice and sends only on what it
+ * The mesh protocol, version 6: between nodes. Each node dials every peer twice and sends only on what it
  * dialled: `control` (votes, heartbeats, acks, reads: small, never behind bulk) and `bulk` (appends, forwarded
- * proposals, snapshots).
+ * proposals, snapshots, what actors say).
  *
  *   hello    = magic u32 "CTLP" | version u8 | channel u8 | cluster string | from string | to string | boot u64
  *              | mesh string | membersIndex u64 | dir string
@@ -20,7 +20,7 @@ import type { Entry, Message, NodeId } from '../raft/types.ts';
 import { LINEAGE_MAX, type LifeSign } from '../raft/witness.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotMessage } from './snapshot.ts';
 
-export const MESH_VERSION = 5;
+export const MESH_VERSION = 6;
 export const MESH_MAGIC = 0x504c5443;
 
 export type Channel = 'control' | 'bulk';
@@ -106,7 +106,9 @@ export type MeshMessage =
   | { readonly kind: 'stateHash'; readonly index: Index; readonly hash: number }
   /** About the LDBs that a node feeds: a FleetAsk, and its FleetAnswer (core/wire/fleet.ts). */
   | { readonly kind: 'fleetAsk'; readonly id: number; readonly body: Uint8Array }
-  | { readonly kind: 'fleetAnswer'; readonly id: number; readonly body: Uint8Array };
+  | { readonly kind: 'fleetAnswer'; readonly id: number; readonly body: Uint8Array }
+  /** What applications' actors say to each other: the business of actors/runtime/mesh alone. */
+  | { readonly kind: 'actors'; readonly batch: Uint8Array };
 
 const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft' | SnapshotMessage['kind']>, number>> =
   {
@@ -129,6 +131,7 @@ const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft
     stateHash: 40,
     fleetAsk: 50,
     fleetAnswer: 51,
+    actors: 60,
   };
 
 /**
@@ -137,8 +140,9 @@ const CODE: Readonly<Record<Message['kind'] | Exclude<MeshMessage['kind'], 'raft
  */
 export function channelOf(message: MeshMessage): Channel {
   // Large, and nobody waits for it who could not wait a little longer.
-  if (message.kind === 'fleetAsk' || message.kind === 'fleetAnswer') return 'bulk';
-  if (message.kind === 'forward' || message.kind === 'snapshotOffer' || message.kind === 'snapshotChunk') return 'bulk';
+  if (message.kind === 'fleetAsk' || message.kind === 'fleetAnswer' || message.kind === 'actors') return 'bulk';
+  if (message.kind === 'forward') return 'bulk';
+  if (message.kind === 'snapshotOffer' || message.kind === 'snapshotChunk') return 'bulk';
   return message.kind === 'raft' && message.message.kind === 'append' ? 'bulk' : 'control';
 }
 
@@ -179,6 +183,9 @@ export function encodeMesh(writer: ByteWriter, mesh: MeshMessage): void {
     case 'fleetAsk':
     case 'fleetAnswer':
       writer.u8(CODE[mesh.kind]).u32(mesh.id).blob(mesh.body);
+      return;
+    case 'actors':
+      writer.u8(CODE.actors).blob(mesh.batch);
       return;
   }
 }
@@ -263,6 +270,8 @@ function decodeOne(reader: ByteReader, from: NodeId, to: NodeId): MeshMessage {
       return { kind: 'fleetAsk', id: reader.u32(), body: reader.blob() };
     case CODE.fleetAnswer:
       return { kind: 'fleetAnswer', id: reader.u32(), body: reader.blob() };
+    case CODE.actors:
+      return { kind: 'actors', batch: reader.blob() };
     default:
       return decodeSnapshot(code, reader) ?? { kind: 'raft', message: decodeRaft(code, reader, from, to) };
   }

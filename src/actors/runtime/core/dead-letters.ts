@@ -24,6 +24,8 @@ export const DEAD_LETTER_REASONS = [
   'uncloneable',
   /** There was no room to put it aside. */
   'stash-full',
+  /** Its node was out of reach, or ceased to be while nobody knew what became of it. */
+  'unreachable',
 ] as const;
 
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number];

@@ -36,6 +36,7 @@ const LIGHT = new Set(['number', 'int', 'boolean', 'bigint', 'literal', 'enum', 
 /** Schemas that stand for a ref; see ref-schema.ts. */
 const refSchemas = new WeakSet<z.ZodType>();
 const tables = new WeakMap<Protocol, Table>();
+const protocols = new WeakMap<Table, Protocol>();
 
 export function markAsRef(schema: z.ZodType): void {
   refSchemas.add(schema);
@@ -56,7 +57,13 @@ export function tableOf(protocol: Protocol): Table {
   );
   const table = { byKind, byNumber };
   tables.set(protocol, table);
+  protocols.set(table, protocol);
   return table;
+}
+
+/** The protocol that a table was made from; undefined: its schemas are elsewhere. */
+export function protocolOf(table: Table): Protocol | undefined {
+  return protocols.get(table);
 }
 
 /** A schema without what makes it optional. */

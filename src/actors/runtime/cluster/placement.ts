@@ -1,0 +1,69 @@
+/**
+ * Placement: which node hosts whom, as the log has it.
+ *
+ *   ctlmesh/actors/at/ADDRESS      { node, lease }     lease: key of the lease of that node; gone once it is not held
+ *   ctlmesh/actors/state/ADDRESS   { state, answers }  of a durable actor, as its last commit left it
+ *
+ * ADDRESS is KIND/ID for durable actors, NAME for singletons. What a node finds here by itself is a hint, as it may be
+ * behind; transactions with conditions decide (docs/decisions/actors-fenced-by-the-log.md).
+ */
+import { z } from 'zod';
+import { isStoreError, StoreError } from '../../../core/base/errors.ts';
+import { checkName } from '../core/define.ts';
+import type { ActorStore, StoredEntry } from './store.ts';
+
+const PREFIX = 'ctlmesh/actors';
+export const placeKey = (address: string): string => `${PREFIX}/at/${address}`;
+export const stateKey = (address: string): string => `${PREFIX}/state/${address}`;
+
+const ADDRESS_MAX = 512;
+const placeSchema = z.object({ node: z.string(), lease: z.string() });
+
+export interface Place {
+  readonly node: string;
+  readonly lease: string;
+  /** Of the record. */
+  readonly revision: number;
+}
+
+export const encodeJson = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+export const decodeJson = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes)) as unknown;
+
+export function placeOf(entry: StoredEntry): Place {
+  return { ...placeSchema.parse(decodeJson(entry.value)), revision: entry.revision };
+}
+
+/** Where it is, as far as this node knows; `isHeld`: so is its lease. Undefined: nowhere. */
+export function glanceAt(
+  store: ActorStore,
+  address: string,
+): { readonly place: Place; readonly isHeld: boolean } | undefined {
+  const entry = store.glance(placeKey(address));
+  if (entry === undefined) return undefined;
+  const place = placeOf(entry);
+  return { place, isHeld: store.glance(place.lease) !== undefined };
+}
+
+/** The two parts of an address; a singleton has no id. BAD_REQUEST: it is none. */
+export function partsOf(address: string): { readonly name: string; readonly id: string | undefined } {
+  const [name = '', id, ...rest] = address.split('/');
+  checkName(name);
+  if (id !== undefined) checkName(id);
+  if (rest.length > 0 || address.length > ADDRESS_MAX) {
+    throw new StoreError('BAD_REQUEST', `"${address}" is no address: NAME, or KIND/ID, with ${ADDRESS_MAX} characters`);
+  }
+  return { name, id };
+}
+
+/** It was not handled here: whoever is asked has to be looked for again. */
+export const moved = (address: string): StoreError =>
+  new StoreError('LOCK_LOST', `${address} is not here, or not any more`, { data: { reason: 'moved' } });
+
+/** This node cannot host it; another may. */
+export const notHosted = (address: string, node: string): StoreError =>
+  new StoreError('NOT_FOUND', `${node} does not host ${address}`, { data: { reason: 'not-hosted' } });
+
+/** Certainly not handled, and to be tried again. */
+export const isElsewhere = (error: unknown): boolean =>
+  (isStoreError(error, 'LOCK_LOST') && error.data['reason'] === 'moved') ||
+  (isStoreError(error, 'NOT_FOUND') && error.data['reason'] === 'not-hosted');
