@@ -10,7 +10,7 @@ import { equalBytes } from '../../src/core/base/bytes.ts';
 import { openToRead } from '../../src/engine/ldb/environment.ts';
 import { FIRST_KEY } from '../../src/engine/ldb/format.ts';
 import { openLmdbStore } from '../../src/engine/ldb/lmdb-store.ts';
-import type { LdbStore, MetaWrite, RowWrite, SnapshotCounts } from '../../src/engine/ldb/store.ts';
+import type { LdbStore, MetaWrite, RowView, RowWrite, SnapshotCounts } from '../../src/engine/ldb/store.ts';
 import { textOf } from './reference.ts';
 
 /** What a reader sees at one moment. */
@@ -50,6 +50,18 @@ class MemoryTables implements LdbStore {
   #incoming = new Map<string, Uint8Array>();
 
   readonly meta = (key: Uint8Array): Uint8Array | undefined => this.#meta.get(textOf(key));
+
+  view(of: 'rows' | 'incoming'): RowView {
+    const table = of === 'rows' ? this.rows : this.#incoming;
+    return {
+      get: (key) => table.get(textOf(key)),
+      *range(from, to) {
+        const found = [...table.keys()].filter((key) => key >= textOf(from) && (to === undefined || key < textOf(to)));
+        for (const key of found.sort())
+          yield { key: new Uint8Array(Buffer.from(key, 'latin1')), row: table.get(key) as Uint8Array };
+      },
+    };
+  }
 
   commit(rows: readonly RowWrite[], meta: readonly MetaWrite[]): Promise<void> {
     put(this.rows, rows);

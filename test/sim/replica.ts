@@ -387,6 +387,7 @@ export class SimReplica {
     };
     return {
       meta: (key) => inner.meta(key),
+      view: (of) => inner.view(of),
       commit: (rows, meta, records) => act(true, () => inner.commit(rows, meta, records)),
       addIncoming: (rows) => act(false, () => inner.addIncoming(rows)),
       dropIncoming: () => act(false, () => inner.dropIncoming()),
