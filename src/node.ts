@@ -12,8 +12,8 @@ import type { Registry } from 'prom-client';
 import { type Death, Restarts } from './actors/restarts.ts';
 import type { ClusterActors } from './actors/runtime/cluster/cluster-actors.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
+import { PULSE } from './actors/runtime/threads/threads.ts';
 import type { ActorName } from './actors/shared.ts';
-import { WATCHDOG } from './actors/topology.ts';
 import { StoreClient } from './client/client.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
@@ -100,7 +100,7 @@ export async function startNode(
   }
   const logger = options.logger ?? pino({ level: resolved.logLevel, base: { node: id } });
   const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
-  const { [WATCHDOG_BOUNDS]: watchdog = WATCHDOG } = options as TestOptions;
+  const { [WATCHDOG_BOUNDS]: watchdog = PULSE } = options as TestOptions;
   const given = { logger, watchdog, onTrace: options.tracer && spansFor(options.tracer, log) };
   return startIn({ config: resolved, id, dataDir: own.dataDir, log }, (opened) => Node.start(opened, given));
 }

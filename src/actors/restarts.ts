@@ -19,7 +19,7 @@ export interface Death {
 /** Its thread vanished, or it broke. Whatever has another code is told by the disk or the cluster: starting again mends none of it. */
 export const mayComeBack = ({ failure }: Death): boolean => failure.code === 'ACTOR_STOPPED';
 
-/** What `actor` threw, as its death. */
+/** What `actor` threw, or its thread ended with, as its death. */
 export function deathBy(actor: ActorName, error: unknown): Death {
   if (error instanceof StoreError) return { actor, failure: error };
   const message = error instanceof Error ? error.message : String(error);

@@ -3,7 +3,7 @@
  *
  * Everything else crosses threads in rings. Each word has one writer (named below); anybody may read.
  */
-import { assert } from '../core/base/assert.ts';
+import { assert, must } from '../core/base/assert.ts';
 import { PUT_STAGES_WORDS, PutStages } from './put-stages.ts';
 import { Bell, BELL_WORDS } from './runtime/bell.ts';
 import { Lock } from './runtime/lock.ts';
@@ -20,6 +20,13 @@ export const ACTORS: readonly ActorName[] = [
   'compactor',
   'shipper',
 ];
+
+export function actorNamed(name: string): ActorName {
+  return must(
+    ACTORS.find((actor) => actor === name),
+    'an actor of the node',
+  );
+}
 
 /** An actor as a number from 1: whose pins, snapshots and locks in shared memory are whose. */
 export const ownerOf = (actor: ActorName): number => ACTORS.indexOf(actor) + 1;

@@ -1,28 +1,58 @@
 /**
- * Supervisor: the threads of a node, from the first to the last and back.
+ * Supervisor: the actors of a node that have threads, from the first to the last and back: a system of the runtime, below
+ * `/node`, with a decider of its own.
  *
- * Starts them in the order in which they need each other, watches them, and stops them in reverse. An actor that only
- * reads what others share is started again here, by itself. The death of any other is told (`onDeath`): what it left in
- * shared memory may be half done, so all of them end, and begin anew from what is durable (RECOVERY in topology.ts).
+ * An actor that only reads what others share is started again by itself. The death of any other is told (`onDeath`): what
+ * it left in shared memory may be half done, so all of them end, and begin anew from what is durable (RECOVERY in
+ * topology.ts).
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreError } from '../core/base/errors.ts';
-import * as committer from './wal-committer.thread.ts';
-import * as compactor from './compactor.thread.ts';
-import * as memtable from './memtable.thread.ts';
-import { type Death, deathBy, mayComeBack, type Restarts } from './restarts.ts';
-import { type BreakDown, type LogFunction, type MessagePort, portPair, Thread } from './runtime/thread.ts';
 import { letGoOf } from '../engine/lsm/tree/dead-reader.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
-import { type ActorName, ownerOf } from './shared.ts';
+import * as compactor from './compactor.thread.ts';
+import { gaugesOf } from './gauges.ts';
+import * as memtable from './memtable.thread.ts';
+import { NodeDecider } from './node-decider.ts';
+import { type Death, deathBy, mayComeBack, type Restarts } from './restarts.ts';
+import { ActorSystem } from './runtime/core/system.ts';
+import type { ActorReport } from './runtime/core/target.ts';
+import type { ActorRef } from './runtime/core/types.ts';
+import {
+  portActor,
+  type PortLife,
+  portLife,
+  type PortLifeOptions,
+  type PortModule,
+  type PortProtocol,
+} from './runtime/ports/port-actor.ts';
+import type { PulseBounds } from './runtime/ports/pulse-watchdog.ts';
+import { type BreakDown, type LogFunction, type MessagePort, portPair } from './runtime/thread.ts';
+import { Threads } from './runtime/threads/threads.ts';
+import { type ActorName, actorNamed, ownerOf } from './shared.ts';
 import type { ShipperLink } from './shipper-link.ts';
 import * as shipper from './shipper.thread.ts';
 import * as syncer from './syncer.thread.ts';
 import { type Plumbing, RECOVERY } from './topology.ts';
 import { walDoubt } from './wal-doubt.ts';
-import { Watchdog, type WatchdogBounds, type Watched } from './watchdog.ts';
+import * as committer from './wal-committer.thread.ts';
 
-/** What the replication thread (which lives in net, with its sockets) says when it has started. */
+/** What the replication thread (which lives in net, with its sockets) is given here. */
+export interface ReplicationPlumbing {
+  readonly shared: SharedArrayBuffer;
+  /** Everything up to here is in tables. */
+  readonly appliedIndex: number;
+  /** The entry that says who belongs to the cluster, as the tables have it. */
+  readonly membership: { readonly entry: Uint8Array; readonly index: number } | undefined;
+  readonly inbox: SharedArrayBuffer;
+  readonly toGateway: SharedArrayBuffer;
+  readonly records: SharedArrayBuffer;
+  readonly committed: SharedArrayBuffer;
+  readonly places: SharedArrayBuffer;
+  readonly checkpoints: SharedArrayBuffer;
+  readonly dataDir: string;
+}
+
+/** What it says when it has started. */
 export interface ReplicationStarted {
   /** Where the log goes on. */
   readonly end: committer.CommitterArgs['end'];
@@ -30,10 +60,10 @@ export interface ReplicationStarted {
 
 export interface SupervisorOptions {
   readonly plumbing: Plumbing;
-  /** The replication thread: its module, and everything but the plumbing that it wants. */
-  readonly replication: { readonly module: string; readonly args: Readonly<Record<string, unknown>> };
-  /** The entry that says who belongs to the cluster, as the tables have it; asked once they are open. */
-  readonly membership: () => { readonly entry: Uint8Array; readonly index: number } | undefined;
+  /** Ties the replication thread's module, and what else it wants, to what it is given here. */
+  readonly replication: (options: PortLifeOptions<ReplicationPlumbing, ReplicationStarted>) => PortLife;
+  /** Asked once the tables are open. */
+  readonly membership: () => ReplicationPlumbing['membership'];
   readonly walDir: string;
   readonly walSegmentBytes: number;
   readonly walKeepBytes: number;
@@ -57,123 +87,102 @@ export interface SupervisorOptions {
   /** The shipper is gone, and another follows: what it fed ends with this. */
   readonly shipperGone: (error: StoreError) => void;
   readonly restarts: Restarts;
-  readonly watchdog: WatchdogBounds;
+  readonly watchdog: PulseBounds;
   /** An actor is gone, and all have to start again, or stop. */
   readonly onDeath: (death: Death) => void;
 }
 
+/** What the node's own actors are below. */
+export const NODE_PATH = '/node';
+
+const START_DEADLINE_MS = 60_000;
 const STOP_DEADLINE_MS = 3_000;
-
-/** Longer than the watchdog waits for anybody. */
-const ASK_DEADLINE_MS = 3_600_000;
-
-/** A thread, and its actor. */
-interface Running extends Watched {
-  readonly thread: Thread<unknown>;
-}
+const INSPECT_DEADLINE_MS = 1_000;
+const BREAK_DEADLINE_MS = 10_000;
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  /** By name, in the order of their start. Who has ended is still there. */
-  readonly #running = new Map<ActorName, Running>();
-  readonly #ended = new Set<Running>();
-  readonly #watchdog: Watchdog;
-  #watching: NodeJS.Timeout | undefined;
-  /** Ends the pauses before restarts. */
-  readonly #stopping = new AbortController();
+  readonly #system: ActorSystem;
+  readonly #threads: Threads;
+  readonly #decider: NodeDecider;
+  readonly #refs = new Map<ActorName, ActorRef<PortProtocol>>();
+  /** The first that did not start, and why: others did not for want of it. */
+  #unstarted: Death | undefined;
 
   constructor(options: SupervisorOptions) {
+    const { log, watchdog, onDeath } = options;
     this.#options = options;
-    this.#watchdog = new Watchdog(options.watchdog, options.log);
+    this.#decider = new NodeDecider({ log, restarts: options.restarts, onAlone: (death) => this.#letGoOf(death) });
+    this.#threads = new Threads({ log }, watchdog);
+    this.#system = new ActorSystem(
+      { log },
+      {
+        path: NODE_PATH,
+        elsewhere: this.#threads,
+        decider: this.#decider,
+        escalate: (failure, { name }) => onDeath({ actor: actorNamed(name), failure }),
+      },
+    );
   }
 
   /** How each actor is, by name: for health. */
   get actors(): readonly (readonly [ActorName, 'running' | 'stuck' | 'ended'])[] {
-    return [...this.#running.values()].map((running) => {
-      if (this.#ended.has(running)) return [running.name, 'ended'];
-      return [running.name, this.#watchdog.isStuck(running) ? 'stuck' : 'running'];
-    });
+    return this.#threads.ports.states.map(({ name, phase }) => [
+      actorNamed(name),
+      phase === 'stuck' || phase === 'ended' ? phase : 'running',
+    ]);
   }
 
-  /** Starts everything; on a failure stops what had started, newest first, and throws it. */
+  /** The same, and what waits for them, as rows of the runtime's tree. */
+  report(): Promise<readonly ActorReport[]> {
+    return this.#system.inspect();
+  }
+
+  /**
+   * Starts everything; on a failure stops what had started, and throws it. They load together, and end in the reverse
+   * of the order here, which loses nothing: first nothing new enters; then the syncer leaves the log's file to the
+   * committer, which seals it; readers of the tables, and who writes them, last.
+   */
   async start(): Promise<void> {
-    const { plumbing, replication, walDir, origin } = this.#options;
-    const { rings } = plumbing;
-    const shared = plumbing.shared.buffer;
-    const state = this.#stateArgs();
+    const { actorsPort } = this.#options;
     const [memtablePort, compactorPort] = portPair();
     const [replicationPort, snapshotsPort] = portPair();
-    const compacting = this.#spawn('compactor', compactor.url, { memtable: compactorPort, replication: snapshotsPort });
-    const replicating = this.#spawn('replication', replication.module, {
-      compactor: replicationPort,
-      actors: this.#options.actorsPort,
-    });
-    const committing = this.#spawn('wal-committer', committer.url);
-    const syncing = this.#spawn('syncer', syncer.url);
-    const shipping = this.#spawnShipper();
-    const applying = this.#spawn('memtable', memtable.url, { compactor: memtablePort });
-    try {
-      // The tables first: the log is applied from where they end.
-      const compactorArgs: compactor.CompactorArgs = { ...state, dataDir: this.#options.dataDir };
-      const { flushed } = (await compacting.start(compactorArgs)) as compactor.CompactorStarted;
-      const log = (await replicating.start({
-        ...replication.args,
-        shared,
-        appliedIndex: flushed,
-        membership: this.#options.membership(),
-        inbox: rings.inbox,
-        toGateway: rings.toGateway,
-        records: rings.records,
-        committed: rings.committed,
-        places: rings.places,
-        checkpoints: plumbing.checkpoints,
-        dataDir: this.#options.dataDir,
-      })) as ReplicationStarted;
-      const committerArgs: committer.CommitterArgs = {
-        shared,
-        records: rings.records,
-        places: rings.places,
-        dir: walDir,
-        segmentBytes: this.#options.walSegmentBytes,
-        keepBytes: this.#options.walKeepBytes,
-        end: log.end,
-      };
-      await committing.start(committerArgs);
-      const syncerArgs: syncer.SyncerArgs = { shared, lastLsn: log.end.lastLsn, dir: walDir };
-      await syncing.start(syncerArgs);
-      await shipping.start(this.#shipperArgs());
-      const { ledgerBytes, ledgerMs, historyMs } = this.#options;
-      const memtableArgs: memtable.MemtableArgs = {
-        ...state,
-        committed: rings.committed,
-        answers: rings.answers,
-        ledger: rings.ledger,
-        checkpoints: plumbing.checkpoints,
-        origin,
-        ledgerBytes,
-        ledgerMs,
-        historyMs,
-      };
-      await applying.start(memtableArgs);
-      const { tickMs } = this.#options.watchdog;
-      this.#watching = setInterval(() => this.#watchdog.tick(this.#alive), tickMs);
-      this.#watching.unref();
-    } catch (error) {
-      await this.stop();
-      throw error;
+    const tables = new Waypoint<compactor.CompactorStarted>();
+    const log = new Waypoint<ReplicationStarted>();
+    const committing = new Waypoint<undefined>();
+    const spawned = [
+      this.#spawn(
+        'compactor',
+        this.#compactor({ memtable: compactorPort, replication: snapshotsPort }, tables),
+        tables,
+      ),
+      this.#spawn('shipper', this.#shipper(tables)),
+      this.#spawn('memtable', this.#memtable({ compactor: memtablePort }, tables)),
+      this.#spawn('wal-committer', this.#committer(log, committing), committing),
+      this.#spawn('syncer', this.#syncer(log, committing)),
+      this.#spawn(
+        'replication',
+        this.#replication({ compactor: replicationPort, actors: actorsPort }, tables, log),
+        log,
+      ),
+    ];
+    await Promise.all(spawned);
+    const unstarted = this.#unstarted;
+    if (unstarted === undefined) {
+      this.#decider.hasStarted = true;
+      return;
     }
+    await this.stop();
+    if (mayComeBack(unstarted)) {
+      this.#decider.died(unstarted);
+      this.#options.onDeath(unstarted);
+    }
+    throw unstarted.failure;
   }
 
   /** Stops all actors, in the order that loses nothing. May be called twice. */
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    clearInterval(this.#watching);
-    // Nothing new enters; then the syncer leaves the file to the committer, which seals it; readers last.
-    const order: readonly ActorName[] = ['replication', 'syncer', 'wal-committer', 'memtable', 'compactor', 'shipper'];
-    for (const name of order) {
-      const running = this.#running.get(name);
-      if (running !== undefined && !this.#ended.has(running)) await running.thread.stop(STOP_DEADLINE_MS);
-    }
+    await this.#system.stop();
     this.#options.shipperLink.close();
   }
 
@@ -183,12 +192,8 @@ export class Supervisor {
    */
   async settleWal(dead: ActorName): Promise<string | undefined> {
     const { shared } = this.#options.plumbing;
-    const syncer = this.#running.get('syncer');
-    if (dead === 'wal-committer' && syncer !== undefined && !this.#ended.has(syncer)) {
-      // What was written is synced before it is looked at.
-      this.#ended.add(syncer);
-      await syncer.thread.stop(STOP_DEADLINE_MS);
-    }
+    // What was written is synced before it is looked at.
+    if (dead === 'wal-committer') await this.#refs.get('syncer')?.stop({ deadlineMs: STOP_DEADLINE_MS });
     const doubt = walDoubt(shared, dead);
     if (doubt !== undefined) shared.set('walFailed', 1);
     return doubt;
@@ -196,22 +201,117 @@ export class Supervisor {
 
   /** What each actor says of itself. */
   async inspect(): Promise<Record<string, unknown>> {
-    const answers = await Promise.all(
-      this.#alive.map(async ({ name, thread }) => [name, await thread.inspect()] as const),
-    );
-    return Object.fromEntries(answers);
+    const alive = this.actors.filter(([name, state]) => state !== 'ended' && this.#refs.has(name));
+    const answers = alive.map(async ([name]) => {
+      const answer = await this.#refs.get(name)?.ask({ kind: 'inspect' }, { deadlineMs: INSPECT_DEADLINE_MS });
+      return [name, answer] as const;
+    });
+    return Object.fromEntries(await Promise.all(answers));
   }
 
   /** For tests: has an actor break, or vanish at whatever instruction it is. */
   async breakDown(actor: ActorName, how: BreakDown | 'vanish'): Promise<void> {
-    const running = this.#running.get(actor);
-    if (running === undefined) throw new StoreError('BAD_REQUEST', `${actor} has no thread`);
-    if (how !== 'vanish') return running.thread.breakDown(how);
-    await running.thread.kill(new StoreError('ACTOR_STOPPED', `${actor} vanished`));
+    const ref = this.#refs.get(actor);
+    if (ref === undefined) throw new StoreError('BAD_REQUEST', `${actor} has no thread`);
+    if (how !== 'vanish') {
+      await ref.ask({ kind: 'breakDown', how }, { deadlineMs: BREAK_DEADLINE_MS });
+      return;
+    }
+    const ended = new Promise((resolve) => this.#system.watch(ref, resolve));
+    ref.kill();
+    await ended;
   }
 
-  get #alive(): Running[] {
-    return [...this.#running.values()].filter((running) => !this.#ended.has(running));
+  /** `waypoint`: whoever waits for it there hears it when it does not start. */
+  async #spawn(name: ActorName, life: PortLife, waypoint?: Pick<Waypoint<unknown>, 'fail'>): Promise<void> {
+    try {
+      const ref = await this.#system.spawn(portActor(name), {
+        name,
+        thread: 'own',
+        args: life,
+        startDeadlineMs: START_DEADLINE_MS,
+        stopDeadlineMs: STOP_DEADLINE_MS,
+      });
+      this.#refs.set(name, ref.stable());
+    } catch (error) {
+      this.#unstarted ??= deathBy(name, error);
+      waypoint?.fail(error);
+    }
+  }
+
+  // ── each of them ──
+
+  #compactor(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife {
+    const args: compactor.CompactorArgs = { ...this.#stateArgs(), dataDir: this.#options.dataDir };
+    return this.#life('compactor', compactor, {
+      begin: () => ({ ports, args: Promise.resolve(args) }),
+      onStarted: tables.reach,
+    });
+  }
+
+  #replication(
+    ports: Ports,
+    tables: Waypoint<compactor.CompactorStarted>,
+    log: Waypoint<ReplicationStarted>,
+  ): PortLife {
+    const { plumbing, dataDir, membership } = this.#options;
+    const { inbox, toGateway, records, committed, places } = plumbing.rings;
+    const { checkpoints } = plumbing;
+    const own = { shared: plumbing.shared.buffer, dataDir, inbox, toGateway, records, committed, places, checkpoints };
+    // The tables first: the log is applied from where they end.
+    const args = async (): Promise<ReplicationPlumbing> => {
+      const { flushed } = await tables.reached;
+      return { ...own, appliedIndex: flushed, membership: membership() };
+    };
+    return this.#options.replication({
+      ...this.#hold('replication'),
+      begin: () => ({ ports, args: args() }),
+      onStarted: log.reach,
+    });
+  }
+
+  #committer(log: Waypoint<ReplicationStarted>, committing: Waypoint<undefined>): PortLife {
+    const { plumbing, walDir, walSegmentBytes, walKeepBytes } = this.#options;
+    const { records, places } = plumbing.rings;
+    const args = async (): Promise<committer.CommitterArgs> => {
+      const { end } = await log.reached;
+      const shared = plumbing.shared.buffer;
+      return { shared, records, places, dir: walDir, segmentBytes: walSegmentBytes, keepBytes: walKeepBytes, end };
+    };
+    return this.#life('wal-committer', committer, { begin: () => ({ args: args() }), onStarted: committing.reach });
+  }
+
+  #syncer(log: Waypoint<ReplicationStarted>, committing: Waypoint<undefined>): PortLife {
+    const { plumbing, walDir } = this.#options;
+    const args = async (): Promise<syncer.SyncerArgs> => {
+      await committing.reached;
+      const { end } = await log.reached;
+      return { shared: plumbing.shared.buffer, lastLsn: end.lastLsn, dir: walDir };
+    };
+    return this.#life('syncer', syncer, { begin: () => ({ args: args() }) });
+  }
+
+  #memtable(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife {
+    const { plumbing, origin, ledgerBytes, ledgerMs, historyMs } = this.#options;
+    const { committed, answers, ledger } = plumbing.rings;
+    const { checkpoints } = plumbing;
+    const args = async (): Promise<memtable.MemtableArgs> => {
+      await tables.reached;
+      const own = { committed, answers, ledger, checkpoints, origin, ledgerBytes, ledgerMs, historyMs };
+      return { ...this.#stateArgs(), ...own };
+    };
+    return this.#life('memtable', memtable, { begin: () => ({ ports, args: args() }) });
+  }
+
+  #shipper(tables: Waypoint<compactor.CompactorStarted>): PortLife {
+    const { plumbing, subscriptionsMax, cluster, node, shipperLink } = this.#options;
+    const { rings, checkpoints } = plumbing;
+    shipperLink.renew();
+    const args = async (): Promise<shipper.ShipperArgs> => {
+      await tables.reached;
+      return { ...this.#stateArgs(), ledger: rings.ledger, checkpoints, cluster, node, subscriptionsMax };
+    };
+    return this.#life('shipper', shipper, { begin: () => ({ ports: { gateway: shipperLink.far() }, args: args() }) });
   }
 
   /** What every reader of the state attaches to. */
@@ -220,78 +320,50 @@ export class Supervisor {
     return { shared: plumbing.shared.buffer, tree: plumbing.tree, dir: treeDir, options: tree };
   }
 
-  #shipperArgs(): shipper.ShipperArgs {
-    const { plumbing, subscriptionsMax, cluster, node } = this.#options;
-    const { rings, checkpoints } = plumbing;
-    return { ...this.#stateArgs(), ledger: rings.ledger, checkpoints, cluster, node, subscriptionsMax };
-  }
-
-  #spawnShipper(): Thread<unknown> {
-    return this.#spawn('shipper', shipper.url, { gateway: this.#options.shipperLink.renew() });
-  }
-
-  /** A thread that loads, and waits to be started. */
-  #spawn(name: ActorName, module: string, ports: Readonly<Record<string, MessagePort>> = {}): Thread<unknown> {
-    const { plumbing, log } = this.#options;
-    const thread = new Thread<unknown>({
-      name,
-      module,
-      ports,
-      log,
-      control: {
-        begin: () => plumbing.shared.beginControl(name),
-        end: () => plumbing.shared.endControl(name),
-      },
-    });
-    const running: Running = {
-      name,
-      thread,
-      isKilled: RECOVERY[name] !== 'unless-in-doubt',
-      // Its deadline is the watchdog's business.
-      ask: () => thread.inspect(ASK_DEADLINE_MS),
-      kill: (reason) => void thread.kill(reason),
+  /** How an actor is held, whatever it does. */
+  #hold(name: ActorName): Omit<PortLifeOptions<never, never>, 'begin' | 'onStarted'> {
+    const { plumbing } = this.#options;
+    const { shared } = plumbing;
+    return {
+      control: { begin: () => shared.beginControl(name), end: () => shared.endControl(name) },
+      gauges: () => gaugesOf(name, plumbing),
+      isKilledWhenStuck: RECOVERY[name] !== 'unless-in-doubt',
     };
-    this.#running.set(name, running);
-    void this.#watch(running);
-    return thread;
   }
 
-  async #watch(running: Running): Promise<void> {
-    const { name, thread } = running;
-    const failure = (await thread.ended) ?? new StoreError('ACTOR_STOPPED', `${name} ended`);
-    if (this.#ended.has(running)) return;
-    this.#ended.add(running);
-    if (this.#stopping.signal.aborted) return;
-    const death: Death = { actor: name, failure };
-    const { code, message } = failure;
-    this.#options.log('error', 'actor.died', { actor: name, code, message });
-    // Not before all of them have started: a start that fails is told by itself.
-    const isAlone = RECOVERY[name] === 'alone' && this.#watching !== undefined && mayComeBack(death);
-    if (isAlone) await this.#comeBack(death);
-    else this.#options.onDeath(death);
+  #life<Args, Started>(
+    name: ActorName,
+    module: PortModule<Args, Started>,
+    own: Pick<PortLifeOptions<Args, Started>, 'begin' | 'onStarted'>,
+  ): PortLife {
+    return portLife(module, { ...this.#hold(name), ...own });
   }
 
-  /** Starts the shipper again. It owned nothing durable, and wrote nothing that others read but gauges. */
-  async #comeBack(death: Death): Promise<void> {
-    const { plumbing, restarts, shipperGone, log, onDeath } = this.#options;
-    const { actor } = death;
-    const dead = this.#running.get(actor);
-    const diedMs = performance.now();
-    try {
-      const pauseMs = restarts.note(death);
-      letGoOf(plumbing.tree, ownerOf(actor));
-      // In this order: what is asked for from now on waits for the next one.
-      const shipping = this.#spawnShipper();
-      shipperGone(new StoreError('UNAVAILABLE', `the ${actor} starts again`));
-      plumbing.shared.set('subscriptions', 0);
-      await sleep(pauseMs, undefined, { signal: this.#stopping.signal });
-      await shipping.start(this.#shipperArgs());
-      log('info', 'actor.back', { actor, ms: Math.round(performance.now() - diedMs) });
-    } catch (error) {
-      // A stop came in between; or the next one died while it started, which is told by its own watch.
-      const next = this.#running.get(actor);
-      const isTold = this.#stopping.signal.aborted || (next !== undefined && next !== dead && this.#ended.has(next));
-      if (!isTold) onDeath(deathBy(actor, error));
-    }
+  /** The shipper starts again by itself. It owned nothing durable, and wrote nothing that others read but gauges. */
+  #letGoOf({ actor }: Death): void {
+    const { plumbing, shipperLink, shipperGone } = this.#options;
+    letGoOf(plumbing.tree, ownerOf(actor));
+    // In this order: what is asked for from now on waits for the next one.
+    shipperLink.renew();
+    shipperGone(new StoreError('UNAVAILABLE', `the ${actor} starts again`));
+    plumbing.shared.set('subscriptions', 0);
+  }
+}
+
+type Ports = Readonly<Record<string, MessagePort>>;
+
+/** What one actor tells those that start after it. */
+class Waypoint<T> {
+  readonly reached: Promise<T>;
+  reach: (value: T) => void = () => {};
+  fail: (error: unknown) => void = () => {};
+
+  constructor() {
+    this.reached = new Promise((resolve, reject) => {
+      this.reach = resolve;
+      this.fail = reject;
+    });
+    // It may be that nobody waits for it.
+    this.reached.catch(() => {});
   }
 }

@@ -21,7 +21,6 @@ import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { createCheckpoints } from './checkpoints.ts';
 import { createRing } from './runtime/ring.ts';
 import { type ActorName, Shared } from './shared.ts';
-import type { WatchdogBounds } from './watchdog.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -68,8 +67,8 @@ export const RESTARTS = {
   resetMs: 30_000,
 } as const;
 
-/** A thread that does not answer is told of after 5 s and ended after 30 s. */
-export const WATCHDOG: WatchdogBounds = { tickMs: 1_000, reportTicks: 5, killTicks: 30 };
+/** Memtables of a node: of these, one is written now. */
+export const MEMTABLES = 5;
 
 /** All memory that the threads of a node share. */
 export interface Plumbing {

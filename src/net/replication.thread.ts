@@ -14,6 +14,7 @@ import { listen } from '../actors/runtime/bell.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { StartActor } from '../actors/runtime/thread.ts';
 import { Shared } from '../actors/shared.ts';
+import type { ReplicationPlumbing, ReplicationStarted } from '../actors/supervisor.ts';
 import type { FromFiles } from '../actors/snapshot-files.ts';
 import { must } from '../core/base/assert.ts';
 import { ByteReader } from '../core/base/bytes.ts';
@@ -28,42 +29,24 @@ import { markDiverged } from '../engine/disk/diverged.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { gapBetween } from '../engine/wal/gap.ts';
 import { WalReader } from '../engine/wal/reader.ts';
-import { endOf, recoverWal, type WalEnd } from '../engine/wal/recovery.ts';
+import { endOf, recoverWal } from '../engine/wal/recovery.ts';
 import { ActorsPort } from './mesh/actors-port.ts';
 import { Mesh } from './mesh/mesh.ts';
 
-export interface ReplicationArgs {
-  readonly shared: SharedArrayBuffer;
-  readonly inbox: SharedArrayBuffer;
-  readonly toGateway: SharedArrayBuffer;
-  readonly records: SharedArrayBuffer;
-  readonly committed: SharedArrayBuffer;
-  readonly places: SharedArrayBuffer;
-  readonly checkpoints: SharedArrayBuffer;
+export interface ReplicationArgs extends ReplicationPlumbing {
   readonly dir: string;
-  /** The node's directory. */
-  readonly dataDir: string;
-  /** Everything up to here is in tables: it is not applied again. */
-  readonly appliedIndex: number;
   readonly cluster: string;
   readonly node: string;
   /** How this node introduces itself; where its log stands is found here. */
   readonly life: Omit<LifeSign, 'began'>;
   /** What the cluster begins with; the log may say otherwise by now. */
   readonly members: readonly Member[];
-  /** The entry that says who belongs to it, as of `appliedIndex`; undefined: none has yet. */
-  readonly membership: { readonly entry: Uint8Array; readonly index: number } | undefined;
   /** Where the mesh listens: "host:port". */
   readonly listen: string;
   /** Whom a node that joins lets in though its log does not name them. */
   readonly guests: readonly Member[];
   readonly electionTimeoutMs: number;
   readonly heartbeatMs: number;
-}
-
-/** What the supervisor needs to start the WAL's threads. */
-export interface ReplicationStarted {
-  readonly end: WalEnd;
 }
 
 const TICKS_PER_HEARTBEAT = 4;

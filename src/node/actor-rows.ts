@@ -3,19 +3,18 @@
  * and /metrics. Everything is read where it is when it is asked for: rings and meters of the node's own actors from
  * shared memory, the application's from its system, which asks its threads.
  */
+import { gaugesOf } from '../actors/gauges.ts';
 import type { Gateway } from '../actors/gateway/gateway.ts';
 import type { DeadLetters } from '../actors/runtime/core/dead-letters.ts';
 import type { ActorReport } from '../actors/runtime/core/target.ts';
 import { watchdogRules } from '../actors/runtime/core/watchdog.ts';
 import type { ActorSystem } from '../actors/runtime/index.ts';
-import { countOf, type DurationCounts, quantileMs, sumOf } from '../actors/runtime/core/durations.ts';
-import { Ring } from '../actors/runtime/ring.ts';
+import { type DurationCounts, quantileMs, sumOf } from '../actors/runtime/core/durations.ts';
+import type { PortGauges } from '../actors/runtime/ports/port-actor.ts';
 import { type ActorName, ACTORS } from '../actors/shared.ts';
-import type { Supervisor } from '../actors/supervisor.ts';
+import { NODE_PATH, type Supervisor } from '../actors/supervisor.ts';
 import type { Plumbing } from '../actors/topology.ts';
-import { unreachable } from '../core/base/assert.ts';
 import { ACTOR_ROWS_MAX, type ActorRow, type ActorsView, type ActorState } from '../core/wire/actors.ts';
-import { Control } from '../engine/lsm/shared/control.ts';
 
 /** A row, and for metrics what it was made from. */
 export interface ActorFacts {
@@ -37,11 +36,6 @@ export interface ActorsWorld {
   readonly comingBack: ActorName | undefined;
 }
 
-interface Waiting {
-  readonly waits: number;
-  readonly fullness: number;
-}
-
 /** The node's own actors, then the application's, parents first. */
 export async function actorFacts(world: ActorsWorld): Promise<ActorFacts[]> {
   const facts = nodeActors(world);
@@ -53,73 +47,39 @@ export async function actorFacts(world: ActorsWorld): Promise<ActorFacts[]> {
   return facts;
 }
 
-function nodeActors(world: ActorsWorld): ActorFacts[] {
-  const states = new Map<ActorName, string>(world.supervisor.actors);
+function nodeActors({ plumbing, gateway, supervisor, restarts, comingBack, inFlightMax }: ActorsWorld): ActorFacts[] {
+  const states = new Map<ActorName, string>(supervisor.actors);
   return ACTORS.map((actor) => {
-    const durations = world.plumbing.shared.meter(actor).read();
-    const restarts = world.restarts.get(actor) ?? 0;
-    const state = world.comingBack === actor ? 'ended' : (states.get(actor) ?? 'running');
+    const gauges = gaugesOf(actor, plumbing);
+    const durations = sumOf(gauges.handling.map((kind) => kind.durations));
+    const times = restarts.get(actor) ?? 0;
+    const state = comingBack === actor ? 'ended' : (states.get(actor) ?? 'running');
     const row: ActorRow = {
       part: 'node',
-      path: `/${actor}`,
+      path: `${NODE_PATH}/${actor}`,
       name: actor,
       thread: actor === 'gateway' ? 'main' : actor,
       state: STATES[state] ?? 'running',
-      ...waitingOf(actor, world),
-      handled: countOf(durations),
+      waits: gauges.mailbox,
+      fullness: Math.max(fullnessOf(gauges), actor === 'gateway' ? gateway.inFlight / inFlightMax : 0),
+      handled: gauges.handled,
       p99Ms: quantileMs(durations, P99) ?? null,
       kinds: [],
-      restarts,
+      restarts: times,
     };
-    return { row, durations, incarnation: restarts + 1 };
+    return { row, durations, incarnation: times + 1 };
   });
 }
+
+const fullnessOf = ({ mailbox, mailboxBytes, limits }: PortGauges): number =>
+  Math.max(mailbox / limits.messagesMax, mailboxBytes / limits.bytesMax);
 
 const P99 = 0.99;
 
 const STATES: Readonly<Record<string, ActorState>> = { stuck: 'stuck', ended: 'coming back' };
 
-function waitingOf(actor: ActorName, { plumbing, gateway, inFlightMax }: ActorsWorld): Waiting {
-  const { shared, rings, tree } = plumbing;
-  switch (actor) {
-    case 'gateway': {
-      const { inFlight } = gateway;
-      const { waits, fullness } = ringsOf(rings.answers, rings.toGateway);
-      return { waits, fullness: Math.max(fullness, inFlight / inFlightMax) };
-    }
-    case 'replication':
-      return ringsOf(rings.inbox, rings.places);
-    case 'wal-committer':
-      return ringsOf(rings.records);
-    case 'syncer':
-      // One sync takes all that waits: it has no bound of its own.
-      return { waits: Math.max(0, shared.get('loggedLsn') - shared.get('syncedLsn')), fullness: 0 };
-    case 'memtable':
-      return ringsOf(rings.committed);
-    case 'compactor': {
-      const waits = new Control(tree.control).gauge('frozenMemtables');
-      return { waits, fullness: waits / (MEMTABLES - 1) };
-    }
-    case 'shipper':
-      return ringsOf(rings.ledger);
-    default:
-      return unreachable(actor);
-  }
-}
-
-/** Of these, one is written now. */
-export const MEMTABLES = 5;
-
-function ringsOf(...buffers: readonly SharedArrayBuffer[]): Waiting {
-  const rings = buffers.map((buffer) => new Ring(buffer));
-  return {
-    waits: rings.reduce((sum, { frames }) => sum + frames, 0),
-    fullness: Math.max(...rings.map(({ usedBytes, capacityBytes }) => usedBytes / capacityBytes)),
-  };
-}
-
 function factsOf(report: ActorReport): ActorFacts {
-  const { path, name, thread, mailbox, mailboxBytes, limits, handled, handling, incarnation, busyWith } = report;
+  const { path, name, thread, mailbox, handled, handling, incarnation, busyWith } = report;
   const durations = sumOf(handling.map((kind) => kind.durations));
   const row: ActorRow = {
     part: 'application',
@@ -128,7 +88,7 @@ function factsOf(report: ActorReport): ActorFacts {
     thread,
     state: stateOf(report),
     waits: mailbox,
-    fullness: Math.max(mailbox / limits.messagesMax, mailboxBytes / limits.bytesMax),
+    fullness: fullnessOf(report),
     handled,
     p99Ms: quantileMs(durations, P99) ?? null,
     kinds: handling.flatMap(({ kind, durations: ofKind }) => {

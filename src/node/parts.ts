@@ -5,15 +5,15 @@
 import { randomBytes } from 'node:crypto';
 import { Gateway } from '../actors/gateway/gateway.ts';
 import { type PutTrace, PutTraces } from '../actors/gateway/put-traces.ts';
-import type { LogFunction } from '../actors/runtime/thread.ts';
+import { portLife } from '../actors/runtime/ports/port-actor.ts';
+import { type LogFunction, type MessagePort, portPair } from '../actors/runtime/thread.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { Death, Restarts } from '../actors/restarts.ts';
 import { ownerOf } from '../actors/shared.ts';
 import { ShipperLink } from '../actors/shipper-link.ts';
-import { type MessagePort, portPair } from '../actors/runtime/thread.ts';
 import { Supervisor } from '../actors/supervisor.ts';
-import { createPlumbing, type Plumbing } from '../actors/topology.ts';
-import type { WatchdogBounds } from '../actors/watchdog.ts';
+import { createPlumbing, MEMTABLES, type Plumbing } from '../actors/topology.ts';
+import type { PulseBounds } from '../actors/runtime/ports/pulse-watchdog.ts';
 import type { NodeStatus } from '../client/types.ts';
 import { type ClusterConfig, guestsOf, memberOf, readerGrants } from '../config/index.ts';
 import type { Member } from '../core/raft/membership.ts';
@@ -24,7 +24,6 @@ import { type TreeOptions, treeOptions } from '../engine/lsm/tree/options.ts';
 import { KEYSPACE } from '../engine/state/keyspaces.ts';
 import { StateReader } from '../engine/state/state-reader.ts';
 import * as replication from '../net/replication.thread.ts';
-import { MEMTABLES } from './actor-rows.ts';
 
 export interface Parts {
   readonly plumbing: Plumbing;
@@ -52,7 +51,7 @@ export interface PartsWorld {
   /** What earlier lives of this node have shown. */
   readonly appliedBefore: number;
   readonly restarts: Restarts;
-  readonly watchdog: WatchdogBounds;
+  readonly watchdog: PulseBounds;
   /** The application's actors get this life's way to those of other nodes. */
   readonly attachActors: (port: MessagePort) => void;
   /** An actor is gone, and all have to start again, or stop. */
@@ -81,23 +80,28 @@ export function assembleParts(world: PartsWorld): Parts {
   const [actorsPort, socketsPort] = portPair();
   world.attachActors(actorsPort);
   const shipperLink = new ShipperLink((message) => world.guard(() => gateway.ship(message)));
+  const replicationArgs = {
+    dir: walDir,
+    cluster: config.cluster,
+    node: id,
+    life: { dir: world.dirId, boot, life, lineage: boots.slice(0, -1) },
+    members: world.founders,
+    listen: memberOf(id, own).mesh,
+    guests: guestsOf(config, id),
+    electionTimeoutMs: config.raft.electionTimeoutMs,
+    heartbeatMs: config.raft.heartbeatMs,
+  };
   const supervisor = new Supervisor({
     plumbing,
     membership: () => state.members(),
-    replication: {
-      module: replication.url,
-      args: {
-        dir: walDir,
-        cluster: config.cluster,
-        node: id,
-        life: { dir: world.dirId, boot, life, lineage: boots.slice(0, -1) },
-        members: world.founders,
-        listen: memberOf(id, own).mesh,
-        guests: guestsOf(config, id),
-        electionTimeoutMs: config.raft.electionTimeoutMs,
-        heartbeatMs: config.raft.heartbeatMs,
-      },
-    },
+    replication: (options) =>
+      portLife(replication, {
+        ...options,
+        begin: () => {
+          const { ports, args } = options.begin();
+          return { ports, args: args.then((plumbing) => ({ ...replicationArgs, ...plumbing })) };
+        },
+      }),
     dataDir,
     walDir,
     walSegmentBytes: config.walSegmentBytes,

@@ -4,7 +4,7 @@
  */
 import type { BreakDown } from '../actors/runtime/thread.ts';
 import type { ActorName } from '../actors/shared.ts';
-import type { WatchdogBounds } from '../actors/watchdog.ts';
+import type { PulseBounds } from '../actors/runtime/ports/pulse-watchdog.ts';
 import { StoreError } from '../core/base/errors.ts';
 import type { Parts } from './parts.ts';
 
@@ -20,7 +20,7 @@ export interface Breakable {
 
 /** Beside StartOptions. */
 export interface TestOptions {
-  readonly [WATCHDOG_BOUNDS]?: WatchdogBounds;
+  readonly [WATCHDOG_BOUNDS]?: PulseBounds;
 }
 
 /** BAD_REQUEST where nobody is testing. */

@@ -48,7 +48,7 @@ test('an actor writes to the store until it has ended, also when the node stops'
   const { node: name, rows } = await node.listActors();
   expect([name, rows.find(({ path }) => path === ref.path)]).toMatchObject(['n1', { handled: 1, state: 'running' }]);
   const own = rows.filter(({ part }) => part === 'node');
-  expect(own.map((row) => [row.path, row.state])).toEqual(ACTORS.map((actor) => [`/${actor}`, 'running']));
+  expect(own.map((row) => [row.path, row.state])).toEqual(ACTORS.map((actor) => [`/node/${actor}`, 'running']));
   for (const { path, handled } of own) expect(handled, path).toBeGreaterThan(0);
   const under = ref.ask({ kind: 'write', value: 'two' });
   await node.stop();

@@ -103,7 +103,7 @@ test('a capacity that is no power of two is refused', () => {
   expect(() => new RingWriter(createRing(100))).toThrow(/power of two/);
 });
 
-test('two hundred thousand frames cross between two threads, whole and in order', async () => {
+test('two hundred thousand frames cross between two threads, whole and in order', { timeout: 150_000 }, async () => {
   const count = 200_000;
   const capacity = 16 * 1024;
   const buffer = createRing(capacity);
@@ -120,7 +120,7 @@ test('two hundred thousand frames cross between two threads, whole and in order'
   await once(worker, 'online');
   const reader = new RingReader(buffer);
   let bad = 0;
-  const deadlineMs = performance.now() + 25_000;
+  const deadlineMs = performance.now() + 120_000;
   for (let n = 0; n < count; ) {
     const frame = reader.peek();
     if (frame === undefined) {

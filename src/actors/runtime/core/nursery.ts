@@ -37,7 +37,7 @@ export class Nursery {
   readonly #world: World;
   readonly #path: string;
   readonly #rules: SuperviseRules;
-  readonly #escalate: (error: StoreError) => void;
+  readonly #escalate: (error: StoreError, child: Spec) => void;
   readonly #decider: Decider;
   #children: Child[] = [];
   readonly #pauses = new Set<() => void>();
@@ -52,7 +52,7 @@ export class Nursery {
     world: World,
     path: string,
     rules: SuperviseRules,
-    escalate: (error: StoreError) => void,
+    escalate: (error: StoreError, child: Spec) => void,
     decider: Decider = new OtpDecider(rules, world),
   ) {
     this.#world = world;
@@ -150,7 +150,7 @@ export class Nursery {
   #repair(child: Child, life: Incarnation, reason: EndReason): void {
     const verdict = this.#decider.decide(child.spec, reason);
     if (verdict.kind === 'escalate') {
-      this.#escalate(verdict.error);
+      this.#escalate(verdict.error, child.spec);
       return;
     }
     if (this.#rules.strategy === 'one-for-one') void this.#restart(child, verdict.afterMs);
@@ -183,7 +183,6 @@ export class Nursery {
 
   /** Starts a child's next life, as often as it takes and may be; false when it may not any more. */
   async #again(child: Child): Promise<boolean> {
-    const sinceMs = this.#world.clock.nowMs();
     for (;;) {
       const life = this.#world.incarnate(child.spec, child.life.incarnation + 1);
       child.life = life;
@@ -191,7 +190,7 @@ export class Nursery {
       try {
         await life.start();
         child.isHeld = false;
-        this.#decider.restarted(life, this.#world.clock.nowMs() - sinceMs);
+        this.#decider.restarted(life);
         void this.#watch(child, life);
         return true;
       } catch (error) {
@@ -204,7 +203,7 @@ export class Nursery {
         this.#decider.failed(life, reason);
         const verdict = this.#decider.decide(child.spec, reason);
         if (verdict.kind === 'escalate') {
-          this.#escalate(verdict.error);
+          this.#escalate(verdict.error, child.spec);
           return false;
         }
         await this.#pause(verdict.afterMs);

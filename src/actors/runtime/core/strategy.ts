@@ -90,8 +90,8 @@ export interface Decider {
   /** It has failed, and nobody had asked it to end. Told before it is decided. */
   failed(life: Incarnation, reason: EndReason): void;
   decide(spec: Spec, reason: EndReason): Verdict;
-  /** It runs again, so long after it was decided. */
-  restarted(life: Incarnation, ms: number): void;
+  /** It runs again. */
+  restarted(life: Incarnation): void;
 }
 
 /** OTP's: so many restarts of all children in a while, each after a pause that grows with the child's own. */

@@ -16,7 +16,7 @@ import { Nursery } from './nursery.ts';
 import type { Protocol } from './protocol.ts';
 import { Ref } from './ref.ts';
 import { RunQueue, type RunQueueOptions } from './run-queue.ts';
-import { superviseRules } from './strategy.ts';
+import { type Decider, superviseRules } from './strategy.ts';
 import { type ActorReport, type Incarnation, type Spec, type Target, THREADS_MAX, type World } from './target.ts';
 import type { ActorRef, AnyRef, DeathNotice, SuperviseOptions, WatchdogOptions } from './types.ts';
 import { Watchdog } from './watchdog.ts';
@@ -48,6 +48,12 @@ export interface SystemGround {
   readonly isAlone?: boolean;
   /** Makes incarnations in other threads. */
   readonly elsewhere?: Elsewhere;
+  /** What the root's children are below: '/'. */
+  readonly path?: string;
+  /** Decides for the root; default: OTP's rules. */
+  readonly decider?: Decider;
+  /** What is done when the root gives up; default: the system stops and says so by `failed`. */
+  readonly escalate?: (error: StoreError, child: Spec) => void;
 }
 
 export interface Elsewhere {
@@ -110,7 +116,8 @@ export class ActorSystem {
       join: (target) => this.#targets.set(target.id, target),
       leave: (target) => this.#targets.delete(target.id),
     };
-    this.#root = new Nursery(this.world, '/', superviseRules(options.supervise), (error) => this.fail(error));
+    const { path = '/', decider, escalate = (error: StoreError) => this.fail(error) } = ground;
+    this.#root = new Nursery(this.world, path, superviseRules(options.supervise), escalate, decider);
     this.#watchdog = new Watchdog(clock, log, options.watchdog, {
       cells: () => [...this.#targets.values()].filter((target) => target instanceof Cell),
       escalate: (error) => this.fail(error),

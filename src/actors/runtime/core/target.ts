@@ -51,6 +51,7 @@ export interface Spec {
 
 /** One life of an actor, as its supervisor holds it. */
 export interface Incarnation extends Target {
+  readonly spec: Spec;
   /** Runs `start`; throws what that throws, and then it has ended. */
   start(): Promise<void>;
   /** Ends it on behalf of its supervisor, who may start it again. */

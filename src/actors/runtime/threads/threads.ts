@@ -9,12 +9,17 @@ import { StoreError } from '../../../core/base/errors.ts';
 import type { ActorSystem, Elsewhere, SystemOptions } from '../core/system.ts';
 import { type Incarnation, type Spec, THREADS_MAX } from '../core/target.ts';
 import { watchdogRules } from '../core/watchdog.ts';
+import { isPortActor } from '../ports/port-actor.ts';
+import { Ports } from '../ports/ports.ts';
+import type { PulseBounds } from '../ports/pulse-watchdog.ts';
 import { ActorThread } from './actor-thread.ts';
 
 /** Ids that one use of a number has: the first half for those that this side gives, the other for the thread's own. */
 const IDS_PER_USE = 2 ** 24;
 const ACTIVE_MAX = 256;
 const LOOKS_PER_LIMIT = 4;
+/** An actor with ports that does not answer is told of after 5 s and ended after 30 s. */
+export const PULSE: PulseBounds = { tickMs: 1_000, reportTicks: 5, killTicks: 30 };
 
 export class Threads implements Elsewhere {
   readonly #options: SystemOptions;
@@ -24,12 +29,19 @@ export class Threads implements Elsewhere {
     ActorThread,
     { readonly turn: number; readonly sinceMs: number; readonly isTold: boolean }
   >();
+  readonly #ports: Ports;
   #system: ActorSystem | undefined;
   #made = 0;
   #cancelLook: () => void = () => {};
 
-  constructor(options: SystemOptions) {
+  constructor(options: SystemOptions, pulse: PulseBounds = PULSE) {
     this.#options = options;
+    this.#ports = new Ports(options.log ?? (() => {}), pulse);
+  }
+
+  /** Its actors with ports. */
+  get ports(): Pick<Ports, 'states'> {
+    return this.#ports;
   }
 
   begin(system: ActorSystem): void {
@@ -38,6 +50,8 @@ export class Threads implements Elsewhere {
   }
 
   incarnate(spec: Spec, incarnation: number): Incarnation {
+    const { world } = this.#system as ActorSystem;
+    if (isPortActor(spec.definition)) return this.#ports.incarnate(world, spec, incarnation);
     if (spec.definition.module === undefined) {
       throw new StoreError('BAD_REQUEST', `${spec.definition.name} has no \`module\`: another thread cannot import it`);
     }
@@ -46,6 +60,7 @@ export class Threads implements Elsewhere {
 
   async close(): Promise<void> {
     this.#cancelLook();
+    this.#ports.close();
     await Promise.all([...this.#byNumber.values()].map((thread) => thread.close()));
   }
 

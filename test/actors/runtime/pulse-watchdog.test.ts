@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import type { LogFunction } from '../../src/actors/runtime/thread.ts';
-import { Watchdog, type Watched } from '../../src/actors/watchdog.ts';
-import type { StoreError } from '../../src/core/base/errors.ts';
+import type { LogFunction } from '../../../src/actors/runtime/thread.ts';
+import { PulseWatchdog, type Watched } from '../../../src/actors/runtime/ports/pulse-watchdog.ts';
+import type { StoreError } from '../../../src/core/base/errors.ts';
 
 const BOUNDS = { tickMs: 1_000, reportTicks: 3, killTicks: 6 };
 
@@ -10,20 +10,21 @@ function world() {
   const lines: string[] = [];
   const log: LogFunction = (_level, event, fields = {}) =>
     lines.push([event, ...Object.values(fields)].map(String).join(' '));
-  const thread = (name: Watched['name'], isKilled = true) => {
+  const thread = (name: string, isKilledWhenStuck = true) => {
     const killed: StoreError[] = [];
     let asks = 0;
     let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
     const watched: Watched = {
       name,
-      isKilled,
-      ask: () => {
+      isKilledWhenStuck,
+      isStuck: false,
+      pulse: () => {
         asks++;
         return new Promise<void>((resolve, reject) => {
           settle = { resolve, reject };
         });
       },
-      kill: (reason) => void killed.push(reason),
+      endByForce: (reason) => void killed.push(reason),
     };
     const answer = async (): Promise<void> => {
       settle?.resolve();
@@ -35,7 +36,7 @@ function world() {
     };
     return { watched, killed, answer, end, asks: () => asks };
   };
-  return { dog: new Watchdog(BOUNDS, log), lines, thread };
+  return { dog: new PulseWatchdog(BOUNDS, log), lines, thread };
 }
 
 test('who answers is asked again with each tick, and never told of', async () => {
@@ -46,7 +47,7 @@ test('who answers is asked again with each tick, and never told of', async () =>
     await well.answer();
     await Promise.resolve();
   }
-  expect([well.asks(), lines, dog.isStuck(well.watched)]).toEqual([20, [], false]);
+  expect([well.asks(), lines, well.watched.isStuck]).toEqual([20, [], false]);
 });
 
 test('who does not answer is told of by name, once, and ended later; who answers at last is told of too', async () => {
@@ -58,11 +59,11 @@ test('who does not answer is told of by name, once, and ended later; who answers
     await Promise.resolve();
   }
   expect(lines).toEqual(['actor.stuck compactor 3000', 'actor.stuck memtable 3000']);
-  expect([dog.isStuck(stuck.watched), dog.isStuck(well.watched)]).toEqual([true, false]);
+  expect([stuck.watched.isStuck, well.watched.isStuck]).toEqual([true, false]);
   await slow.answer();
   await Promise.resolve();
   expect(lines.slice(2)).toEqual(['actor.unstuck memtable 4000']);
-  expect(dog.isStuck(slow.watched)).toBe(false);
+  expect(slow.watched.isStuck).toBe(false);
   for (let i = 0; i < 10; i++) dog.tick([stuck.watched]);
   expect([stuck.asks(), stuck.killed.length]).toEqual([1, 1]);
   expect(stuck.killed[0]).toMatchObject({ code: 'ACTOR_STOPPED', message: expect.stringContaining('compactor') });
@@ -75,5 +76,5 @@ test('the log’s two are told of and never ended; who has ended is forgotten', 
   expect([lines, syncer.killed]).toEqual([['actor.stuck syncer 3000'], []]);
   await syncer.end();
   await Promise.resolve();
-  expect(dog.isStuck(syncer.watched)).toBe(false);
+  expect(syncer.watched.isStuck).toBe(false);
 });
