@@ -13,6 +13,7 @@ import { StoreError } from '../core/base/errors.ts';
 import * as wire from '../core/wire/client.ts';
 import { sampledTrace } from '../core/wire/trace.ts';
 import { type Answered, type Call, checkDeadline, expiredError, isRetried, retryDelayMs } from './calls.ts';
+import type { Timer, Timing } from './timing.ts';
 import type { CallOptions } from './types.ts';
 
 export interface CallWorld {
@@ -23,6 +24,7 @@ export interface CallWorld {
   readonly lastReason: () => string;
   readonly inFlightMax: number;
   readonly deadlineMs: number;
+  readonly timing: Timing;
 }
 
 const SESSION_TTL_MS = 60_000;
@@ -46,8 +48,8 @@ export class CallSet {
   #nextSeq = 1;
   readonly #out = new ByteWriter(64 * 1024);
   #flushPlanned = false;
-  #sweeper: ReturnType<typeof setInterval> | undefined;
-  #keepAlive: ReturnType<typeof setInterval> | undefined;
+  #sweeper: Timer | undefined;
+  #keepAlive: Timer | undefined;
 
   constructor(world: CallWorld) {
     this.#world = world;
@@ -61,7 +63,7 @@ export class CallSet {
   call(kind: wire.RequestKind, isWrite: boolean, body: Uint8Array, options: CallOptions): Promise<Answered> {
     return new Promise((resolve, reject) => {
       const { signal } = options;
-      const deadlineMs = performance.now() + checkDeadline(options.deadlineMs ?? this.#world.deadlineMs);
+      const deadlineMs = this.#world.timing.nowMs() + checkDeadline(options.deadlineMs ?? this.#world.deadlineMs);
       const onAbort = signal === undefined ? undefined : () => this.#abort(call);
       const call: Call = {
         kind,
@@ -85,7 +87,7 @@ export class CallSet {
       if (signal !== undefined && onAbort !== undefined) signal.addEventListener('abort', onAbort, { once: true });
       if (this.#calls.size >= this.#world.inFlightMax) this.#waiting.push(call);
       else this.#admit(call);
-      this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_EVERY_MS);
+      this.#sweeper ??= this.#world.timing.every(SWEEP_EVERY_MS, () => this.#sweep());
     });
   }
 
@@ -110,7 +112,7 @@ export class CallSet {
   /** Sends every call that is not on its way. */
   flush(): void {
     if (!this.#world.isReady()) return;
-    const nowMs = performance.now();
+    const nowMs = this.#world.timing.nowMs();
     this.#out.reset();
     this.#out.u8(wire.FRAME.requests);
     let acked = -1;
@@ -193,7 +195,9 @@ export class CallSet {
     }
     call.lastError = error;
     call.notBeforeMs =
-      error.code === 'OUTCOME_UNKNOWN' ? 0 : performance.now() + retryDelayMs(call.attempts, Math.random);
+      error.code === 'OUTCOME_UNKNOWN'
+        ? 0
+        : this.#world.timing.nowMs() + retryDelayMs(call.attempts, this.#world.timing.random);
     this.#planFlush();
   }
 
@@ -207,7 +211,7 @@ export class CallSet {
       this.#admit(next);
     }
     if (this.#calls.size > 0) return;
-    clearInterval(this.#sweeper);
+    this.#sweeper?.cancel();
     this.#sweeper = undefined;
   }
 
@@ -220,7 +224,7 @@ export class CallSet {
   }
 
   #sweep(): void {
-    const nowMs = performance.now();
+    const nowMs = this.#world.timing.nowMs();
     let isDue = false;
     // Those that wait first: none of them may be sent in the place of another that is late.
     const late = this.#waiting.filter((call) => call.deadlineMs <= nowMs);
@@ -256,7 +260,7 @@ export class CallSet {
         this.#isOpeningSession = false;
         this.#session = revision;
         this.#nextSeq = 1;
-        this.#keepAlive ??= setInterval(() => this.#sendKeepAlive(), KEEP_ALIVE_EVERY_MS);
+        this.#keepAlive ??= this.#world.timing.every(KEEP_ALIVE_EVERY_MS, () => this.#sendKeepAlive());
         this.#planFlush();
       },
       reject: (error) => {
@@ -331,8 +335,8 @@ export class CallSet {
 
   /** Rejects everything that waits. */
   close(error: StoreError): void {
-    clearInterval(this.#sweeper);
-    clearInterval(this.#keepAlive);
+    this.#sweeper?.cancel();
+    this.#keepAlive?.cancel();
     for (const call of [...this.#calls.values(), ...this.#waiting]) {
       if (call.onAbort !== undefined) call.signal?.removeEventListener('abort', call.onAbort);
       call.reject(call.isWrite && (call.isSent || call.inDoubt) ? expiredError(call, 'closed') : error);

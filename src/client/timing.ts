@@ -1,5 +1,5 @@
 /**
- * Timing: time and chance as the SDK's connections and streams see them. The platform's own; the simulator has another one, in
+ * Timing: time and chance as the SDK's connections, calls and streams see them. The platform's own; the simulator has another one, in
  * which an hour passes in seconds and the same seed draws the same.
  */
 import type { Random } from '../core/base/env.ts';

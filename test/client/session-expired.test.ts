@@ -1,6 +1,7 @@
 /** A write in doubt whose session is gone is told so: under a new number it could happen twice. */
 import { expect, test } from 'vitest';
 import { CallSet } from '../../src/client/call-set.ts';
+import { PLATFORM } from '../../src/client/timing.ts';
 import { ByteReader, ByteWriter } from '../../src/core/base/bytes.ts';
 import { isStoreError, StoreError } from '../../src/core/base/errors.ts';
 import * as wire from '../../src/core/wire/client.ts';
@@ -36,6 +37,7 @@ test('another write finds the session expired while this one waits to be sent ag
     lastReason: () => '',
     inFlightMax: 10,
     deadlineMs: 10_000,
+    timing: PLATFORM,
   });
   const answer = (id: number, revision: number): void =>
     calls.answered({ id, revision, extra: new Uint8Array(0), error: undefined });

@@ -322,7 +322,10 @@ export class Life {
       origin: this.boot,
       monotonicMs: () => clock.monotonicMs(),
       leader: () => ({ name: this.#known[shared.get('leader') - 1]?.id ?? '', url: '' }),
-      status: () => ({}),
+      status: () => {
+        const timeMs = shared.get('timeMs');
+        return { lagMs: timeMs === 0 ? null : Math.max(0, clock.nowMs() - timeMs) };
+      },
       onMembers: (known) => {
         this.#known = known;
       },

@@ -14,11 +14,13 @@ import { assert } from '../../src/core/base/assert.ts';
 import { type FilterInput, type LedgerFilter, parseFilter } from '../../src/core/model/ledger-filter.ts';
 import type { LdbStore } from '../../src/engine/ldb/store.ts';
 import { LdbWriter } from '../../src/engine/ldb/writer.ts';
-import { ledgerSource } from '../../src/reflector/source.ts';
+import { StatusKeeper } from '../../src/reflector/status.ts';
+import { Upstreams } from '../../src/reflector/upstreams.ts';
 import type { Chance } from './chance.ts';
 import { LdbOracle } from './ldb-oracle.ts';
 import type { LdbPlatter } from './ldb-platter.ts';
 import type { SimNode } from './node.ts';
+import { EPOCH_MS } from './options.ts';
 import type { EventQueue } from './queue.ts';
 import type { Reference } from './reference.ts';
 import { ReplicaWire } from './replica-wire.ts';
@@ -51,6 +53,9 @@ export interface ReplicaKind {
 const DISK_MS = 0.5;
 const START_MS = 20;
 const CONNECT_DEADLINE_MS = 10_000;
+/** Less than in production, so that it comes to pass. */
+const STALE_AFTER_MS = 5_000;
+const COME_BACK_MS = 4_000;
 const OTHER_WISH = 0.1;
 const GAP = /^revision \d+ was expected/;
 
@@ -109,15 +114,24 @@ export class SimReplica {
     if (chance.is(OTHER_WISH)) this.#wish = chance.of(this.#kind.wishes);
     const filter = this.#wish && parseFilter(this.#wish);
     const timing = this.#timing(life);
-    const source = ledgerSource({
-      endpoints: chance.shuffle(nodes).map(({ name }) => `ws://${name}:1`),
-      connect: (urls, options) => connectWith(this.#dial(life), urls, options, timing),
+    const keeper = new StatusKeeper(STALE_AFTER_MS, () => EPOCH_MS + queue.nowMs);
+    const urls = chance.shuffle(nodes).map(({ name }) => `ws://${name}:1`);
+    const { source } = new Upstreams({
+      upstreams: chance.is(0.5) ? [urls] : urls.map((url) => [url]),
+      connect: (some, options) => connectWith(this.#dial(life), some, options, timing),
       deadlineMs: CONNECT_DEADLINE_MS,
+      staleAfterMs: STALE_AFTER_MS,
+      comeBackMs: COME_BACK_MS,
+      lagMs: () => keeper.status.lagMs,
       token: this.#kind.token,
       filter,
+      timing,
     });
     const { signal } = this.#stop;
-    const onEvent = (event: ReflectorEvent): void => this.#note(event);
+    const onEvent = (event: ReflectorEvent): void => {
+      keeper.note(event);
+      this.#note(event);
+    };
     this.#world.async();
     void runReflector(
       { source, dir: this.name, signal, onEvent, rebuild: true },
