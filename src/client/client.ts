@@ -82,6 +82,7 @@ export class StoreClient implements api.Client {
       call: (kind, isWrite, body, call) => this.#call(kind, isWrite, body, call),
       client: this,
       fleet: this.fleet,
+      timing,
     });
     this.#locks = new Locks(this, world.deadlineMs);
     this.#connector = new Connector({

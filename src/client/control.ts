@@ -37,6 +37,7 @@ import { checkWanted, type ClientFleet } from './fleet.ts';
 import { batchOf } from './mutations.ts';
 import type { Stages } from './stage-types.ts';
 import { ClientStages } from './stages.ts';
+import type { Timing } from './timing.ts';
 import { checkCounter } from './txn.ts';
 import type { Bytes, CallOptions, Client, Entry, GetOptions, WriteOptions, WriteResult } from './types.ts';
 import type { Revision } from '../core/base/position.ts';
@@ -49,6 +50,7 @@ export interface ControlWorld {
     options: CallOptions,
   ) => Promise<Answered>;
   readonly client: Pick<Client, 'get' | 'range'>;
+  readonly timing: Timing;
   readonly fleet: Pick<ClientFleet, 'afterWrite'>;
 }
 
@@ -71,6 +73,7 @@ export class ClientControl implements api.Control {
     this.stages = new ClientStages({
       write: (command, options) => this.#write(command, options),
       range: (options) => world.client.range(options),
+      timing: world.timing,
     });
   }
 

@@ -21,7 +21,7 @@ export type {
   WriterLimit,
   WriterView,
 } from './control-types.ts';
-export type { RingView, Stages, StageSpec, StageView } from './stage-types.ts';
+export type { GuardOptions, RingView, Stages, StageSpec, StageView } from './stage-types.ts';
 export type {
   Fleet,
   FleetView,

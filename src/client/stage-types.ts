@@ -35,6 +35,22 @@ export interface StageView {
   readonly halted: string | null;
 }
 
+export interface GuardOptions {
+  /**
+   * Is all well with what this host is shown? A text says what is not. An error, and no answer within `checkDeadlineMs`, are as
+   * bad.
+   */
+  readonly check: (stage: StageView) => string | undefined | Promise<string | undefined>;
+  /** Between two checks; default 5000. */
+  readonly everyMs?: number;
+  /** Default 5000. */
+  readonly checkDeadlineMs?: number;
+  /** What is done about it; default 'halt': nothing more is released. 'rollback': and all rings go back to what everybody is shown. */
+  readonly act?: 'halt' | 'rollback';
+  /** Ends it. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Which data hosts are shown ring by ring. Beside what every call may fail with: NOT_FOUND (no such stage or ring), BAD_REQUEST,
  * DISABLED (the stage is halted).
@@ -54,11 +70,20 @@ export interface Stages {
   resume(stage: string, options?: CallOptions): Promise<WriteResult>;
   /**
    * All rings go back: to what everybody (`*`) is shown, if a ring is shown more; else to what everybody was shown before. And
-   * the stage is halted.
+   * the stage is halted. `onlyUnreleased`: in the second case BAD_REQUEST.
    */
-  rollback(stage: string, options?: CallOptions): Promise<WriteResult>;
+  rollback(
+    stage: string,
+    options?: CallOptions & { readonly onlyUnreleased?: boolean | undefined },
+  ): Promise<WriteResult>;
   /** For emergencies: everybody is shown what there is, at once and from now on, also when it was halted. */
   bypass(stage: string, options?: CallOptions): Promise<WriteResult>;
+  /**
+   * Looks after a stage from a host of an early ring: asks `check` while some ring is shown more than everybody, and halts the
+   * stage when it does not like it. Resolves with the reason then; with undefined when `signal` says stop. What may pass (no
+   * leader, no connection) it gets over; it rejects with what does not: NOT_FOUND, CLOSED.
+   */
+  guard(stage: string, options: GuardOptions): Promise<string | undefined>;
   /** The data is not staged any more: everybody is shown what there is. */
   drop(stage: string, options?: CallOptions): Promise<WriteResult>;
 }

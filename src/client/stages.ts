@@ -5,14 +5,24 @@
 import type { Revision } from '../core/base/position.ts';
 import type { ControlCommand } from '../core/model/control/commands.ts';
 import { STAGES_PREFIX } from '../core/model/control/stage-keys.ts';
-import { decodeStage, FOLLOWS, isDropped, type Stage, type StageMove } from '../core/model/control/stages.ts';
+import {
+  decodeStage,
+  EVERYBODY,
+  FOLLOWS,
+  isDropped,
+  type Stage,
+  type StageMove,
+} from '../core/model/control/stages.ts';
 import { parseFilter } from '../core/model/ledger-filter.ts';
+import { guardStage } from './stage-guard.ts';
 import type * as api from './stage-types.ts';
+import type { Timing } from './timing.ts';
 import type { CallOptions, Client, GetOptions, WriteResult } from './types.ts';
 
 export interface StagesWorld {
   readonly write: (command: ControlCommand, options: CallOptions | undefined) => Promise<WriteResult>;
   readonly range: Client['range'];
+  readonly timing: Timing;
 }
 
 export class ClientStages implements api.Stages {
@@ -56,8 +66,11 @@ export class ClientStages implements api.Stages {
     return this.#move(stage, 'resume', options);
   }
 
-  rollback(stage: string, options?: CallOptions): Promise<WriteResult> {
-    return this.#move(stage, 'rollback', options);
+  rollback(
+    stage: string,
+    options: CallOptions & { readonly onlyUnreleased?: boolean | undefined } = {},
+  ): Promise<WriteResult> {
+    return this.#move(stage, 'rollback', options, options.onlyUnreleased === true ? { ring: EVERYBODY } : {});
   }
 
   bypass(stage: string, options?: CallOptions): Promise<WriteResult> {
@@ -66,6 +79,10 @@ export class ClientStages implements api.Stages {
 
   drop(stage: string, options?: CallOptions): Promise<WriteResult> {
     return this.#world.write({ kind: 'dropStage', stage }, options);
+  }
+
+  guard(stage: string, options: api.GuardOptions): Promise<string | undefined> {
+    return guardStage(this, stage, options, this.#world.timing);
   }
 
   #move(

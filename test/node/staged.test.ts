@@ -7,15 +7,22 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connect, type StageView } from '../../src/client/index.ts';
 import { type LdbReader, openLdb } from '../../src/engine/ldb/index.ts';
-import { type LdbChanges, type RunningReflector, startReflector } from '../../src/reflector/index.ts';
+import {
+  type LdbChanges,
+  type RunningReflector,
+  startReflector,
+  type StartReflectorOptions,
+} from '../../src/reflector/index.ts';
 import { kvctl, type Ran } from '../cli/fixtures/fake-kvctl.ts';
-import { until } from '../support/cluster-process.ts';
+import { freePorts, until } from '../support/cluster-process.ts';
 import { HttpFixture, type HttpNode, startHttpNode } from '../support/http-node.ts';
 
 const SECRET = 'a-secret';
 let node: HttpNode;
 let fixture: HttpFixture;
 let dir: string;
+/** The canary feeds others, too. */
+let relay: string;
 
 interface Host {
   readonly reflector: RunningReflector;
@@ -28,7 +35,10 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'ctlmesh-staged-'));
   node = await startHttpNode({ destructiveSchemaChanges: true });
   fixture = await HttpFixture.create(node.ask, SECRET);
-  for (const ring of ['canary', '']) await host(ring, ring);
+  const [port] = await freePorts(1);
+  relay = `ws://127.0.0.1:${port}`;
+  await host('canary', 'canary', { listen: relay });
+  await host('', '');
 });
 afterAll(async () => {
   for (const { ldb, reflector } of hosts.values()) {
@@ -39,13 +49,13 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-async function host(name: string, ring: string, filter?: object): Promise<Host> {
+async function host(name: string, ring: string, more: Partial<StartReflectorOptions> = {}): Promise<Host> {
   const at = join(dir, `ldb-${name}`);
   const changes: LdbChanges[] = [];
   const reflector = await startReflector({
     ...{ endpoints: [node.client], dir: at, onChanges: (change: LdbChanges) => changes.push(change) },
     ...(ring === '' ? {} : { labels: { ring } }),
-    ...(filter === undefined ? {} : { filter }),
+    ...more,
   });
   await until('the replica is filled', () => reflector.status.revision > 0, { withinMs: 60_000 });
   const made = { reflector, changes, ldb: openLdb(at, { besideWriter: true }) };
@@ -72,7 +82,9 @@ async function seen(said: string, read: (ldb: LdbReader) => unknown): Promise<un
   return values;
 }
 
+const all = <T>(value: T): T[] => Array.from(hosts, () => value);
 const flag = (ldb: LdbReader): string | undefined => ldb.get('flags/new-ui')?.text();
+/** The only one. */
 const stage = async (): Promise<StageView> => JSON.parse(await out('--json', 'stage', 'list')) as StageView;
 
 test('the canary is shown a change at once, everybody else when it is released; what is not staged flows', async () => {
@@ -112,20 +124,55 @@ test('rolled back, every host is where everybody was, and nothing is released un
 
 test('a new host, and one of a part of the data, are shown what their ring is; a bypass shows everything to all', async () => {
   await host('late', '');
-  await host('part', 'nobody-named-this', { prefixes: ['flags/'] });
+  await host('part', 'nobody-named-this', { filter: { prefixes: ['flags/'] } });
+  await host('behind', '', { endpoints: [relay] });
   const now = await out('put', 'limits/eu', '6');
-  expect(await seen(now, flag)).toEqual(['on', 'on', 'on', 'on']);
-  expect(await seen(await out('stage', 'bypass', 'flags'), flag)).toEqual(['fixed', 'fixed', 'fixed', 'fixed']);
-  expect(await seen(await out('put', 'flags/new-ui', 'urgent'), flag)).toEqual([
-    'urgent',
-    'urgent',
-    'urgent',
-    'urgent',
-  ]);
+  expect(await seen(now, flag)).toEqual(all('on'));
+  expect(await seen(await out('stage', 'bypass', 'flags'), flag)).toEqual(all('fixed'));
+  expect(await seen(await out('put', 'flags/new-ui', 'urgent'), flag)).toEqual(all('urgent'));
   await out('stage', 'hold', 'flags');
-  expect(await seen(await out('del', 'flags/new-ui'), flag)).toEqual([undefined, 'urgent', 'urgent', 'urgent']);
-  expect(await seen(await out('stage', 'drop', 'flags'), flag)).toEqual([undefined, undefined, undefined, undefined]);
+  expect(await seen(await out('del', 'flags/new-ui'), flag)).toEqual([undefined, ...all('urgent').slice(1)]);
+  expect(await seen(await out('stage', 'drop', 'flags'), flag)).toEqual(all(undefined));
   expect(await out('stage', 'list')).toBe('');
+});
+
+test('a host that is ill halts the stage, and takes back what is not released; no more than that', async () => {
+  const client = await connect(node.client);
+  try {
+    const { stages } = client.control;
+    await out('put', 'guarded/x', '1');
+    await out('stage', 'create', 'guarded', '--prefix', 'guarded/', '--ring', 'canary');
+    await out('put', 'guarded/x', '2');
+    await out('stage', 'release', 'guarded');
+    const ill = (): string => 'out of order';
+    const reason = await stages.guard('guarded', { check: ill, act: 'rollback' });
+    // Nothing had changed since: what everybody has stays.
+    expect([reason, (await stages.list()).map(({ halted }) => halted)]).toEqual(['out of order', ['out of order']]);
+    const x = (ldb: LdbReader): unknown => ldb.get('guarded/x')?.text();
+    const bad = await out('put', 'guarded/x', 'bad');
+    expect((await seen(bad, x)).slice(0, 2)).toEqual(['bad', '2']);
+    await out('stage', 'resume', 'guarded');
+    const asked: string[] = [];
+    const check = ({ name }: StageView): Promise<undefined> => {
+      asked.push(name);
+      return Promise.reject(new Error('down'));
+    };
+    expect(await stages.guard('guarded', { check, act: 'rollback' })).toBe('the check failed: down');
+    expect(asked).toEqual(['guarded']);
+    const now = await out('put', 'limits/eu', '7');
+    expect((await seen(now, x)).slice(0, 2)).toEqual(['2', '2']);
+    // One that has no answer is bad, one that is asked to stop says nothing, and there is no guard of nothing.
+    await out('stage', 'resume', 'guarded');
+    await out('stage', 'release', 'guarded', 'canary', '--follow');
+    const silent = new Promise<undefined>(() => {});
+    expect(await stages.guard('guarded', { check: () => silent, checkDeadlineMs: 1 })).toContain(
+      'no answer within 1 ms',
+    );
+    await expect(stages.guard('none', { check: ill })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(stages.guard('guarded', { check: ill, signal: AbortSignal.abort() })).resolves.toBeUndefined();
+  } finally {
+    await client.close();
+  }
 });
 
 test('of tables: rows and their schema are held back together; they are not dropped or cleared meanwhile', async () => {

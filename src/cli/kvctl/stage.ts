@@ -23,7 +23,6 @@ const MOVES: readonly (readonly [verb: string, description: string, move: Move])
     (s, name, call) => s.hold(name, call),
   ],
   ['resume', 'What is halted may be released again.', (s, name, call) => s.resume(name, call)],
-  ['rollback', 'All rings go back to what everybody was shown; halted.', (s, name, call) => s.rollback(name, call)],
   ['bypass', 'For emergencies: everybody is shown what there is, now.', (s, name, call) => s.bypass(name, call)],
   ['drop', 'It is not staged any more: everybody is shown what there is.', (s, name, call) => s.drop(name, call)],
 ];
@@ -69,6 +68,16 @@ export function registerStage(program: Command, run: Run): void {
     .requiredOption('--reason <text>', 'for those who meet it')
     .action((name: string, { reason }: { readonly reason: string }) =>
       run((context) => write(context, ({ stages }, call) => stages.halt(name, reason, call))),
+    );
+  stage
+    .command('rollback')
+    .description('All rings go back to what everybody is shown, or (if nobody is shown more) was shown before; halted.')
+    .argument('<name>')
+    .option('--unreleased', 'only to what everybody is shown')
+    .action((name: string, { unreleased }: { readonly unreleased?: boolean }) =>
+      run((context) =>
+        write(context, ({ stages }, call) => stages.rollback(name, { ...call, onlyUnreleased: unreleased })),
+      ),
     );
   for (const [verb, description, move] of MOVES) {
     stage

@@ -84,7 +84,7 @@ export type ControlCommand =
       readonly kind: 'moveStage';
       readonly stage: string;
       readonly move: StageMove;
-      /** Of release and follow; else ''. */
+      /** Of release and follow; of rollback '*': no further back than everybody is. Else ''. */
       readonly ring: string;
       /** Of halt; else ''. */
       readonly reason: string;

@@ -45,7 +45,7 @@ export const STAGE_MOVES: readonly StageMove[] = ['release', 'follow', 'hold', '
 
 export const STAGES_MAX = 64;
 export const RINGS_MAX = 16;
-const REASON_CHARS_MAX = 200;
+export const REASON_CHARS_MAX = 200;
 /** The row is written with each move, and shipped. */
 const SCOPE_BYTES_MAX = 16 * 1024;
 const NAME = /^[a-z][a-z0-9_-]{0,49}$/;
@@ -134,7 +134,7 @@ export function moved(
     case 'hold':
       return { ...stage, rings: stage.rings.map((one) => held(one, one === stage.rings[0], stage, index)) };
     case 'rollback':
-      return rolledBack(stage, changed);
+      return rolledBack(stage, changed, ring === EVERYBODY);
     case 'bypass': {
       const rings = stage.rings.map(({ name }) => ({ name, shown: FOLLOWS }));
       return { ...stage, rings, good: goodOf(stage), halted: undefined };
@@ -186,14 +186,17 @@ function held(ring: Ring, isFirst: boolean, { rings }: Stage, index: number): Ri
   return ring.shown !== FOLLOWS || (isFirst && rings.length > 1) ? ring : { ...ring, shown: index };
 }
 
-/** To what everybody is shown, if somebody is shown more; else to what everybody was shown before. Nothing is released then. */
-function rolledBack(stage: Stage, changed: number): Stage {
+/**
+ * To what everybody is shown, if somebody is shown more; else (unless only that is meant) to what everybody was shown before.
+ * Nothing is released then.
+ */
+function rolledBack(stage: Stage, changed: number, onlyUnreleased: boolean): Stage {
   const { shown } = everybody(stage);
   // One that follows is shown nothing else as long as nothing has changed.
   const isAhead =
     shown !== FOLLOWS && changed > shown && stage.rings.some((one) => one.shown === FOLLOWS || one.shown > shown);
   const target = isAhead ? shown : stage.good;
-  if (stage.rings.every((one) => one.shown === target)) {
+  if (stage.rings.every((one) => one.shown === target) || (onlyUnreleased && !isAhead)) {
     throw new StoreError('BAD_REQUEST', `stage ${stage.name} has nothing to go back to`, {
       data: { stage: stage.name },
     });
