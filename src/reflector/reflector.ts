@@ -92,6 +92,7 @@ class Reflector implements RunningReflector {
     this.#copies = new Copies({
       ...options,
       filter: this.#filter,
+      ring: options.labels?.[RING_LABEL],
       readers: readersOf(options),
       revision: () => (this.#failure === undefined ? this.#keeper.status.revision : 0),
       onNews: (news) => {

@@ -21,6 +21,8 @@ import {
   rowExpiryMs,
   rowRevision,
 } from './format.ts';
+import { viewOf } from './row-view.ts';
+import { newestRows } from './showing.ts';
 
 export interface LdbFacts {
   readonly position: LdbPosition;
@@ -80,26 +82,20 @@ export function removeLdb(dir: string): void {
   }
 }
 
-/** All rows of the LDB in `dir`, some at a time. */
+/** All rows of the LDB in `dir` as the cluster has them, some at a time: whatever its host was shown of them. */
 export async function* copiedRows(dir: string, bytesMax: number): AsyncGenerator<readonly CopiedRow[]> {
   const env = openToRead(dir, false);
   try {
     let rows: CopiedRow[] = [];
     let bytes = 0;
-    let last: Uint8Array | undefined;
-    const more = (): Iterable<{ key: Uint8Array | string; value: Uint8Array }> =>
-      env.kv.getRange({ start: last ?? FIRST_KEY, exclusiveStart: last !== undefined });
+    let from = FIRST_KEY;
     for (;;) {
       // Nobody writes here: a cursor for each part sees the same rows, and none is open while the caller works.
-      for (const { key, value } of more()) {
-        last = key as Uint8Array;
-        rows.push({
-          key: last,
-          value: value.subarray(ROW_HEADER_BYTES),
-          revision: rowRevision(value, 0),
-          expiryMs: rowExpiryMs(value, 0),
-        });
-        bytes += last.length + value.length;
+      for (const { key, row } of newestRows(viewOf(env.kv), from, undefined)) {
+        const value = row.subarray(ROW_HEADER_BYTES);
+        rows.push({ key, value, revision: rowRevision(row, 0), expiryMs: rowExpiryMs(row, 0) });
+        bytes += key.length + row.length;
+        from = Uint8Array.of(...key, 0);
         if (bytes >= bytesMax) break;
       }
       if (rows.length === 0) return;

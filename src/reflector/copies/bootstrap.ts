@@ -21,7 +21,7 @@ import { toIndex } from '../../core/base/position.ts';
 import { isSameFilter, type LedgerFilter, showFilter } from '../../core/model/ledger-filter.ts';
 import { lockDir } from '../../engine/disk/lock.ts';
 import { nodeDisk } from '../../engine/disk/node-disk.ts';
-import { copiedRows, hasLdb, ldbFacts, ldbFile, moveLdb, removeLdb } from '../../engine/ldb/copy.ts';
+import { copiedRows, hasLdb, ldbFacts, ldbFile, moveLdb } from '../../engine/ldb/copy.ts';
 import { LdbWriter } from '../../engine/ldb/writer.ts';
 import {
   chunkName,
@@ -44,6 +44,8 @@ export interface BootstrapOptions {
   readonly signal: AbortSignal;
   /** What is wanted; undefined: all that there is. */
   readonly filter?: LedgerFilter | undefined;
+  /** The ring of hosts that this one is in; default: in none. */
+  readonly ring?: string | undefined;
   /** Told when a chunk is in its place; `fetched`: it was not there before. */
   readonly onChunk?: (chunk: { readonly number: number; readonly count: number; readonly fetched: boolean }) => void;
   readonly retryDelayMs?: number | undefined;
@@ -100,8 +102,13 @@ async function bootstrapAlone(options: BootstrapOptions, letGo: () => Promise<vo
   if (hasLdb(dir)) {
     // Its writer takes the lock itself.
     await letGo();
-    await adopt(dir, beside, manifest);
-  } else moveLdb(beside, dir);
+    await adopt(options, beside, manifest);
+  } else {
+    // What this host's ring is shown is settled before anybody can look: the copy is of a host that may be in another one.
+    const writer = await LdbWriter.open(beside, { ring: options.ring });
+    await writer.close();
+    moveLdb(beside, dir);
+  }
   clean(beside);
   const { name, revision, timeMs, bytes } = manifest;
   return { name, revision, timeMs, bytes, fetched };
@@ -207,8 +214,8 @@ async function check({ cluster, revision, name }: Manifest, beside: string): Pro
 }
 
 /** In place, for who reads the empty LDB that is there. */
-async function adopt(dir: string, beside: string, manifest: Manifest): Promise<void> {
-  const writer = await LdbWriter.open(dir);
+async function adopt({ dir, ring }: BootstrapOptions, beside: string, manifest: Manifest): Promise<void> {
+  const writer = await LdbWriter.open(dir, { ring });
   try {
     const { cluster, revision, timeMs } = manifest;
     await writer.beginSnapshot({ cluster, revision: toIndex(revision), timeMs }, filterOf(manifest));
@@ -220,9 +227,8 @@ async function adopt(dir: string, beside: string, manifest: Manifest): Promise<v
 }
 
 function clean(beside: string): void {
-  removeLdb(beside);
-  const manifest = join(beside, MANIFEST_FILE);
-  if (nodeDisk.exists(manifest)) nodeDisk.remove(manifest);
+  if (!nodeDisk.exists(beside)) return;
+  for (const name of nodeDisk.list(beside)) nodeDisk.remove(join(beside, name));
 }
 
 function get({ objects, signal, retryDelayMs }: BootstrapOptions, name: string, bytesMax: number): Promise<Uint8Array> {

@@ -43,6 +43,7 @@ export interface CopiesOptions {
   readonly snapshotKeep?: number | undefined;
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly token?: string | undefined;
+  readonly ring?: string | undefined;
   readonly nowMs?: (() => number) | undefined;
   readonly retryDelayMs?: number | undefined;
   readonly filter: LedgerFilter | undefined;
@@ -74,13 +75,14 @@ export class Copies {
   /** Fills the replica, if it is to be. Throws DIR_LOCKED. */
   async bootstrap(signal: AbortSignal): Promise<void> {
     if (this.#from === undefined) return;
-    const { dir, filter, retryDelayMs, onNews } = this.#options;
+    const { dir, filter, ring, retryDelayMs, onNews } = this.#options;
     try {
       const filled = await bootstrap({
         dir,
         objects: this.#from,
         signal,
         filter,
+        ring,
         onChunk: (chunk) => onNews({ kind: 'bootstrap', state: 'chunk', ...chunk }),
         retryDelayMs,
       });
