@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { toIndex } from '../../src/core/base/position.ts';
 import { parseFilter } from '../../src/core/model/ledger-filter.ts';
 import { hasLdb } from '../../src/engine/ldb/copy.ts';
@@ -20,6 +20,9 @@ import { S3Server } from '../support/s3-server.ts';
 
 const CHUNK_BYTES = 32 * 1024;
 const ROWS = 300;
+
+// Its waits are for conditions, however slow the machine.
+vi.setConfig({ testTimeout: 120_000 });
 
 let dir: ReturnType<typeof temporaryDir>;
 let s3: S3Server;

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { connect } from '../../src/client/index.ts';
 import type { Client, LedgerFrame, LedgerOptions } from '../../src/client/types.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
@@ -14,6 +14,9 @@ import type { StartReflectorOptions } from '../../src/reflector/options.ts';
 import { dump, put, records, StreamModel, streamRecords, temporaryDir, timeOf } from '../engine/ldb/ledger.ts';
 
 const WAIT_MS = 60_000;
+
+// Its waits are for conditions, however slow the machine.
+vi.setConfig({ testTimeout: 120_000 });
 
 let dir: ReturnType<typeof temporaryDir>;
 let running: RunningReflector[];
