@@ -89,3 +89,12 @@ test('a supervised pool of workers: one dies, is back, and no part of the work i
   expect(told).toMatch(/^again: \d+ /m);
   expect(told).toMatch(/^primes below 400000: 33860$/m);
 });
+
+test('a durable counter outlives its host, and has counted exactly', async () => {
+  const [port] = await freePorts(1);
+  cluster = await TestCluster.prepare(); // For its directory.
+  const told = await output('examples/durable-counter.ts', join(cluster.dir, 'counter'), String(port));
+  expect(told).toContain('first, through n1: 1');
+  expect(told).toContain('each counted once: true');
+  expect(told).toContain('through n2: 31, through n3: 31');
+});
