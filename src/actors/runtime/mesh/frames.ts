@@ -4,6 +4,7 @@
  * knows that answers may be missing.
  *
  *   batch    JSON { session, number, frames }
+ *   welcome  the peer's session was heard of: what was sent before it is settled, and what follows is not lost unheard
  *   say      a message: to an actor of this life of the peer's, or to whoever has an address; told or asked
  *   answer, failed   of what was asked; `failed` also of what was told and not taken
  *   taken    so many that were told have left their mailboxes there: the sender may send as much again
@@ -70,6 +71,7 @@ export interface Say<Whom extends To = To> {
 }
 
 export type Frame =
+  | { readonly frame: 'welcome'; readonly session: string }
   | Say
   | { readonly frame: 'answer'; readonly call: number; readonly value: unknown }
   | { readonly frame: 'failed'; readonly call: number; readonly failure: Failure }
@@ -80,6 +82,7 @@ export type Frame =
   | { readonly frame: 'ended'; readonly call: number; readonly failure?: Failure | undefined };
 
 const frame = z.discriminatedUnion('frame', [
+  z.strictObject({ frame: z.literal('welcome'), session: z.string().max(64) }),
   z.strictObject({
     frame: z.literal('say'),
     call: number,

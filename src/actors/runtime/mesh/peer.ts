@@ -79,7 +79,9 @@ export class Peer {
   readonly #watches = new Map<number, Watch>();
   readonly #served = new Map<number, Served>();
   readonly #watchedHere = new Map<number, () => void>();
-  #isUp = false;
+  #isConnected = false;
+  /** The peer has heard of this session. Before that it may yet settle, as lost, what would be sent now. */
+  #isWelcome = false;
   #calls = 0;
   #session: string;
   #sent = 0;
@@ -97,7 +99,7 @@ export class Peer {
   }
 
   get isUp(): boolean {
-    return this.#isUp;
+    return this.#isConnected && this.#isWelcome;
   }
 
   /** Messages sent and not settled. */
@@ -108,14 +110,16 @@ export class Peer {
   // ── the connection ──
 
   up(): void {
-    if (this.#isUp) return;
-    this.#isUp = true;
-    // With nothing in it: the peer hears at once that what went before is over.
+    if (this.#isConnected) return;
+    this.#isConnected = true;
+    // The peer hears by it that what went before is over.
+    if (this.#expected !== undefined) this.#welcome(this.#expected.session);
     this.#flush();
   }
 
   down(): void {
-    this.#isUp = false;
+    this.#isConnected = false;
+    this.#isWelcome = false;
     this.#outbox = [];
     this.#outboxBytes = 0;
     this.#taken = [];
@@ -149,7 +153,7 @@ export class Peer {
 
   /** Sends a message now, or says why not; BAD_REQUEST: it is no plain data. */
   say(envelope: Envelope, { to, path, message, parse }: Saying): 'sent' | 'away' | 'full' | 'too-large' {
-    if (!this.#isUp) return 'away';
+    if (!this.isUp) return 'away';
     const { answer, trace } = envelope.waiting;
     const call = ++this.#calls;
     const text = JSON.stringify({
@@ -177,8 +181,8 @@ export class Peer {
 
   /** Tells once that an actor over there has ended, or cannot be heard of any more. The result ends the watch. */
   watch(to: ToActor, hasEnded: (reason: EndReason) => void): () => void {
-    if (!this.#isUp || this.#watches.size >= WATCHES_MAX) {
-      const code = this.#isUp ? 'OVERLOADED' : 'UNAVAILABLE';
+    if (!this.isUp || this.#watches.size >= WATCHES_MAX) {
+      const code = this.isUp ? 'OVERLOADED' : 'UNAVAILABLE';
       hasEnded({ kind: 'failed', error: new StoreError(code, `${to.path} on ${this.id} cannot be watched now`) });
       return () => {};
     }
@@ -217,7 +221,7 @@ export class Peer {
   }
 
   #put(text: string): void {
-    if (!this.#isUp) return;
+    if (!this.#isConnected) return;
     this.#outbox.push(text);
     this.#outboxBytes += text.length;
     if (this.#outboxBytes >= MESSAGE_BYTES_MAX) this.#flush();
@@ -229,7 +233,7 @@ export class Peer {
     this.#isFlushPlanned = true;
     this.#world.soon(() => {
       this.#isFlushPlanned = false;
-      if (this.#isUp && (this.#outbox.length > 0 || this.#taken.length > 0)) this.#flush();
+      if (this.#isConnected && (this.#outbox.length > 0 || this.#taken.length > 0)) this.#flush();
     });
   }
 
@@ -251,11 +255,19 @@ export class Peer {
     this.#expected = { session, number: number + 1 };
     const isNext = expected === undefined ? number === 0 : expected.session === session && expected.number === number;
     if (!isNext) this.lost('something it said was lost');
+    if (expected?.session !== session) this.#welcome(session);
     for (const frame of frames) this.#hear(frame);
+  }
+
+  #welcome(session: string): void {
+    this.#frame({ frame: 'welcome', session });
   }
 
   #hear(frame: Frame): void {
     switch (frame.frame) {
+      case 'welcome':
+        if (frame.session === this.#session) this.#isWelcome = true;
+        return;
       case 'say':
         this.#said(frame);
         return;

@@ -1,0 +1,174 @@
+/** Refs between nodes: what is promised of a message to another node's actor, and of the border that it crosses. */
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { type ActorRef, ask, commit, defineActor, durable, refTo, tell } from '../../../../src/actors/runtime/index.ts';
+import { MESSAGE_BYTES_MAX } from '../../../../src/actors/runtime/mesh/peer.ts';
+import { ClusterWorld } from './cluster-world.ts';
+
+const echo = {
+  say: ask({ value: z.unknown() }, z.unknown()),
+  note: tell({ n: z.int() }),
+  never: ask({}, z.string()),
+  text: ask({ text: z.string() }, z.string()),
+  fail: ask({}, z.string()),
+  end: tell(),
+};
+type Echo = ActorRef<typeof echo>;
+
+/** The echo of node 2, as node 1 has it: the ref came in a message, by an actor that both know. */
+async function pair(mailbox: { readonly messagesMax?: number } = {}): Promise<{
+  readonly at: ClusterWorld;
+  readonly ref: Echo;
+  readonly local: Echo;
+  readonly notes: number[];
+  readonly aborted: string[];
+}> {
+  const at = new ClusterWorld({ nodes: 2 });
+  const notes: number[] = [];
+  const aborted: string[] = [];
+  const definition = defineActor({
+    name: 'echo',
+    protocol: echo,
+    mailbox,
+    start: () => ({}),
+    on: {
+      say: (_state, { value }) => value,
+      note: (_state, { n }) => void notes.push(n),
+      never: (_state, _message, { signal }) =>
+        new Promise<string>((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            aborted.push(String((signal.reason as Error).message));
+            reject(signal.reason as Error);
+          });
+        }),
+      text: (_state, { text }) => text,
+      fail: () => {
+        throw new Error('a bug');
+      },
+      end: (_state, _message, ctx) => ctx.stop(),
+    },
+  });
+  const board = { pin: ask({ who: refTo<typeof echo>() }, z.boolean()) };
+  let pinned: Echo | undefined;
+  const boardOf1 = durable({
+    name: 'board',
+    protocol: board,
+    state: z.strictObject({}),
+    initial: () => ({}),
+    on: {
+      pin: (_state, { who }) => {
+        pinned = who;
+        return commit({}, true);
+      },
+    },
+  });
+  at.node(1).actors.host(boardOf1);
+  const local = await at.run(at.node(2).actors.spawn(definition, { name: 'echo' }));
+  await at.run(at.node(2).actors.lookup(boardOf1, 'a').ask({ kind: 'pin', who: local }));
+  if (pinned === undefined) throw new Error('the ref did not arrive');
+  return { at, ref: pinned, local, notes, aborted };
+}
+
+test('values come as they were, and answers too', async () => {
+  const { at, ref } = await pair();
+  expect(`${ref.path}#${ref.incarnation}`).toBe('n2:/echo#1');
+  const value = {
+    big: 2n ** 70n,
+    bytes: new Uint8Array([1, 2, 255]),
+    date: new Date(5),
+    odd: [Number.NaN, Number.NEGATIVE_INFINITY, -0, null, undefined, 'ü'],
+    map: new Map<unknown, unknown>([[{ a: 1 }, new Set([1n])]]),
+    tricky: { $: 'bigint', v: 'x', ['__proto__']: 1 },
+  };
+  const back = await at.run(ref.ask({ kind: 'say', value }));
+  expect(back).toEqual(value);
+  expect(Object.getPrototypeOf((back as typeof value).tricky)).toBe(Object.prototype);
+  await at.stop();
+});
+
+test('what cannot travel is told to who sends it', async () => {
+  const { at, ref, local } = await pair();
+  for (const value of [() => 1, Symbol('s'), new (class Own {})(), local]) {
+    await expect(at.run(ref.ask({ kind: 'say', value }))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  }
+  const deep = { a: {} };
+  let inner: { a: object } = deep;
+  for (let i = 0; i < 100; i++) inner = inner.a = { a: {} };
+  await expect(at.run(ref.ask({ kind: 'say', value: deep }))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  const text = 'x'.repeat(MESSAGE_BYTES_MAX);
+  await expect(at.run(ref.ask({ kind: 'text', text }))).rejects.toMatchObject({ code: 'VALUE_TOO_LARGE' });
+  // What the compiler would have refused is refused by the receiving side.
+  const wrong = { kind: 'text', text: 5 } as unknown as { kind: 'text'; text: string };
+  await expect(at.run(ref.ask(wrong))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  await expect(at.run(ref.stop())).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  expect(() => ref.kill()).toThrow(/own node/);
+  await at.stop();
+});
+
+test('what is no message of ours ends no node', async () => {
+  const { at, ref } = await pair();
+  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+  const batches = ['', '{', '[]', '{"session":"s","number":0,"frames":[{"frame":"say"}]}', '\u{10ffff}'];
+  for (const batch of batches) at.node(1).actors.mesh.batch('n2', bytes(batch));
+  at.node(1).actors.mesh.batch('n2', new Uint8Array([0xff, 0xfe]));
+  const refused = at.node(1).lines.filter(({ event }) => event === 'actors.mesh.refused');
+  expect(refused).toHaveLength(batches.length + 1);
+  expect(await at.run(ref.ask({ kind: 'text', text: 'still here' }))).toBe('still here');
+  await at.stop();
+});
+
+test('the connection breaks: who waits is told at once, the handler hears of it, and later messages arrive', async () => {
+  const { at, ref, aborted } = await pair();
+  const asked = ref.ask({ kind: 'never' }, { deadlineMs: 60_000 });
+  const failed = expect(asked).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  await at.advance(50);
+  const nowMs = at.clock.nowMs();
+  at.cut(at.node(2));
+  await failed;
+  expect(at.clock.nowMs()).toBe(nowMs);
+  await at.settle();
+  expect(aborted).toHaveLength(1);
+  // Away: nothing is kept for later.
+  await expect(at.run(ref.ask({ kind: 'text', text: 'a' }))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  expect(ref.tell({ kind: 'note', n: 1 })).toBe(false);
+  at.heal(at.node(2));
+  await at.advance(50);
+  expect(await at.run(ref.ask({ kind: 'text', text: 'b' }))).toBe('b');
+  await at.stop();
+});
+
+test('who gives up is heard: the handler is aborted, and a late answer is nobody’s', async () => {
+  const { at, ref, aborted } = await pair();
+  await expect(at.run(ref.ask({ kind: 'never' }, { deadlineMs: 100 }))).rejects.toMatchObject({
+    code: 'DEADLINE_EXCEEDED',
+  });
+  await at.advance(50);
+  expect(aborted).toHaveLength(1);
+  expect(await at.run(ref.ask({ kind: 'text', text: 'next' }))).toBe('next');
+  await at.stop();
+});
+
+test('an actor that ends tells its watchers on other nodes, and who asks it', async () => {
+  const { at, ref } = await pair();
+  const ends: string[] = [];
+  at.node(1).actors.watch(ref, ({ path, reason }) => void ends.push(`${path} ${reason.kind}`));
+  await expect(at.run(ref.ask({ kind: 'fail' }))).rejects.toMatchObject({ code: 'ACTOR_STOPPED' });
+  await at.advance(50);
+  expect(ends).toEqual(['n2:/echo failed']);
+  await expect(at.run(ref.ask({ kind: 'text', text: 'x' }))).rejects.toMatchObject({ code: 'ACTOR_STOPPED' });
+  await at.stop();
+});
+
+test('a flood is refused where it is made: what is under way is bounded, and comes in order', async () => {
+  const { at, ref, notes } = await pair();
+  let taken = 0;
+  for (let n = 0; n < 5_000; n++) if (ref.tell({ kind: 'note', n })) taken++;
+  expect(taken).toBe(1_024);
+  expect(at.node(1).actors.deadLetters.counts.full).toBe(5_000 - taken);
+  await expect(at.run(ref.ask({ kind: 'text', text: 'x' }))).rejects.toMatchObject({ code: 'OVERLOADED' });
+  await at.advance(1_000);
+  expect(notes).toEqual(Array.from({ length: 1_024 }, (_, n) => n));
+  // There is room again.
+  expect(await at.run(ref.ask({ kind: 'text', text: 'x' }))).toBe('x');
+  await at.stop();
+});
