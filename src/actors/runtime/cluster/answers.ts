@@ -4,8 +4,8 @@
  * here and changes nothing.
  *
  * An asker says with each question which of its questions is the oldest that is still open (`floor`); what is older is
- * forgotten. Two bounds beside that, and at each the answer is OUTCOME_UNKNOWN, never a second effect: the answers kept for
- * one asker, and how many askers are known.
+ * forgotten. Three bounds beside that, and at each the answer is OUTCOME_UNKNOWN, never a second effect: the answers kept
+ * for one asker, how many askers are known, and the bytes of all.
  */
 import { z } from 'zod';
 import { StoreError } from '../../../core/base/errors.ts';
@@ -15,6 +15,10 @@ const ANSWERS_MAX = 256;
 const ASKERS_MAX = 16;
 /** A longer one is not kept: that it was given is. */
 const REPLY_BYTES_MAX = 4_096;
+/** All that is kept for one actor, about. */
+const BYTES_MAX = 64 * 1024;
+/** What one costs beside its text. */
+const ANSWER_BYTES = 32;
 
 interface Answered {
   readonly seq: number;
@@ -60,16 +64,43 @@ export function recall(answers: Answers, call: CallId): { readonly reply: unknow
 export function remember(answers: Answers, call: CallId, reply: unknown): Answers {
   const { asker, seq, floor } = call;
   const known = answers.askers.find((other) => other.asker === asker);
-  const isLong = (JSON.stringify(reply)?.length ?? 0) > REPLY_BYTES_MAX;
-  const kept = (known?.answered ?? []).filter((old) => old.seq >= floor);
-  kept.push(isLong ? { seq, reply: null, isLong } : { seq, reply });
-  const forgotten = kept.splice(0, Math.max(0, kept.length - ANSWERS_MAX));
-  const askers = answers.askers.filter((other) => other.asker !== asker);
-  askers.push({
+  const isLong = bytesOf(reply) > REPLY_BYTES_MAX;
+  const own: Asker = {
     asker,
-    forgotten: Math.max(known?.forgotten ?? 0, ...forgotten.map((old) => old.seq)),
-    answered: kept,
-  });
+    forgotten: known?.forgotten ?? 0,
+    answered: [
+      ...(known?.answered ?? []).filter((old) => old.seq >= floor),
+      isLong ? { seq, reply: null, isLong } : { seq, reply },
+    ],
+  };
+  const askers = [...answers.askers.filter((other) => other.asker !== asker), forget(own, ANSWERS_MAX)];
   const isFull = askers.length > ASKERS_MAX;
-  return { askers: isFull ? askers.slice(1) : askers, isPartial: answers.isPartial || isFull };
+  const left = isFull ? askers.slice(1) : askers;
+  return { askers: withinBytes(left), isPartial: answers.isPartial || isFull };
 }
+
+/** Those who asked last keep theirs; one that is gone for ever would keep its own for ever. */
+function withinBytes(askers: readonly Asker[]): Asker[] {
+  let leftBytes = BYTES_MAX;
+  const kept: Asker[] = [];
+  for (const asker of askers.toReversed()) {
+    let count = 0;
+    for (const { reply } of asker.answered.toReversed()) {
+      leftBytes -= bytesOf(reply);
+      if (leftBytes >= 0) count++;
+    }
+    kept.unshift(forget(asker, count));
+  }
+  return kept;
+}
+
+/** Keeps so many, the newest. */
+function forget(asker: Asker, count: number): Asker {
+  const { answered } = asker;
+  if (answered.length <= count) return asker;
+  const gone = answered.slice(0, answered.length - count);
+  const forgotten = Math.max(asker.forgotten, ...gone.map(({ seq }) => seq));
+  return { asker: asker.asker, forgotten, answered: answered.slice(gone.length) };
+}
+
+const bytesOf = (reply: unknown): number => ANSWER_BYTES + (JSON.stringify(reply)?.length ?? 0);
