@@ -49,11 +49,11 @@ async function host(id: string): Promise<void> {
   node.actors.host(counter);
   const visits = node.actors.lookup(counter, 'visits');
   const say = (said: Said): void => void process.send?.(said);
-  process.on('message', async ({ call, kind }: Asked) => {
+  process.on('message', ({ call, kind }: Asked) => {
     // Longer than it takes for the actor to be somewhere else.
     const options = { deadlineMs: 60_000 };
     const value = kind === 'add' ? visits.ask({ kind, by: 1 }, options) : visits.ask({ kind }, options);
-    say({ kind: 'answer', call, value: await value });
+    void value.then((total) => say({ kind: 'answer', call, value: total }));
   });
   process.on('disconnect', () => void node.stop());
   say({ kind: 'up' });

@@ -16,7 +16,10 @@ import type { HostAsked, HostSaid } from './fixtures/actor-host.ts';
 class Host {
   readonly child: ChildProcess;
   readonly up: Promise<void>;
-  readonly #open = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>();
+  readonly #open = new Map<
+    number,
+    { readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }
+  >();
   #calls = 0;
   isDead = false;
 
@@ -44,7 +47,7 @@ class Host {
     return new Promise((resolve, reject) => {
       const call = ++this.#calls;
       this.#open.set(call, { resolve: (value) => resolve(value as number), reject });
-      this.child.send({ ...asked, call } as HostAsked);
+      this.child.send({ ...asked, call } satisfies HostAsked);
     });
   }
 }
