@@ -17,12 +17,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { InvariantViolation, unreachable } from '../core/base/assert.ts';
 import type { Random } from '../core/base/env.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
-import { plus, type Revision } from '../core/base/position.ts';
-import { isStageKey, isUndoKey } from '../core/model/control/stage-keys.ts';
-import { decodeRecords } from '../core/model/ledger.ts';
+import { plus, type Revision, toIndex } from '../core/base/position.ts';
+import { lastRevisionIn } from '../core/model/ledger.ts';
 import { type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
 import { type HashMark, isHashMismatch } from '../engine/ldb/ledger-hash.ts';
 import { LdbWriter, type SnapshotRow } from '../engine/ldb/writer.ts';
+import { type OnChanges, tellAll, tellChanges } from './ldb-changes.ts';
 import { Silence } from './silence.ts';
 
 /** The ledger as the SDK's `Client.ledger` gives it (client/types.ts; actors do not know the client). */
@@ -81,12 +81,6 @@ export const REAL_WORLD: ReflectorWorld = {
   random: () => Math.random(),
 };
 
-export interface LdbChanges {
-  /** Where the LDB is now. */
-  readonly revision: Revision;
-  readonly keys: readonly Uint8Array[] | undefined;
-}
-
 export interface ReflectorOptions {
   readonly source: LedgerSource;
   readonly dir: string;
@@ -97,7 +91,12 @@ export interface ReflectorOptions {
    * Told after each commit, when readers see it: the keys that it changed, each once; undefined behind a snapshot, as
    * anything may have changed. For caches. What it throws ends the reflector.
    */
-  readonly onChanges?: ((changes: LdbChanges) => void) | undefined;
+  readonly onChanges?: OnChanges | undefined;
+  /**
+   * `onChanges` is to be told of everything behind this revision, also of what the LDB has already: it was killed before it
+   * told. When that is too far back it is told that anything may have changed. Default: where the LDB is.
+   */
+  readonly changesAfter?: number | undefined;
   /** An LDB that holds another part than the stream gives is filled anew, in place; default: LDB_FOREIGN. */
   readonly rebuild?: boolean;
   /** First and longest pause before another try; default 100 and 5000. */
@@ -107,6 +106,8 @@ export interface ReflectorOptions {
 
 /** Waiting for the commit under way: 4 MiB is some 30 000 small rows, a third of a second of LMDB's time. */
 const GATHER_BYTES_MAX = 4 * 1024 * 1024;
+/** So many revisions are asked for again to tell what changed in them; a crash leaves a few. */
+const RETOLD_MAX = 100_000;
 const RETRY_DELAY_MS = 100;
 const RETRY_DELAY_MS_MAX = 5000;
 const HASH_CURE_EVERY_MS = 600_000;
@@ -117,7 +118,12 @@ export async function runReflector(options: ReflectorOptions, world: ReflectorWo
   let writer: LdbWriter | undefined;
   let reached = -1;
   let failures = 0;
-  const wish: Wish = { rebuild: options.rebuild ?? false, snapshot: false, hashCuredMs: Number.NEGATIVE_INFINITY };
+  const wish: Wish = {
+    rebuild: options.rebuild ?? false,
+    snapshot: false,
+    hashCuredMs: Number.NEGATIVE_INFINITY,
+    told: options.changesAfter,
+  };
   try {
     for (;;) {
       let reason: unknown;
@@ -156,6 +162,8 @@ interface Wish {
   snapshot: boolean;
   /** When a hash was last the reason for one, by the monotonic clock. */
   hashCuredMs: number;
+  /** `onChanges` was told of everything up to here; undefined: of what the LDB has. */
+  told: number | undefined;
 }
 
 interface Stream {
@@ -164,7 +172,7 @@ interface Stream {
   readonly onEvent: (event: ReflectorEvent) => void;
   readonly wish: Wish;
   readonly world: ReflectorWorld;
-  readonly onChanges: ReflectorOptions['onChanges'];
+  readonly onChanges: OnChanges | undefined;
 }
 
 /** What the LDB holds cannot be gone on from: it is filled anew, in place, while it is read. */
@@ -176,9 +184,10 @@ class SnapshotNeeded extends Error {
 async function follow(writer: LdbWriter, { source, signal, onEvent, wish, world, onChanges }: Stream): Promise<void> {
   const broken = new AbortController();
   const silence = new Silence(world, () => broken.abort());
-  const commits = new Commits(writer, { onEvent, onChanges, onFailure: () => broken.abort() });
+  const told = toldBefore(writer, wish, onChanges);
+  const commits = new Commits(writer, { onEvent, onChanges, wish, onFailure: () => broken.abort() });
   const stream = source({
-    fromRevision: plus(writer.revision, 1),
+    fromRevision: plus(told, 1),
     cluster: writer.cluster,
     signal: AbortSignal.any([signal, broken.signal]),
     wantsHashes: true,
@@ -241,7 +250,8 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, world,
           await addGathered();
           await writer.finishSnapshot();
           wish.snapshot = false;
-          if (onChanges !== undefined) tell(onChanges, { revision: writer.revision, keys: undefined });
+          if (onChanges !== undefined) tellAll(onChanges, writer.revision);
+          wish.told = writer.revision;
           onEvent({ kind: 'snapshot', state: 'end', ...snapshot });
           snapshot = undefined;
           break;
@@ -293,32 +303,20 @@ function checkFilter(writer: LdbWriter, filter: LedgerFilter | undefined, wish: 
 
 interface CommitListeners {
   readonly onEvent: (event: ReflectorEvent) => void;
-  readonly onChanges: ReflectorOptions['onChanges'];
+  readonly onChanges: OnChanges | undefined;
+  readonly wish: Wish;
   readonly onFailure: () => void;
 }
 
-/** A listener that throws has missed a change and would never know: that is the end of it. */
-function tell(onChanges: (changes: LdbChanges) => void, changes: LdbChanges): void {
-  try {
-    onChanges(changes);
-  } catch (error) {
-    throw new InvariantViolation(`onChanges threw: ${String(error)}`);
+/** Where the stream is to begin so that nothing goes untold. */
+function toldBefore(writer: LdbWriter, wish: Wish, onChanges: OnChanges | undefined): Revision {
+  const { revision } = writer;
+  if (onChanges === undefined || wish.told === undefined || wish.told > revision) wish.told = revision;
+  if (revision - wish.told > RETOLD_MAX && onChanges !== undefined) {
+    tellAll(onChanges, revision);
+    wish.told = revision;
   }
-}
-
-/**
- * Keys that the records behind `position` change, and those of which something else is shown since; each once. One that is
- * held back from this host is told when it is written, too.
- */
-function keysOf(pieces: readonly Uint8Array[], position: Revision, shown: readonly Uint8Array[]): Uint8Array[] {
-  const keys = new Map(shown.map((key) => [Buffer.from(key).toString('latin1'), key]));
-  for (const { revision, changes } of pieces.flatMap(decodeRecords)) {
-    if (revision <= position) continue;
-    for (const { key } of changes) {
-      if (!isStageKey(key) && !isUndoKey(key)) keys.set(Buffer.from(key).toString('latin1'), key);
-    }
-  }
-  return [...keys.values()];
+  return toIndex(wish.told);
 }
 
 /** One commit at a time; what comes meanwhile is the next one. */
@@ -357,6 +355,20 @@ class Commits {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 
+  /** `shown`: keys of which something else is shown since, though no record here says so. */
+  #tellChanges(
+    pieces: readonly Uint8Array[],
+    commit: { readonly before: Revision; readonly revision: Revision; readonly shown: readonly Uint8Array[] },
+  ): void {
+    const { onChanges, wish } = this.#tell;
+    const told = wish.told ?? 0;
+    const last = Math.max(told, ...pieces.map(lastRevisionIn));
+    if (last === told) return;
+    wish.told = last;
+    if (onChanges === undefined) return;
+    tellChanges(onChanges, pieces, { told, upTo: toIndex(last), ...commit });
+  }
+
   /** Never rejects: a failure is kept for `done`. */
   async #run(cluster: string): Promise<void> {
     try {
@@ -370,8 +382,7 @@ class Commits {
         this.#underWay = commit.catch(() => undefined);
         const before = this.#writer.revision;
         const { revision, records, timeMs, shown } = await commit;
-        const { onChanges } = this.#tell;
-        if (records > 0 && onChanges !== undefined) tell(onChanges, { revision, keys: keysOf(pieces, before, shown) });
+        this.#tellChanges(pieces, { before, revision, shown });
         // Those whose records had not come yet.
         this.#marks.unshift(...marks.filter((mark) => mark.revision > revision));
         if (records > 0) this.#tell.onEvent({ kind: 'applied', revision, records, timeMs });

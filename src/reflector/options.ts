@@ -3,9 +3,12 @@
  */
 import { createHash } from 'node:crypto';
 import type { ReaderGrant } from '../actors/gateway/readers.ts';
-import type { LdbChanges, ReflectorEvent } from '../actors/reflector.ts';
+import type { LdbChanges } from '../actors/ldb-changes.ts';
+import type { ReflectorEvent } from '../actors/reflector.ts';
 import type { ClientEvent } from '../client/types.ts';
 import type { FilterInput } from '../core/model/ledger-filter.ts';
+import type { ChangesOptions } from './change-feed.ts';
+import type { LdbChange } from './change-names.ts';
 import type { CopyNews } from './copies/copies.ts';
 import type { ReflectorStatus } from './status.ts';
 import type { UpstreamsOptions } from './upstreams.ts';
@@ -14,6 +17,8 @@ export type ReflectorNews =
   | ReflectorEvent
   /** The lag has risen above `maxLagMs`, or has come back: once each. */
   | { readonly kind: 'freshness'; readonly isFresh: boolean; readonly lagMs: number }
+  /** The changelog cannot be written: told once, until it can be. It then says that it is out of sync. */
+  | { readonly kind: 'changelog-failed'; readonly reason: string }
   | CopyNews;
 
 export interface StartReflectorOptions {
@@ -73,6 +78,14 @@ export interface StartReflectorOptions {
   readonly onEvent?: (event: ReflectorNews) => void;
   /** The keys that each commit changed, once readers see it: see `LdbChanges`. */
   readonly onChanges?: (changes: LdbChanges) => void;
+  /** What changes is written here, a line of JSON each (docs/ldb.md). The system's error when it cannot be. */
+  readonly changelog?: {
+    readonly path: string;
+    /** A file of this size is followed by another; default 1 MiB. */
+    readonly maxBytes?: number;
+    /** Older files that are kept; default 3. */
+    readonly keep?: number;
+  };
   readonly onConnection?: (event: ClientEvent) => void;
   /** First and longest pause before another try; default 100 and 5000. */
   readonly retryDelayMs?: number;
@@ -92,6 +105,11 @@ export interface RunningReflector {
    * repeating is useless. It still answers over HTTP, with 503, until it is stopped.
    */
   readonly failed: Promise<Error>;
+  /**
+   * What changes from now on, once readers see it. A loop that is slower than its bound (`bufferMax`), and one that is there
+   * when a snapshot is taken, is told `out-of-sync`, and goes on from there. Ends when the reflector stops.
+   */
+  changes(options?: ChangesOptions): AsyncIterableIterator<LdbChange>;
 }
 
 export const upstreamsOf = ({ upstreams, endpoints }: StartReflectorOptions): readonly (readonly string[])[] =>

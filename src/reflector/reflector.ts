@@ -11,6 +11,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
+import type { LdbChanges } from '../actors/ldb-changes.ts';
 import { REAL_WORLD, type ReflectorEvent, type ReflectorOptions, runReflector } from '../actors/reflector.ts';
 import { connect } from '../client/index.ts';
 import { PLATFORM } from '../client/timing.ts';
@@ -19,6 +20,9 @@ import { StoreError } from '../core/base/errors.ts';
 import { VERSION } from '../core/base/version.ts';
 import { checkIdentity, type LdbIdentity } from '../core/wire/fleet.ts';
 import { type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
+import type { TableSchema } from '../core/model/control/schema.ts';
+import { nodeDisk } from '../engine/disk/node-disk.ts';
+import { openLdb } from '../engine/ldb/reader.ts';
 import { LdbWriter } from '../engine/ldb/writer.ts';
 import { HttpDoor } from '../net/http-door.ts';
 import { type Sidecar, startSidecar } from '../sidecar/sidecar.ts';
@@ -31,6 +35,9 @@ import {
   upstreamsOf,
 } from './options.ts';
 import { RelayDoor } from './relay-door.ts';
+import { ChangeFeed, type ChangesOptions } from './change-feed.ts';
+import { ChangeNames, type LdbChange } from './change-names.ts';
+import { Changelog } from './changelog.ts';
 import { LdbReports } from './reports.ts';
 import { reflectorMetrics, type ReflectorStatus, StatusKeeper } from './status.ts';
 import { Upstreams } from './upstreams.ts';
@@ -71,6 +78,9 @@ class Reflector implements RunningReflector {
   readonly #id = `${hostname()}-${randomBytes(4).toString('hex')}`;
   readonly #startedMs = performance.now();
   readonly #copies: Copies;
+  readonly #feed = new ChangeFeed();
+  readonly #names: ChangeNames;
+  #changelog: Changelog | undefined;
   #relay: RelayDoor | undefined;
   #door: HttpDoor | undefined;
   #sidecar: Sidecar | undefined;
@@ -88,6 +98,7 @@ class Reflector implements RunningReflector {
     this.#keeper = new StatusKeeper(options.maxLagMs ?? MAX_LAG_MS, options.nowMs ?? Date.now);
     this.#reports = new LdbReports(identityOf(options), PLATFORM);
     this.#onEvent = options.onEvent ?? (() => {});
+    this.#names = new ChangeNames(() => tablesIn(options.dir));
     const { listen, onConnection, token } = options;
     this.#copies = new Copies({
       ...options,
@@ -138,7 +149,8 @@ class Reflector implements RunningReflector {
       });
     }
     try {
-      const { sidecar, dir, listen } = this.#options;
+      const { sidecar, dir, listen, changelog } = this.#options;
+      if (changelog !== undefined) this.#changelog = this.#openChangelog(changelog);
       if (listen !== undefined) this.#relay = await this.#serve(listen);
       if (this.#relay !== undefined) this.#reports.feeds(this.#relay.relay.fleet);
       if (sidecar !== undefined) this.#sidecar = await startSidecar({ dir, url: sidecar, besideWriter: true });
@@ -183,6 +195,11 @@ class Reflector implements RunningReflector {
     });
   }
 
+  #openChangelog(options: NonNullable<StartReflectorOptions['changelog']>): Changelog {
+    const onFailure = ({ message }: Error): void => this.#onEvent({ kind: 'changelog-failed', reason: message });
+    return new Changelog({ ...options, disk: nodeDisk, onFailure });
+  }
+
   get #staleAfterMs(): number {
     return this.#options.staleAfterMs ?? STALE_AFTER_MS;
   }
@@ -213,12 +230,13 @@ class Reflector implements RunningReflector {
   }
 
   #loopOptions(): ReflectorOptions {
-    const { dir, retryDelayMs, retryDelayMsMax, onChanges, rebuild = false } = this.#options;
+    const { dir, retryDelayMs, retryDelayMsMax, rebuild = false } = this.#options;
     return {
       source: this.#upstreams.source,
       dir,
       rebuild,
-      onChanges,
+      onChanges: (changes) => this.#changed(changes),
+      changesAfter: this.#changelog?.after,
       signal: this.#stop.signal,
       onEvent: (event) => this.#note(event),
       ...(retryDelayMs === undefined ? {} : { retryDelayMs }),
@@ -230,11 +248,25 @@ class Reflector implements RunningReflector {
     this.#keeper.note(event);
     this.#relay?.note(event);
     this.#reports.note(event);
+    if (event.kind === 'following') this.#changelog?.begin(event.revision);
     this.#onEvent(event);
     this.#look();
   }
 
+  #changed(changes: LdbChanges): void {
+    this.#options.onChanges?.(changes);
+    if (this.#changelog === undefined && this.#feed.isEmpty) return this.#names.forget();
+    const named = this.#names.named(changes);
+    this.#changelog?.append(named, changes.upTo);
+    this.#feed.push(named);
+  }
+
+  changes(options?: ChangesOptions): AsyncIterableIterator<LdbChange> {
+    return this.#feed.open(options);
+  }
+
   #look(): void {
+    this.#changelog?.sync();
     const { isFresh, lagMs } = this.#keeper.status;
     if (isFresh === this.#wasFresh) return;
     this.#wasFresh = isFresh;
@@ -257,6 +289,8 @@ class Reflector implements RunningReflector {
       await this.#relay?.close();
       await this.#loop;
       this.#reports.close();
+      this.#changelog?.close();
+      this.#feed.close();
       await this.#door?.close();
     })();
     return this.#stopped;
@@ -264,6 +298,15 @@ class Reflector implements RunningReflector {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
+  }
+}
+
+function tablesIn(dir: string): readonly TableSchema[] {
+  const ldb = openLdb(dir, { besideWriter: true });
+  try {
+    return ldb.tables();
+  } finally {
+    ldb.close();
   }
 }
 

@@ -428,7 +428,7 @@ describe('changes', () => {
       },
     });
     expect(told).toEqual([
-      { revision: 2, keys: ['a', 'b'], seen: 2 },
+      { revision: 2, keys: ['b', 'a'], seen: 2 },
       { revision: 3, keys: ['c'], seen: 3 },
       { revision: 9, keys: undefined, seen: 9 },
       { revision: 11, keys: ['c'], seen: 11 },

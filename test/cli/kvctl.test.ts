@@ -4,6 +4,7 @@ import { toIndex } from '../../src/core/base/position.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
 import type { KvctlDeps, LdbView } from '../../src/cli/kvctl/deps.ts';
 import type { RunningReflector } from '../../src/reflector/index.ts';
+import { ChangeFeed } from '../../src/reflector/change-feed.ts';
 import { StatusKeeper } from '../../src/reflector/status.ts';
 import { FakeStore, kvctl } from './fixtures/fake-kvctl.ts';
 
@@ -278,6 +279,7 @@ describe('reflector', () => {
     status: { ...new StatusKeeper(1, Date.now).status, upstream: '', connections: 0, followers: 0, path: [] },
     stop: async () => {},
     failed: new Promise(() => {}),
+    changes: () => new ChangeFeed().open(),
     [Symbol.asyncDispose]: async () => {},
     ...over,
   });

@@ -64,6 +64,8 @@ function printProgress(context: Context): OnEvent {
       case 'copy':
         if (event.state === 'failed') return say(`no copy could be put away: ${event.reason}`);
         return say(`copy ${event.name} put away: ${showBytes(event.storedBytes)} of ${showBytes(event.bytes)}`);
+      case 'changelog-failed':
+        return say(`the changelog cannot be written, and will say that it is out of sync: ${event.reason}`);
       case 'freshness':
         return say(event.isFresh ? 'fresh' : `older than it may be: lag ${showMs(event.lagMs)}`);
       default:

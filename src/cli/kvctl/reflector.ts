@@ -4,6 +4,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadConfig, readerGrants } from '../../config/index.ts';
 import type { FilterInput } from '../../reflector/index.ts';
+import type { StartReflectorOptions } from '../../reflector/options.ts';
 import { parseEndpoints, wholeNumber } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { parseDuration, showMs } from './duration.ts';
@@ -33,6 +34,9 @@ interface Flags {
   readonly rebuild?: boolean;
   readonly sidecar?: string;
   readonly id?: string;
+  readonly changelog?: string;
+  readonly changelogMaxBytes?: number;
+  readonly changelogKeep?: number;
   readonly label?: Readonly<Record<string, string>>;
 }
 
@@ -72,6 +76,9 @@ export function registerReflector(program: Command, run: Run): void {
       new Option('--listen <url>', 'feed other reflectors from here, like ws://0.0.0.0:7450').env('CTLMESH_RELAY'),
     )
     .option('--readers <file>', 'with --listen: a cluster config; its readers may follow, each with their token')
+    .option('--changelog <file>', 'write what changes there, a line of JSON each (docs/ldb.md)')
+    .option('--changelog-max-bytes <n>', 'begin another file at this size; default 1048576', wholeNumber(1))
+    .option('--changelog-keep <n>', 'older files that are kept; default 3', wholeNumber(0))
     .option('--id <name>', 'what the cluster knows it by; default: host and directory')
     .option('--label <name=value>', 'shown with it, and chosen by; may be given again', labels)
     .addOption(
@@ -109,6 +116,17 @@ Examples:
 A token for clusters whose config names its readers: CTLMESH_TOKEN. What a relay got with a token it gives to those who
 show the same one, or, with --readers, one of theirs.
 For s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3.`;
+
+function changelogOf({ changelog: path, changelogMaxBytes: maxBytes, changelogKeep: keep }: Flags): {
+  readonly changelog?: NonNullable<StartReflectorOptions['changelog']>;
+} {
+  if (path === undefined) {
+    if (maxBytes === undefined && keep === undefined) return {};
+    throw new UsageError('--changelog-max-bytes and --changelog-keep are of a --changelog');
+  }
+  const bounds = { ...(maxBytes === undefined ? {} : { maxBytes }), ...(keep === undefined ? {} : { keep }) };
+  return { changelog: { path, ...bounds } };
+}
 
 function labels(value: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
   const at = value.indexOf('=');
@@ -154,6 +172,7 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
     ...(flags.sidecar === undefined ? {} : { sidecar: flags.sidecar }),
     ...(token === undefined || token === '' ? {} : { token }),
     ...(filter === undefined ? {} : { filter }),
+    ...changelogOf(flags),
     ...(flags.id === undefined ? {} : { id: flags.id }),
     ...(flags.label === undefined ? {} : { labels: flags.label }),
   });

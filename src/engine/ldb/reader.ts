@@ -237,6 +237,16 @@ export class LdbReader {
     return timeMs === 0 ? Number.POSITIVE_INFINITY : Math.max(0, nowMs - timeMs);
   }
 
+  /** The age of what is here, in ms, as ctlstore calls it: `lagMs()`. Infinity until the replica was filled. */
+  ledgerLatency(): number {
+    return this.lagMs();
+  }
+
+  /** As ctlstore calls it: `revision`. */
+  lastRevision(): Revision {
+    return this.revision;
+  }
+
   /** Rows in the file, those included whose expiry has passed. */
   count(): number {
     this.#checkOpen();
