@@ -31,6 +31,7 @@ import { actorsOf } from './node/actors.ts';
 import { EmbeddedDoor } from './node/embedded.ts';
 import { handOver } from './node/hand-over.ts';
 import { healthOf } from './node/health.ts';
+import { Heartbeat } from './node/heartbeat.ts';
 import { judge } from './node/judgement.ts';
 import { Life, type LifeWorld } from './node/life.ts';
 import { LocalReads } from './node/local-reads.ts';
@@ -138,10 +139,14 @@ class Node implements RunningNode, Breakable {
   readonly #client: StoreClient;
   #httpDoor: HttpDoor | undefined;
   #repairWatch: RepairWatch | undefined;
+  readonly #heartbeat: Heartbeat;
   #stopping: Promise<void> | undefined;
   /** Clients can connect. */
   #isOpen = false;
   #failure: Error | undefined;
+  readonly fleet: Client['fleet'];
+  readonly control: Client['control'];
+  readonly members: Client['members'];
   readonly actors: ClusterActors;
   readonly failed: Promise<Error>;
   #tellFailed: (error: Error) => void = () => {};
@@ -159,6 +164,10 @@ class Node implements RunningNode, Breakable {
     });
     this.#reads = new LocalReads(() => this.#reader());
     this.#client = new StoreClient(['embedded:'], { pinned: true }, this.#embedded.dial);
+    const { fleet, control, members } = this.#client;
+    [this.fleet, this.control, this.members] = [fleet, control, members];
+    const isLeader = (): boolean => this.#isOpen && this.status().role === 'leader';
+    this.#heartbeat = new Heartbeat({ everyMs: config.ledgerHeartbeatMs, isLeader, control, log: this.#log });
     this.actors = actorsOf({ node: id, log: this.#log, client: this.#client, glance: (key) => this.getSync(key) });
     this.#life = this.#newLife();
     void this.actors.failed.then((error) => this.#fail(error));
@@ -277,6 +286,7 @@ class Node implements RunningNode, Breakable {
 
   async #stop(): Promise<void> {
     await this.#restarting;
+    await this.#heartbeat.stop();
     // They may use the store until they have ended.
     await this.actors.stop();
     const { members } = this.#client;
@@ -370,18 +380,6 @@ class Node implements RunningNode, Breakable {
   election: Client['election'] = (name) => this.#client.election(name);
 
   listActors: Client['listActors'] = async () => viewOf(this.id, await this.#actorFacts(), this.actors.deadLetters);
-
-  get fleet(): Client['fleet'] {
-    return this.#client.fleet;
-  }
-
-  get control(): Client['control'] {
-    return this.#client.control;
-  }
-
-  get members(): Client['members'] {
-    return this.#client.members;
-  }
 
   // ── what it says of itself ──
 

@@ -95,6 +95,14 @@ export const TUNING_OPTIONS: readonly NumberOption[] = [
     why: 'the same by age: a host that was down over a weekend resumes, and old records do not stay for ever',
   },
   {
+    name: 'ledgerHeartbeatMs',
+    default: 0,
+    unit: 'ms',
+    min: 0,
+    max: 24 * 60 * 60 * 1000,
+    why: 'how often the leader writes a row of the time, for who measures age by rows; 0 is never, as log time goes on by itself',
+  },
+  {
     name: 'historyMs',
     default: 60_000,
     unit: 'ms',
@@ -162,6 +170,7 @@ export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'walKeepBytes',
   'ledgerBytes',
   'ledgerMs',
+  'ledgerHeartbeatMs',
   'historyMs',
   'connectionsMax',
   'inFlightMax',

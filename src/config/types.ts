@@ -55,6 +55,7 @@ export interface TuningConfig {
   readonly walKeepBytes: number;
   readonly ledgerBytes: number;
   readonly ledgerMs: number;
+  readonly ledgerHeartbeatMs: number;
   readonly historyMs: number;
   readonly connectionsMax: number;
   readonly inFlightMax: number;
