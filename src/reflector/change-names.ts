@@ -7,6 +7,7 @@
  * of a number, or of an epoch, that no schema has.
  */
 import type { LdbChanges } from '../actors/ldb-changes.ts';
+import { unreachable } from '../core/base/assert.ts';
 import { compareBytes, text } from '../core/base/bytes.ts';
 import { decodeRowKey } from '../core/model/control/row-key.ts';
 import {
@@ -157,6 +158,8 @@ export function lineOf(change: LdbChange): string {
     }
     case 'key':
       return JSON.stringify({ revision, ...keyOf(change.key) });
+    default:
+      return unreachable(change);
   }
 }
 
