@@ -41,6 +41,7 @@ const layers = {
     'net',
     'sidecar',
     'actors/reflector',
+    'actors/ldb-changes',
     'actors/relay',
     'actors/gateway/readers',
     'engine/ldb',

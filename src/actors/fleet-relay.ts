@@ -9,7 +9,7 @@ import type { NodeId } from '../core/raft/types.ts';
 import { encodeFleet } from '../core/wire/fleet.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
 import type { Transport } from './mesh-outbox.ts';
-import { TO_GATEWAY } from './messages.ts';
+import { TO_GATEWAY, TO_REPLICATION } from './messages.ts';
 
 export interface FleetRelayWorld {
   readonly raft: Raft;
@@ -35,8 +35,16 @@ export class FleetRelay {
     if (!this.#lostMs.has(peer)) this.#lostMs.set(peer, this.#world.clock.monotonicMs());
   }
 
+  /** A frame of the gateway's; false: it is not about the fleet. */
+  takes(kind: number, reader: ByteReader): boolean {
+    if (kind === TO_REPLICATION.fleetAsk) this.#ask(reader.u32(), reader.raw(reader.left));
+    else if (kind === TO_REPLICATION.fleetAnswer) this.#answer(reader);
+    else return false;
+    return true;
+  }
+
   /** The gateway's question, for all peers. */
-  ask(id: number, body: Uint8Array): void {
+  #ask(id: number, body: Uint8Array): void {
     const { raft, clock, transport, tell, post } = this.#world;
     const peers = raft.configuration.current.members.map((member) => member.id).filter((peer) => peer !== raft.id);
     const asked = peers.filter((peer) => transport.isOpen(peer, 'bulk'));
@@ -51,7 +59,7 @@ export class FleetRelay {
   }
 
   /** The gateway's answer to a peer: id u32 | to string | JSON. */
-  answer(reader: ByteReader): void {
+  #answer(reader: ByteReader): void {
     const id = reader.u32();
     const to = reader.string();
     this.#world.post(to, { kind: 'fleetAnswer', id, body: reader.raw(reader.left) });

@@ -338,9 +338,7 @@ export class Replication {
       const kind = reader.u8();
       if (kind === TO_REPLICATION.read) this.#reads.ask({ from: undefined, id: reader.u32() });
       else if (kind === TO_REPLICATION.member) this.#members.ask(reader.u32(), reader.raw(reader.left));
-      else if (kind === TO_REPLICATION.fleetAsk) this.#fleet.ask(reader.u32(), reader.raw(reader.left));
-      else if (kind === TO_REPLICATION.fleetAnswer) this.#fleet.answer(reader);
-      else {
+      else if (!this.#fleet.takes(kind, reader)) {
         assert(kind === TO_REPLICATION.propose, 'the gateway sends commands and reads');
         const commands: Uint8Array[] = [];
         while (reader.left > 0) commands.push(reader.raw(reader.u32()));
