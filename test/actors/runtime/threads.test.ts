@@ -54,6 +54,24 @@ test('messages, answers, bytes, traces and streams cross threads; order stays', 
   expect(report?.handled).toBeGreaterThan(3_000);
 });
 
+test('dead letters of another thread are counted here too, also when it ends', async () => {
+  const { system: actors } = system();
+  const ref = await actors.spawn(worker, { thread: 'own' });
+  const giveUp = async (): Promise<void> => {
+    const leave = new AbortController();
+    const asked = errorOf(ref.ask({ kind: 'where' }, { signal: leave.signal }));
+    // In the same turn: both are there together.
+    leave.abort();
+    expect((await asked).code).toBe('CANCELLED');
+  };
+  for (let i = 0; i < 3; i++) await giveUp();
+  await until(() => actors.deadLetters.counts['given-up'] === 3);
+  await giveUp();
+  await ref.stop();
+  await until(() => actors.deadLetters.counts['given-up'] === 4);
+  expect(actors.deadLetters.total).toBe(4);
+});
+
 test('a burst beyond the bounds is refused here, not piled up there; what was taken is handled', async () => {
   const { system: actors } = system();
   const ref = await actors.spawn(worker, { thread: 'own' });

@@ -3,6 +3,7 @@
  * right because there is one at a time.
  */
 import { StoreError } from '../../../core/base/errors.ts';
+import type { Asker } from './asker.ts';
 import type { LogFunction } from '../thread.ts';
 import {
   type ActorDefinition,
@@ -32,6 +33,7 @@ export interface ContextCell extends Target {
   readonly current: Envelope | undefined;
   readonly signal: AbortSignal;
   readonly isEnding: boolean;
+  readonly asker: Asker | undefined;
   handlers: Readonly<Record<string, AnyHandler>>;
   isDone: boolean;
   notice(message: AnyMessage): void;
@@ -67,6 +69,10 @@ export class CellContext implements Context<Protocol, string> {
     const deadlineAtMs = this.#cell.current?.waiting.answer?.deadlineAtMs;
     if (deadlineAtMs === undefined) return Number.POSITIVE_INFINITY;
     return Math.max(0, deadlineAtMs - this.#cell.world.clock.nowMs());
+  }
+
+  get asker(): Asker | undefined {
+    return this.#cell.asker;
   }
 
   get trace(): string | undefined {

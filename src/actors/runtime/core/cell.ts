@@ -13,6 +13,7 @@
  *  - every envelope that was offered and taken is handled or discarded once.
  */
 import { isStoreError, StoreError } from '../../../core/base/errors.ts';
+import { askCycle, asker, type Asker, waitsIn } from './asker.ts';
 import { CellContext } from './cell-context.ts';
 import { type AnyHandler, STASHED } from './define.ts';
 import type { DeadLetterReason } from './dead-letters.ts';
@@ -226,9 +227,35 @@ export class Cell implements Incarnation, Runnable {
 
   /** A message from another thread, whose sender has counted it. */
   accept(envelope: Envelope): void {
+    if (envelope.waiting.asker !== undefined && this.refusesCircle(envelope)) {
+      envelope.waiting.onTaken?.(envelope.bytes);
+      return;
+    }
     this.mailbox.accept(envelope);
     if (this.isEnding) this.#clear('stopped', this.#ending.reason ?? { kind: 'stopped' });
     else if (this.isReady) this.world.wake(this);
+  }
+
+  /** Who asks for the message in hand, and this actor after it. */
+  get asker(): Asker | undefined {
+    const { envelope, turn } = this.#hand;
+    return envelope === undefined ? undefined : asker({ id: this.id, path: this.path, turn }, envelope.waiting.asker);
+  }
+
+  /** An ask that its own open handler waits for, over whatever others, would never be handled: it is refused. */
+  refusesCircle(envelope: Envelope): boolean {
+    const line = envelope.waiting.asker;
+    const hand = this.#hand;
+    if (line === undefined || hand.envelope === undefined || !waitsIn(line, this.id, hand.turn)) return false;
+    // Its handler may yet return, and wait for nothing.
+    if (hand.isBusy) this.#refuseCircle(envelope);
+    else hand.askOfItself = { envelope, turn: hand.turn };
+    return hand.isBusy;
+  }
+
+  #refuseCircle(envelope: Envelope): void {
+    const { asker: line } = envelope.waiting;
+    if (line !== undefined) envelope.discard(askCycle(line, this.path));
   }
 
   get isReady(): boolean {
@@ -270,7 +297,10 @@ export class Cell implements Incarnation, Runnable {
     this.#hand.take(envelope);
     const beacon = this.#beacon;
     if (beacon !== undefined) this.#mark(beacon, message.kind);
-    const beganMs = this.#handling.begin();
+    // Left there when it is done: a cell with nothing in hand asks for nobody.
+    this.world.running.cell = this;
+    const isTimed = this.#hand.turn === this.#handling.timedTurn;
+    const beganMs = isTimed ? this.#handling.begin() : 0;
     let result: unknown;
     try {
       if (sink === undefined) result = handler(this.#state?.value, message, this.#context);
@@ -281,10 +311,11 @@ export class Cell implements Incarnation, Runnable {
     } finally {
       if (beacon !== undefined) beacon[0] = 0;
     }
-    const isOpen = isThenable(result);
-    this.#handling.returned(message.kind, beganMs, isOpen);
-    if (isOpen) void this.#wait(envelope, result as PromiseLike<unknown>);
-    else this.#finish(envelope, result);
+    if (isThenable(result)) void this.#wait(envelope, result);
+    else {
+      if (isTimed) this.#handling.returned(message.kind, beganMs);
+      this.#finish(envelope, result);
+    }
   }
 
   #itemsOf(handler: AnyHandler, message: AnyMessage, signal: AbortSignal): AsyncIterable<unknown> {
@@ -294,6 +325,10 @@ export class Cell implements Incarnation, Runnable {
 
   async #wait(envelope: Envelope, promise: PromiseLike<unknown>): Promise<void> {
     this.#hand.wait(envelope);
+    // From here on others run.
+    this.world.running.cell = undefined;
+    const { askOfItself, turn } = this.#hand;
+    if (askOfItself?.turn === turn) this.#refuseCircle(askOfItself.envelope);
     try {
       this.#finish(envelope, await promise);
     } catch (error) {

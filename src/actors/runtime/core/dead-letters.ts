@@ -30,6 +30,8 @@ export const DEAD_LETTER_REASONS = [
 
 export type DeadLetterReason = (typeof DEAD_LETTER_REASONS)[number];
 
+export type DeadLetterCounts = Readonly<Record<DeadLetterReason, number>>;
+
 export interface DeadLetter {
   readonly reason: DeadLetterReason;
   readonly path: string;
@@ -44,6 +46,8 @@ export class DeadLetters {
   readonly #clock: ActorClock;
   readonly #counts: Record<DeadLetterReason, number>;
   readonly #listeners = new Set<(letter: DeadLetter) => void>();
+  /** What was counted when it was last taken. */
+  #taken: DeadLetterCounts | undefined;
   #logged = 0;
   #unlogged = 0;
   #quietUntilMs = 0;
@@ -58,8 +62,8 @@ export class DeadLetters {
     >;
   }
 
-  /** How many there were, by reason. */
-  get counts(): Readonly<Record<DeadLetterReason, number>> {
+  /** How many there were, by reason; in all threads, of the system that has them: those of others a second late. */
+  get counts(): DeadLetterCounts {
     return { ...this.#counts };
   }
 
@@ -67,10 +71,27 @@ export class DeadLetters {
     return Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
   }
 
-  /** Tells of each from now on; the result ends it. */
+  /** Tells of each from now on; the result ends it. Of other threads only the counts are known. */
   subscribe(listener: (letter: DeadLetter) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** So many more since the last time that this was asked; undefined: none. */
+  takeNew(): DeadLetterCounts | undefined {
+    const { counts } = this;
+    const before = this.#taken;
+    this.#taken = counts;
+    const more = Object.entries(counts).map(([reason, count]) => [
+      reason,
+      count - (before?.[reason as DeadLetterReason] ?? 0),
+    ]);
+    return more.some(([, count]) => count !== 0) ? (Object.fromEntries(more) as DeadLetterCounts) : undefined;
+  }
+
+  /** Another thread has counted so many more. */
+  addCounts(counts: DeadLetterCounts): void {
+    for (const reason of DEAD_LETTER_REASONS) this.#counts[reason] += counts[reason];
   }
 
   add(reason: DeadLetterReason, path: string, kind: string): void {

@@ -18,6 +18,7 @@ import { StoreError } from '../../../core/base/errors.ts';
 import type { LogFunction } from '../thread.ts';
 import type { Ask, KindsOf, MessageOf, Protocol, Stream } from './protocol.ts';
 import type {
+  AskingContext,
   ActorRef,
   AnyRef,
   DeathNotice,
@@ -40,7 +41,7 @@ declare const STASH: unique symbol;
 export const STASHED: Stashed = Object.freeze({}) as Stashed;
 
 /** What an actor can do beside answering; valid until it ends. */
-export interface Context<P extends Protocol, Behaviour extends string = never> {
+export interface Context<P extends Protocol, Behaviour extends string = never> extends AskingContext {
   readonly self: ActorRef<P>;
   readonly path: string;
   readonly incarnation: number;

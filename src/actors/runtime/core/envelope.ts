@@ -4,6 +4,7 @@
  * Invariant: an envelope's life ends once: it is handled, or discarded with the reason, and then whoever waits is told.
  */
 import type { StoreError } from '../../../core/base/errors.ts';
+import type { Asker } from './asker.ts';
 import type { AnyMessage } from './protocol.ts';
 
 /** Who waits for an answer: an ask in this thread, or one in another behind a link. */
@@ -49,6 +50,8 @@ export interface Waiting {
   readonly sink?: Sink | undefined;
   readonly admission?: Admission | undefined;
   readonly trace?: string | undefined;
+  /** Who waits for the answer, if that is an actor. */
+  readonly asker?: Asker | undefined;
   readonly transfer?: readonly unknown[] | undefined;
   readonly onTaken?: OnTaken | undefined;
 }

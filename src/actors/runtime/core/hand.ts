@@ -8,6 +8,10 @@ import type { Envelope } from './envelope.ts';
 export class Hand {
   /** The message. */
   envelope: Envelope | undefined;
+  /** Which message it is, of those that this actor has had. */
+  turn = 0;
+  /** In that turn it asked its own actor for something, and must not wait for it. */
+  askOfItself: { readonly envelope: Envelope; readonly turn: number } | undefined;
   /** Its handler's promise is open: the actor takes nothing. */
   isBusy = false;
   /** Since when. */
@@ -21,6 +25,7 @@ export class Hand {
 
   take(envelope: Envelope): void {
     this.envelope = envelope;
+    this.turn++;
     this.#controller = undefined;
   }
 

@@ -9,7 +9,6 @@ import type { ActorClock } from './clock.ts';
 import { type DurationCounts, Durations } from './durations.ts';
 
 const EVERY = 61;
-const UNTIMED = -1;
 
 /** A kind's handlers, as they were timed. */
 export interface KindHandling {
@@ -20,24 +19,23 @@ export interface KindHandling {
 export class Handling {
   readonly #clock: ActorClock;
   readonly #kinds = new Map<string, Durations>();
-  #left = 1;
+  /** The turn whose handler is timed next, if it returns at once; see `Hand.turn`. */
+  timedTurn = 1;
   #weight = 1;
 
   constructor(clock: ActorClock) {
     this.#clock = clock;
   }
 
-  /** Before a handler is called: when that is, if it is timed. */
+  /** Before the handler of `timedTurn` is called: when that is. */
   begin(): number {
-    if (--this.#left > 0) return UNTIMED;
-    this.#left = EVERY;
+    this.timedTurn += EVERY;
     return this.#clock.nowMs();
   }
 
-  /** It has returned, with a promise or without. */
-  returned(kind: string, beganMs: number, isOpen: boolean): void {
-    if (beganMs === UNTIMED) return;
-    if (!isOpen) this.#of(kind).add(this.#clock.nowMs() - beganMs, this.#weight);
+  /** It has returned, without a promise. */
+  returned(kind: string, beganMs: number): void {
+    this.#of(kind).add(this.#clock.nowMs() - beganMs, this.#weight);
     this.#weight = EVERY;
   }
 

@@ -5,14 +5,14 @@
 import { StoreError } from '../../../core/base/errors.ts';
 import { Envelope, type Waiting } from './envelope.ts';
 import { Flow, STREAM_WINDOW } from './flow.ts';
-import { Pending } from './pending.ts';
+import { ASK_DEADLINE_MS, Pending } from './pending.ts';
 import type { AnyMessage, ItemOf, KindsOf, MessageOf, Protocol, ReplyOf } from './protocol.ts';
 import { bytesOf, type KindTable } from './table.ts';
 import { refusal, refusalReason, type Target, type World } from './target.ts';
 import type { ActorRef, AskOptions, StopOptions, StreamOptions, TellOptions } from './types.ts';
 
 /** What a ref needs of its system. */
-export type RefWorld = Pick<World, 'clock' | 'deadLetters'>;
+export type RefWorld = Pick<World, 'clock' | 'deadLetters'> & Partial<Pick<World, 'running'>>;
 
 const WINDOW_MAX = 65_536;
 
@@ -68,9 +68,12 @@ export class Ref<P extends Protocol> implements ActorRef<P> {
     const target = this.#target();
     const kind = this.#kindOf(target, message, 'ask');
     if (kind instanceof Error) return Promise.reject(kind);
-    const pending = new Pending<ReplyOf<P, K>>(this.#pendingOptions(target, message, options));
-    const { trace, transfer } = options;
-    this.#put(target, message, kind, { answer: pending, trace, transfer });
+    const { from, transfer, deadlineMs = ASK_DEADLINE_MS } = options;
+    const asked = from === undefined ? options : { ...options, deadlineMs: Math.min(deadlineMs, from.remainingMs) };
+    const pending = new Pending<ReplyOf<P, K>>(this.#pendingOptions(target, message, asked));
+    const trace = options.trace ?? from?.trace;
+    const asker = from === undefined ? this.#world.running?.cell?.asker : from.asker;
+    this.#put(target, message, kind, { answer: pending, trace, transfer, asker });
     return pending.promise;
   }
 
@@ -126,6 +129,7 @@ export class Ref<P extends Protocol> implements ActorRef<P> {
     const envelope = new Envelope(message, bytesOf(kind, message), waiting);
     // Given up before it was sent: nobody needs to see it.
     if (envelope.isGivenUp) return;
+    if (waiting.asker !== undefined && target.refusesCircle?.(envelope) === true) return;
     const offered = target.offer(envelope, true);
     if (offered === 'taken' || offered === 'waits') return;
     this.#refused(target, envelope, offered);

@@ -109,6 +109,7 @@ export class ActorSystem {
       log,
       deadLetters: this.deadLetters,
       beacon,
+      running: { cell: undefined },
       wake: (actor) => queue.wake(actor),
       nextId: () => ++this.#ids * THREADS_MAX + thread,
       incarnate: (spec, incarnation) => this.#incarnate(spec, incarnation),

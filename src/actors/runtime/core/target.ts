@@ -6,6 +6,7 @@ import type { Random } from '../../../core/base/env.ts';
 import { unreachable } from '../../../core/base/assert.ts';
 import { StoreError } from '../../../core/base/errors.ts';
 import type { LogFunction } from '../thread.ts';
+import type { Asker } from './asker.ts';
 import type { ActorClock } from './clock.ts';
 import type { DeadLetterReason, DeadLetters } from './dead-letters.ts';
 import type { AnyDefinition } from './define.ts';
@@ -31,6 +32,8 @@ export interface Target {
   /** Of its mailbox. */
   readonly limits: MailboxLimits;
   offer(envelope: Envelope, mayWait: boolean): Offered | 'ended';
+  /** Before the offer of an ask that an actor waits for: true: it would wait for itself, and was told so. */
+  refusesCircle?(envelope: Envelope): boolean;
   /** Calls once when it has ended, at once if it has. The result ends the watch. */
   watch(listener: (notice: DeathNotice) => void): () => void;
   stop(options?: StopOptions): Promise<void>;
@@ -86,6 +89,11 @@ export interface ActorReport {
   readonly children: readonly ActorReport[];
 }
 
+/** Whose handler was called last; nobody's while others run that went on after an `await`. */
+export interface Running {
+  cell: { readonly asker: Asker | undefined } | undefined;
+}
+
 /** What all parts of a system in one thread share. */
 export interface World {
   /** 0: the thread that made the system. */
@@ -96,6 +104,8 @@ export interface World {
   readonly random: Random;
   readonly log: LogFunction;
   readonly deadLetters: DeadLetters;
+  /** Whose handler runs now, until it returns. */
+  readonly running: Running;
   wake(actor: Runnable): void;
   nextId(): number;
   /** Makes an incarnation, here or in another thread. */

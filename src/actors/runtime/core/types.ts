@@ -1,6 +1,7 @@
 /**
  * Types that users of the runtime meet: refs, what may be asked of them, and how an actor's life ends.
  */
+import type { Asker } from './asker.ts';
 import type { ItemOf, KindsOf, MessageOf, Protocol, ReplyOf } from './protocol.ts';
 
 /** Why an actor ended. */
@@ -33,6 +34,20 @@ export interface AskOptions extends TellOptions {
   readonly deadlineMs?: number | undefined;
   /** Gives up: CANCELLED. The handler's `ctx.signal` is aborted too. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * On behalf of the message in hand: `from: ctx`. It waits no longer than that one's asker does, has its trace, and is
+   * refused at once (ASK_CYCLE) where it would wait for itself. Asks before a handler's first `await` need not say so for
+   * the last.
+   */
+  readonly from?: AskingContext | undefined;
+}
+
+/** A handler's context. */
+export interface AskingContext {
+  /** For the runtime. */
+  readonly asker: Asker | undefined;
+  readonly remainingMs: number;
+  readonly trace: string | undefined;
 }
 
 export interface StreamOptions extends TellOptions {

@@ -25,6 +25,9 @@ export interface HostArgs {
 
 export const url: string = import.meta.url;
 
+/** So late may the main thread hear of dead letters here. */
+const DEAD_LETTERS_EVERY_MS = 1_000;
+
 export const start: StartActor<HostArgs, undefined> = async (args, { log, ports }) => {
   const system = new ActorSystem(
     { ...args.options, log },
@@ -43,15 +46,26 @@ export const start: StartActor<HostArgs, undefined> = async (args, { log, ports 
     },
     control: (control) => handle(system, link, control),
   });
+  const tellDeadLetters = (): void => {
+    const counts = system.deadLetters.takeNew();
+    if (counts !== undefined) link.control({ kind: 'dead-letters', counts });
+  };
+  const telling = setInterval(tellDeadLetters, DEAD_LETTERS_EVERY_MS);
+  telling.unref();
   void system.failed.then((error) => link.control({ kind: 'failed', failure: toPlain(error) }));
   return {
     started: undefined,
     ended: new Promise<void>(() => {}),
     stop: async () => {
       await system.stop();
+      clearInterval(telling);
+      tellDeadLetters();
       link.close(new StoreError('ACTOR_STOPPED', `thread ${args.name} has stopped`));
     },
-    inspect: async () => ({ actors: await system.inspect() }),
+    inspect: async () => {
+      tellDeadLetters();
+      return { actors: await system.inspect() };
+    },
   };
 };
 
@@ -61,6 +75,7 @@ function handle(system: ActorSystem, link: Link, control: Control): void {
       void spawn(system, link, control);
       return;
     case 'started':
+    case 'dead-letters':
     case 'failed':
       throw new StoreError('INTERNAL', `a thread is not told ${control.kind}`);
     default:

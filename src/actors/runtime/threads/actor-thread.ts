@@ -174,6 +174,9 @@ export class ActorThread {
       case 'failed':
         system.fail(fromPlain(control.failure, this.name));
         return;
+      case 'dead-letters':
+        system.deadLetters.addCounts(control.counts);
+        return;
       case 'spawn':
         throw new StoreError('BAD_REQUEST', 'only the main thread starts actors in others');
       default:

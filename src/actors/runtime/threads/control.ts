@@ -8,7 +8,7 @@ import type { Link } from './link.ts';
 import { type Control, plainReason, reasonFrom } from './ops.ts';
 import { Remote } from './remote.ts';
 
-export type SharedControl = Exclude<Control, { readonly kind: 'spawn' | 'started' | 'failed' }>;
+export type SharedControl = Exclude<Control, { readonly kind: 'spawn' | 'started' | 'dead-letters' | 'failed' }>;
 
 export function handleShared(system: ActorSystem, link: Link, control: SharedControl): void {
   const target = system.find(control.id);

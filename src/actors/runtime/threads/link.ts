@@ -7,6 +7,7 @@
  *  - ops arrive in the order in which they were put, and so do the messages of one sender;
  *  - a call is open until it is answered, given up, or the other side is gone: then each is told.
  */
+import { askersFrom, type Asker, plainAskers } from '../core/asker.ts';
 import { unreachable } from '../../../core/base/assert.ts';
 import type { StoreError } from '../../../core/base/errors.ts';
 import { Cell } from '../core/cell.ts';
@@ -83,9 +84,10 @@ export class Link {
   message(owner: OpOwner, target: Target, envelope: Envelope): void {
     const { message, waiting } = envelope;
     const kind = target.table.byKind[message.kind] as KindTable;
-    const { answer, sink, trace, transfer } = waiting;
+    const { answer, sink, trace, transfer, asker } = waiting;
     const batch = this.#outbox.begin(owner, envelope);
     if (trace !== undefined) batch.push(OP.traced, trace);
+    if (asker !== undefined) batch.push(OP.asked, plainAskers(asker));
     const head = kind.number * KIND_UNIT + kind.fields.length;
     const { id } = target;
     if (answer !== undefined) batch.push(OP.ask, id, head, this.#call(answer, target), this.#remainingMs(answer));
@@ -172,6 +174,7 @@ export class Link {
   #receive(batch: readonly unknown[]): void {
     let at = 0;
     let trace: string | undefined;
+    let asker: Asker | undefined;
     while (at < batch.length) {
       const op = batch[at] as (typeof OP)[keyof typeof OP];
       switch (op) {
@@ -181,11 +184,16 @@ export class Link {
           break;
         case OP.ask:
         case OP.stream:
-          at = this.#ask(batch, at + 1, op, trace);
+          at = this.#ask(batch, at + 1, op, { trace, asker });
           trace = undefined;
+          asker = undefined;
           break;
         case OP.traced:
           trace = batch[at + 1] as string;
+          at += 2;
+          break;
+        case OP.asked:
+          asker = askersFrom(batch[at + 1] as (number | string)[]);
           at += 2;
           break;
         case OP.answer:
@@ -230,7 +238,7 @@ export class Link {
     return at + 2 + (head % KIND_UNIT);
   }
 
-  #ask(batch: readonly unknown[], at: number, op: number, trace: string | undefined): number {
+  #ask(batch: readonly unknown[], at: number, op: number, given: Pick<Waiting, 'trace' | 'asker'>): number {
     const id = batch[at] as number;
     const head = batch[at + 1] as number;
     const call = batch[at + 2] as number;
@@ -241,11 +249,11 @@ export class Link {
     if (op === OP.ask) {
       const answer = new FarAnswer(this, call, done, this.#world.clock.nowMs() + amount);
       this.#served.set(call, answer);
-      this.#deliver(id, head, batch, at + 4, { answer, trace });
+      this.#deliver(id, head, batch, at + 4, { ...given, answer });
     } else {
       const sink = new FarSink(this, call, done, amount);
       this.#served.set(call, sink);
-      this.#deliver(id, head, batch, at + 4, { sink, trace });
+      this.#deliver(id, head, batch, at + 4, { ...given, sink });
     }
     return at + 4 + (head % KIND_UNIT);
   }

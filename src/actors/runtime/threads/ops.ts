@@ -6,14 +6,16 @@
  *   ask       op target kindAndCount call remainingMs fields…
  *   stream    op target kindAndCount call window fields…
  *   traced    op trace                                    of the message that follows
+ *   asked     op askers                                   of the ask that follows: who waits for it (core/asker.ts)
  *   answer    op call value        failed   op call failure
  *   item      op call value        end      op call
  *   giveUp    op call failure      want     op call count
  *   taken     op target count                             so many messages have left the mailbox there
- *   control   op name record                              spawn, end, stop, kill, started, ended, watch, failed
+ *   control   op name record                              spawn, end, stop, kill, started, ended, watch, dead-letters, failed
  *
  * `call` is a number that the asking side gives. Fields come in the protocol's order; refs among them as RefToken.
  */
+import type { DeadLetterCounts } from '../core/dead-letters.ts';
 import type { KindTable } from '../core/table.ts';
 import type { MailboxLimits } from '../core/mailbox.ts';
 import type { EndReason, StopOptions } from '../core/types.ts';
@@ -32,6 +34,7 @@ export const OP = {
   want: 9,
   taken: 10,
   control: 11,
+  asked: 12,
 } as const;
 
 export const KIND_UNIT = 256;
@@ -59,6 +62,8 @@ export type Control =
   | { readonly kind: 'watch'; readonly id: number }
   | { readonly kind: 'started'; readonly id: number }
   | { readonly kind: 'ended'; readonly id: number; readonly reason: PlainReason }
+  /** So many more, by reason, since it said so last. */
+  | { readonly kind: 'dead-letters'; readonly counts: DeadLetterCounts }
   | { readonly kind: 'failed'; readonly failure: PlainFailure };
 
 /** A spec without what cannot be cloned. */
