@@ -86,7 +86,7 @@ test('hosts that stand still, and hosts that are killed', { timeout: 180_000 }, 
   const answered = (id: string): number => totals.get(id)?.length ?? 0;
   const goesOn = async (what: string): Promise<void> => {
     const before = new Map(IDS.map((id) => [id, answered(id)]));
-    await until(what, () => IDS.every((id) => answered(id) > (before.get(id) ?? 0) + 20));
+    await until(what, () => IDS.every((id) => answered(id) > (before.get(id) ?? 0) + 5));
   };
   await goesOn('all counters count');
 

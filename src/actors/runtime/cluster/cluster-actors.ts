@@ -132,6 +132,12 @@ export class ClusterActors extends ActorSystem {
   }
 
   #route(address: string, isDurable: boolean, attempt: number): Route {
+    const route = this.#routeNow(address, isDurable, attempt);
+    const isWaiting = route.kind === 'nowhere' || route.kind === 'soon';
+    return isWaiting && this.#closing !== undefined ? { kind: 'closed' } : route;
+  }
+
+  #routeNow(address: string, isDurable: boolean, attempt: number): Route {
     const target = isDurable ? this.#hosting.active(address) : this.#singletons.active(address);
     if (target !== undefined) return { kind: 'here', target, isDurable };
     let at: ReturnType<typeof glanceAt>;
@@ -147,7 +153,7 @@ export class ClusterActors extends ActorSystem {
       return peer.isUp ? { kind: 'there', peer } : { kind: 'nowhere' };
     }
     if (!isDurable) return { kind: 'nowhere' };
-    if (this.#hosting.definitionOf(partsOf(address).name) !== undefined) {
+    if (this.#closing === undefined && this.#hosting.definitionOf(partsOf(address).name) !== undefined) {
       return { kind: 'soon', ready: this.#hosting.ensure(address) };
     }
     // One of the others may host it; who does not says so, and the next is asked.

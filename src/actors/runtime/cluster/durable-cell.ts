@@ -91,9 +91,13 @@ class DurableCell {
       this.#state = freeze(definition.parts.initial(id));
       this.#answers = NO_ANSWERS;
     } else {
-      const record = recordSchema.parse(decodeJson(stored.value));
-      this.#state = freeze(this.#parse(decodeValue(record.state)));
-      this.#answers = record.answers;
+      const record = recordSchema.safeParse(decodeJson(stored.value));
+      if (!record.success) {
+        const why = z.prettifyError(record.error);
+        throw new StoreError('SCHEMA_MISMATCH', `what is stored for ${activation.address} is no record: ${why}`);
+      }
+      this.#state = freeze(this.#parse(decodeValue(record.data.state)));
+      this.#answers = record.data.answers;
     }
     this.#used();
   }

@@ -134,13 +134,9 @@ export class Hosting {
     if (!(ref instanceof Ref)) throw new StoreError('INTERNAL', 'a system spawns refs of its own');
     const { target } = ref;
     this.#active.set(address, { target, lease });
-    const onLost = (): void => target.kill();
-    lease.lost.addEventListener('abort', onLost, { once: true });
+    target.watch((notice) => this.#ended(address, target, notice, revision, lease));
+    // While it started; later `#lost` ends it.
     if (lease.lost.aborted) target.kill();
-    target.watch((notice) => {
-      lease.lost.removeEventListener('abort', onLost);
-      this.#ended(address, target, notice, revision, lease);
-    });
   }
 
   /** It has ended here. When nothing was wrong the record goes too: it may be wanted elsewhere next. */
@@ -171,7 +167,7 @@ export class Hosting {
     const key = placeKey(address);
     let entry = store.glance(key);
     for (let claims = 0; claims < CLAIMS_MAX; claims++) {
-      const place = entry === undefined ? undefined : placeOf(entry);
+      const place = placeOf(entry);
       const isOthers = place !== undefined && place.lease !== lease.key;
       if (isOthers && store.glance(place.lease) !== undefined) throw moved(address);
       const conditions = [
@@ -192,6 +188,12 @@ export class Hosting {
     throw moved(address);
   }
 
+  /** Nothing may act under it any more. */
+  #lost(lease: HostLease): void {
+    this.#lease = undefined;
+    for (const hosted of this.#active.values()) if (hosted.lease === lease) hosted.target.kill();
+  }
+
   #ownLease(): Promise<HostLease> {
     this.#lease ??= this.#takeLease();
     return this.#lease;
@@ -202,14 +204,8 @@ export class Hosting {
     try {
       // A name of its own each time: nobody waits behind a lease of this node that is nobody's any more.
       const lease = await store.lease(`actor-host/${node}/${newName()}`, this.#closing.signal);
-      lease.lost.addEventListener(
-        'abort',
-        () => {
-          this.#lease = undefined;
-        },
-        { once: true },
-      );
-      if (lease.lost.aborted) this.#lease = undefined;
+      lease.lost.addEventListener('abort', () => this.#lost(lease), { once: true });
+      if (lease.lost.aborted) this.#lost(lease);
       return lease;
     } catch (error) {
       this.#lease = undefined;

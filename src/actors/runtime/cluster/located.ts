@@ -25,7 +25,9 @@ export type Route =
   | { readonly kind: 'there'; readonly peer: Peer }
   /** It is made ready here. */
   | { readonly kind: 'soon'; readonly ready: Promise<void> }
-  | { readonly kind: 'nowhere' };
+  | { readonly kind: 'nowhere' }
+  /** This node's actors are stopping: it will not be reached from here any more. */
+  | { readonly kind: 'closed' };
 
 export interface LocatedWorld extends Pick<World, 'clock' | 'deadLetters' | 'nextId'> {
   readonly route: (address: string, attempt: number) => Route;
@@ -41,7 +43,7 @@ export interface LocatedOptions {
 }
 
 /** What came of a try: a promise is settled when the next may do better; undefined: nobody is there now. */
-type Sent = Offered | Promise<void> | undefined;
+type Sent = Offered | 'ended' | Promise<void> | undefined;
 
 /** Messages that wait until somebody is there. */
 const WAITING_MAX = 1_024;
@@ -69,7 +71,7 @@ export class Located implements Target {
     this.table = tableOf(options.protocol);
   }
 
-  offer(envelope: Envelope, _mayWait: boolean): Offered {
+  offer(envelope: Envelope, _mayWait: boolean): Offered | 'ended' {
     const { sink, answer } = envelope.waiting;
     if (sink !== undefined) {
       envelope.discard(new StoreError('BAD_REQUEST', `${this.path} may be on another node: there are no streams`));
@@ -194,6 +196,8 @@ export class Located implements Target {
         return route.ready;
       case 'nowhere':
         return undefined;
+      case 'closed':
+        return 'ended';
       default:
         return unreachable(route);
     }

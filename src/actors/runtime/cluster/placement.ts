@@ -17,7 +17,7 @@ export const placeKey = (address: string): string => `${PREFIX}/at/${address}`;
 export const stateKey = (address: string): string => `${PREFIX}/state/${address}`;
 
 const ADDRESS_MAX = 512;
-const placeSchema = z.object({ node: z.string(), lease: z.string() });
+const placeSchema = z.object({ node: z.string(), lease: z.string().min(1).max(1024) });
 
 export interface Place {
   readonly node: string;
@@ -27,10 +27,20 @@ export interface Place {
 }
 
 export const encodeJson = (value: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
-export const decodeJson = (bytes: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(bytes)) as unknown;
+/** Undefined: no JSON. These keys are among the users' own, so it may be anything. */
+export function decodeJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
+  } catch {
+    return undefined;
+  }
+}
 
-export function placeOf(entry: StoredEntry): Place {
-  return { ...placeSchema.parse(decodeJson(entry.value)), revision: entry.revision };
+/** What a record says; one that somebody spoiled says nothing, and is written again by the next claim. */
+export function placeOf(entry: StoredEntry | undefined): Place | undefined {
+  if (entry === undefined) return undefined;
+  const parsed = placeSchema.safeParse(decodeJson(entry.value));
+  return parsed.success ? { ...parsed.data, revision: entry.revision } : undefined;
 }
 
 /** Where it is, as far as this node knows; `isHeld`: so is its lease. Undefined: nowhere. */
@@ -38,10 +48,8 @@ export function glanceAt(
   store: ActorStore,
   address: string,
 ): { readonly place: Place; readonly isHeld: boolean } | undefined {
-  const entry = store.glance(placeKey(address));
-  if (entry === undefined) return undefined;
-  const place = placeOf(entry);
-  return { place, isHeld: store.glance(place.lease) !== undefined };
+  const place = placeOf(store.glance(placeKey(address)));
+  return place && { place, isHeld: store.glance(place.lease) !== undefined };
 }
 
 /** The two parts of an address; a singleton has no id. BAD_REQUEST: it is none. */

@@ -33,7 +33,7 @@ export interface ActorMeshOptions {
   readonly soon?: (call: () => void) => void;
 }
 
-/** Nodes that this one ever heard of: a cluster is far smaller. */
+/** Nodes that this one heard of, before it forgets those that it does not speak with. */
 const PEERS_MAX = 256;
 
 export class ActorMesh implements WireEvents {
@@ -80,7 +80,10 @@ export class ActorMesh implements WireEvents {
   peer(id: string): Peer {
     const known = this.#peers.get(id);
     if (known !== undefined) return known;
-    if (this.#peers.size >= PEERS_MAX) throw new StoreError('OVERLOADED', `more than ${PEERS_MAX} peers`);
+    // Names may come in tokens: of those that are no peers none stays.
+    if (this.#peers.size >= PEERS_MAX) {
+      for (const [other, { isIdle }] of this.#peers) if (isIdle) this.#peers.delete(other);
+    }
     const { system } = this.#options;
     const peer: Peer = new Peer(id, {
       clock: system.world.clock,
@@ -169,7 +172,7 @@ export class ActorMesh implements WireEvents {
       return own;
     }
     return new FarActor(token, {
-      peer: this.peer(token.node),
+      peer: () => this.peer(token.node),
       exportRefs: (table, { message }) =>
         this.exportMessage(table, message as Parameters<ActorMesh['exportMessage']>[1]),
       nextId: () => this.#options.system.world.nextId(),

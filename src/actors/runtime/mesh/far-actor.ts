@@ -47,7 +47,8 @@ function tableFrom(kinds: MeshToken['kinds']): Table {
 }
 
 export interface FarWorld {
-  readonly peer: Peer;
+  /** The node's, as it is now. */
+  readonly peer: () => Peer;
   /** Refs in a message as tokens. */
   readonly exportRefs: (table: Table, envelope: Envelope) => unknown;
   readonly nextId: () => number;
@@ -74,7 +75,7 @@ export class FarActor implements Target {
   }
 
   offer(envelope: Envelope, _mayWait: boolean): Offered {
-    return sayOrTell(this.#world.peer, envelope, {
+    return sayOrTell(this.#world.peer(), envelope, {
       to: this.#to,
       path: this.path,
       message: () => this.#world.exportRefs(this.table, envelope),
@@ -85,7 +86,7 @@ export class FarActor implements Target {
 
   watch(listener: (notice: DeathNotice) => void): () => void {
     const { path, incarnation } = this;
-    return this.#world.peer.watch(this.#to, (reason: EndReason) => listener({ path, incarnation, reason }));
+    return this.#world.peer().watch(this.#to, (reason: EndReason) => listener({ path, incarnation, reason }));
   }
 
   stop(): Promise<void> {

@@ -98,6 +98,11 @@ export class Peer {
     this.#session = world.newSession();
   }
 
+  /** Nothing would be lost with it. */
+  get isIdle(): boolean {
+    return !this.#isConnected && this.#open.size === 0 && this.#watches.size === 0;
+  }
+
   get isUp(): boolean {
     return this.#isConnected && this.#isWelcome;
   }
@@ -318,9 +323,9 @@ export class Peer {
     const { answer } = open.envelope.waiting;
     try {
       answer?.resolve(open.parse(decodeValue(value)));
-    } catch (error) {
-      if (!isStoreError(error)) throw error;
-      answer?.reject(new StoreError(error.code, `the answer of ${open.path}: ${error.message}`, { cause: error }));
+    } catch (cause) {
+      const { code, message } = told(cause);
+      answer?.reject(new StoreError(code, `the answer of ${open.path}: ${message}`, { cause }));
     }
   }
 
@@ -342,8 +347,7 @@ export class Peer {
       this.#world.deliver(say, { ...waiting, answer });
     } catch (error) {
       this.#served.delete(call);
-      if (!isStoreError(error)) throw error;
-      fail(error);
+      fail(told(error));
     }
   }
 
@@ -390,6 +394,10 @@ export class Peer {
     if (!isOver) this.#watchedHere.set(call, end);
   }
 }
+
+/** Why it did not go on. Schemas are the application's: what they throw is told to who asked, and ends nobody here. */
+const told = (error: unknown): StoreError =>
+  isStoreError(error) ? error : new StoreError('INTERNAL', error instanceof Error ? error.message : 'it threw');
 
 /** Who asked, over there. */
 export class Served implements Answer {

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { type ActorRef, ask, commit, durable, isStoreError, tell } from '../../../../src/actors/runtime/index.ts';
-import { stateKey } from '../../../../src/actors/runtime/cluster/placement.ts';
+import { placeKey, stateKey } from '../../../../src/actors/runtime/cluster/placement.ts';
 import { ClusterWorld } from './cluster-world.ts';
 
 const protocol = {
@@ -194,5 +194,48 @@ test('a node that hosts nothing reaches those that do', async () => {
   const ref = at.node(3).actors.lookup(counter, '9');
   expect(await at.run(ref.ask({ kind: 'add', by: 3 }, LONG))).toBe(3);
   expect(at.nodes.map(({ actors }) => actors.actors)).toEqual([0, 1, 0]);
+  await at.stop();
+});
+
+test('records that somebody spoiled are written again, or told of; nothing of a state is guessed', async () => {
+  const at = world();
+  const junk = { value: new TextEncoder().encode('{"node":'), revision: 1 };
+  at.entries.set(placeKey('counter/1'), junk);
+  expect(await at.run(from(at, 1).ask({ kind: 'add', by: 1 }))).toBe(1);
+  for (const text of ['{"node":', '{}', '{"state":{"total":"x"},"answers":{"askers":[],"isPartial":false}}']) {
+    at.entries.set(stateKey('counter/2'), { value: new TextEncoder().encode(text), revision: 1 });
+    for (const i of [1, 2]) {
+      await expect(at.run(from(at, i, '2').ask({ kind: 'total' })), text).rejects.toMatchObject({
+        code: 'SCHEMA_MISMATCH',
+      });
+    }
+  }
+  await at.stop();
+});
+
+test('a node that stops fails at once what waits there, and takes nothing new', async () => {
+  const at = world();
+  await at.run(from(at, 1).ask({ kind: 'add', by: 1 }));
+  at.cut(at.node(1));
+  const waiting = expect(from(at, 2).ask({ kind: 'total' }, LONG)).rejects.toMatchObject({ code: 'ACTOR_STOPPED' });
+  await at.advance(100);
+  const stoppedMs = at.clock.nowMs();
+  await at.run(at.node(2).actors.stop());
+  await at.run(waiting);
+  expect(at.clock.nowMs() - stoppedMs).toBeLessThan(2_000);
+  await expect(from(at, 2).ask({ kind: 'total' })).rejects.toMatchObject({ code: 'ACTOR_STOPPED' });
+  await at.stop();
+});
+
+test('a hundred of a node end with its one lease', async () => {
+  const at = world();
+  const ids = Array.from({ length: 100 }, (_, i) => `x${i}`);
+  await at.run(Promise.all(ids.map((id) => from(at, 1, id).ask({ kind: 'add', by: 1 }))));
+  expect(at.node(1).actors.actors).toBe(100);
+  at.cut(at.node(1));
+  await at.advance(5_000);
+  expect(at.node(1).actors.actors).toBe(0);
+  const totals = await at.run(Promise.all(ids.map((id) => from(at, 3, id).ask({ kind: 'total' }, LONG))));
+  expect(totals).toEqual(ids.map(() => 1));
   await at.stop();
 });

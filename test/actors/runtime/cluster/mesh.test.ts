@@ -10,6 +10,15 @@ const echo = {
   note: tell({ n: z.int() }),
   never: ask({}, z.string()),
   text: ask({ text: z.string() }, z.string()),
+  picky: ask(
+    {
+      text: z.string().refine((text) => {
+        if (text === 'throw') throw new Error('the schema threw');
+        return true;
+      }),
+    },
+    z.string(),
+  ),
   fail: ask({}, z.string()),
   end: tell(),
 };
@@ -42,6 +51,7 @@ async function pair(mailbox: { readonly messagesMax?: number } = {}): Promise<{
           });
         }),
       text: (_state, { text }) => text,
+      picky: (_state, { text }) => text,
       fail: () => {
         throw new Error('a bug');
       },
@@ -97,6 +107,7 @@ test('what cannot travel is told to who sends it', async () => {
   await expect(at.run(ref.ask({ kind: 'say', value: deep }))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   const text = 'x'.repeat(MESSAGE_BYTES_MAX);
   await expect(at.run(ref.ask({ kind: 'text', text }))).rejects.toMatchObject({ code: 'VALUE_TOO_LARGE' });
+  await expect(at.run(ref.ask({ kind: 'picky', text: 'throw' }))).rejects.toMatchObject({ code: 'INTERNAL' });
   // What the compiler would have refused is refused by the receiving side.
   const wrong = { kind: 'text', text: 5 } as unknown as { kind: 'text'; text: string };
   await expect(at.run(ref.ask(wrong))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
