@@ -16,7 +16,7 @@ import type { Say, ToAddress } from '../mesh/frames.ts';
 import type { DurableDefinition } from './durable.ts';
 import { Hosting } from './hosting.ts';
 import { Calls, Located, type Route } from './located.ts';
-import { glanceAt, moved, notHosted, partsOf } from './placement.ts';
+import { glanceAt, isPassing, moved, notHosted, partsOf } from './placement.ts';
 import { type SingletonOptions, Singletons } from './singletons.ts';
 import type { ActorStore } from './store.ts';
 
@@ -235,5 +235,5 @@ function asFailure(address: string, error: unknown): StoreError {
     const message = error instanceof Error ? error.message : 'it threw what is no error';
     return new StoreError('INTERNAL', `${address} did not start: ${message}`, { cause: error });
   }
-  return error.retry === 'never' || error.code === 'INTERNAL' ? error : moved(address);
+  return isPassing(error) ? moved(address) : error;
 }

@@ -17,7 +17,7 @@ import type { DeathNotice } from '../core/types.ts';
 import type { CallId } from '../mesh/frames.ts';
 import { sayOrTell } from '../mesh/far-actor.ts';
 import type { Peer } from '../mesh/peer.ts';
-import { isElsewhere } from './placement.ts';
+import { isElsewhere, isPassing } from './placement.ts';
 
 /** Where a message goes now. */
 export type Route =
@@ -156,7 +156,7 @@ export class Located implements Target {
       await ready;
       return true;
     } catch (error) {
-      if (isElsewhere(error) || (isStoreError(error) && error.retry !== 'never')) return false;
+      if (isPassing(error)) return false;
       if (this.#waiting[0] === item) this.#waiting.shift();
       item.fail(error as Error);
       return true;

@@ -71,6 +71,19 @@ export const moved = (address: string): StoreError =>
 export const notHosted = (address: string, node: string): StoreError =>
   new StoreError('NOT_FOUND', `${node} does not host ${address}`, { data: { reason: 'not-hosted' } });
 
+/** Of the store: it could not say, or not in time. What was claimed is claimed again. */
+const PASSING: ReadonlySet<string> = new Set([
+  'UNAVAILABLE',
+  'DEADLINE_EXCEEDED',
+  'OUTCOME_UNKNOWN',
+  'SESSION_EXPIRED',
+  'NOT_LEADER',
+]);
+
+/** An activation failed, and the next may not. */
+export const isPassing = (error: unknown): boolean =>
+  isElsewhere(error) || (error instanceof StoreError && PASSING.has(error.code));
+
 /** Certainly not handled, and to be tried again. */
 export const isElsewhere = (error: unknown): boolean =>
   (isStoreError(error, 'LOCK_LOST') && error.data['reason'] === 'moved') ||

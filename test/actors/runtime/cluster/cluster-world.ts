@@ -24,6 +24,8 @@ export interface WorldOptions {
   readonly nodes?: number;
   /** The part of commits that are made and not answered: 0. */
   readonly unanswered?: number;
+  /** Actors that a node may have: as in production. */
+  readonly actorsMax?: number;
 }
 
 interface HeldLease {
@@ -163,7 +165,10 @@ export class ClusterWorld {
     const put = (task: () => void): void => void this.#tasks.push(task);
     const lines: TestNode['lines'] = [];
     const actors = new ClusterActors(
-      { log: (level, event, fields = {}) => void lines.push({ level, event, fields }) },
+      {
+        log: (level, event, fields = {}) => void lines.push({ level, event, fields }),
+        ...(this.#options.actorsMax === undefined ? {} : { actorsMax: this.#options.actorsMax }),
+      },
       {
         clock: this.clock,
         random: () => this.chance(),

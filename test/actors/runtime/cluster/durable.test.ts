@@ -239,3 +239,17 @@ test('a hundred of a node end with its one lease', async () => {
   expect(totals).toEqual(ids.map(() => 1));
   await at.stop();
 });
+
+test('more than a node may have are refused, and what was not started is not kept', async () => {
+  const at = new ClusterWorld({ actorsMax: 5 });
+  for (const { actors } of at.nodes) actors.host(counter);
+  const asked = Array.from({ length: 8 }, (_, i) => from(at, 1, `y${i}`).ask({ kind: 'add', by: 1 }));
+  const settled = await at.run(Promise.allSettled(asked));
+  const refused = settled.filter(({ status }) => status === 'rejected');
+  expect(refused).toHaveLength(3);
+  for (const one of refused) expect(one).toMatchObject({ reason: { code: 'OVERLOADED' } });
+  // Their places are free: another node takes them.
+  const first = settled.findIndex(({ status }) => status === 'rejected');
+  expect(await at.run(from(at, 2, `y${first}`).ask({ kind: 'add', by: 1 }))).toBe(1);
+  await at.stop();
+});
