@@ -6,6 +6,7 @@
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import { actors } from './actors.ts';
+import { bootstrap } from './bootstrap.ts';
 import { embeddedPut } from './embedded-put.ts';
 import { durablePut } from './engine/durable-put.ts';
 import { load } from './engine/load.ts';
@@ -35,6 +36,7 @@ const SCENARIOS: readonly Scenario[] = [
   ldbGet,
   ldbLag,
   ldbRow,
+  bootstrap,
   mutate,
   fill,
   overwrite,
@@ -57,6 +59,7 @@ interface Flags {
   readonly seconds: number;
   readonly inFlight?: number[];
   readonly kills?: number;
+  readonly mb?: number;
   readonly floors: boolean;
   readonly profile?: string;
   readonly dir?: string;
@@ -74,6 +77,7 @@ function program(): Command {
     .option('--seconds <n>', 'measured time of each variant', positive, SECONDS_DEFAULT)
     .option('--in-flight <list>', 'only these numbers in flight: 1,256', positives)
     .option('--kills <n>', 'how often failover takes the leader away, each way', whole)
+    .option('--mb <n>', 'how much data bootstrap has (default: 1000)', positive)
     .option('--no-floors', 'leave the floors out')
     .option('--profile <dir>', 'let nodes and clients write V8 CPU profiles there (slower)')
     .option('--dir <dir>', 'where the data goes: on a disk (default: data/bench)')
@@ -120,6 +124,7 @@ async function runScenario(scenario: Scenario, flags: Flags): Promise<void> {
     seconds: flags.seconds,
     inFlight: flags.inFlight,
     kills: flags.kills,
+    mb: flags.mb,
     profile: flags.profile === undefined ? undefined : resolve(flags.profile),
     dir: flags.dir,
   };

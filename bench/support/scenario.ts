@@ -38,6 +38,8 @@ export interface BenchOptions {
   readonly inFlight: readonly number[] | undefined;
   /** How often `failover` takes the leader away, each way. */
   readonly kills: number | undefined;
+  /** How much data `bootstrap` has. */
+  readonly mb: number | undefined;
   /** Where nodes write V8 CPU profiles when they stop. */
   readonly profile: string | undefined;
   /** Parent of the data directories. */

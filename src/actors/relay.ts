@@ -16,9 +16,10 @@
  *
  * Bounds: as the shipper's, and connections as the door's.
  */
+import { assert } from '../core/base/assert.ts';
 import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
 import { StoreError } from '../core/base/errors.ts';
-import { plus, type Revision, toIndex } from '../core/base/position.ts';
+import { type Revision, toIndex } from '../core/base/position.ts';
 import { intersect, isSameFilter, type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
 import * as wire from '../core/wire/client.ts';
 import { Connection, type Door } from './gateway/connection.ts';
@@ -33,6 +34,8 @@ export interface RelayState {
   readonly filter: LedgerFilter | undefined;
   readonly ledgerFrom: Revision | undefined;
   readLedger(from: Revision): { readonly bytes: Uint8Array; readonly last: Revision } | undefined;
+  /** Records that were committed since this was last asked. */
+  takeFresh(): readonly Uint8Array[];
   scan: ShipperWorld['state']['scan'];
   endIdle(): void;
 }
@@ -118,19 +121,12 @@ export class Relay {
     this.#position = NO_POSITION;
   }
 
-  /** Records were committed. */
-  committed(): void {
+  /** Records were committed, up to here. */
+  committed({ revision, timeMs }: { readonly revision: Revision; readonly timeMs: number }): void {
     if (this.#shipper === undefined) return this.#begin();
-    const { window } = this.#shipper;
-    this.#position = this.#required().position;
-    const { revision } = this.#position;
-    for (let from = window.last === 0 ? revision : plus(window.last, 1); from <= revision; ) {
-      const records = this.#required().readLedger(toIndex(from));
-      // Behind a snapshot, or of a commit that was larger than what is kept: those who need them are told so.
-      if (records === undefined) return this.#begin();
-      this.#shipper.append(records.bytes);
-      from = plus(records.last, 1);
-    }
+    for (const records of this.#required().takeFresh()) this.#shipper.append(records);
+    assert(this.#shipper.window.last === revision, 'what was committed is what is passed on');
+    this.#position = { ...this.#position, revision, timeMs };
     this.#shipper.pumpAll();
   }
 
@@ -178,6 +174,8 @@ export class Relay {
     this.#end(new StoreError('UNAVAILABLE', `${this.#world.id} took a snapshot itself`));
     const state = this.#required();
     this.#position = state.position;
+    // They are there for who asks for them; the window begins with what comes next.
+    state.takeFresh();
     const { cluster } = this.#position;
     if (cluster === '') return;
     this.#shipper = new Shipper({

@@ -61,7 +61,7 @@ export class RelayDoor {
   /** What happened to the LDB. */
   note(event: ReflectorEvent): void {
     this.#guard(() => {
-      if (event.kind === 'applied') this.relay.committed();
+      if (event.kind === 'applied') this.relay.committed(event);
       else if (event.kind === 'snapshot' && event.state === 'end') this.relay.replaced();
     });
   }

@@ -61,6 +61,7 @@ const FORBIDDEN: readonly (readonly [rule: string, file: string, source: string]
   ['home-of-@node-rs/crc32', 'engine/lsm/a.ts', `import { crc32c } from '@node-rs/crc32';`],
   ['home-of-ws', 'actors/a.ts', `import { WebSocket } from 'ws';`],
   ['home-of-fastify', 'actors/a.ts', `import { fastify } from 'fastify';`],
+  ['home-of-aws4fetch', 'net/a.ts', `import { AwsClient } from 'aws4fetch';`],
   ['core-is-pure', 'core/raft/a.ts', `import { hrtime } from 'node:process';`],
   ['core-is-pure', 'core/model/a.ts', `import { z } from 'zod';`],
   ['client-runs-in-browsers', 'client/a.ts', `import { once } from 'node:events';`],

@@ -45,7 +45,7 @@ export function registerReflector(program: Command, run: Run): void {
     .command('reflector')
     .summary('keep a replica up to date, as a service')
     .description(
-      'Applies the ledger to the replica until SIGTERM or Ctrl-C, and says over HTTP how it is: /healthz, /readyz, /metrics.',
+      'Applies the ledger to the replica until SIGTERM or Ctrl-C, and says over HTTP how it is: /healthz, /readyz, /metrics. With --listen it feeds other reflectors.',
     )
     .addOption(
       new Option(

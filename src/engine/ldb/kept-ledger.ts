@@ -7,7 +7,7 @@
  * are: whoever was fed by this relay goes on with the next record, and needs no snapshot because the relay died. What an
  * LDB that kept none meanwhile has here does not end at its position, and is dropped.
  *
- * The places of all chunks are in memory, some 40 bytes each.
+ * The places of all chunks are in memory, some 40 bytes each, and what was added last, until it is taken.
  *
  * Invariant: chunks are contiguous, and the last ends at the position of the LDB, or there are none.
  */
@@ -33,6 +33,8 @@ export class KeptLedger {
   /** Place of the oldest chunk: those before it are let go together. */
   #head = 0;
   #bytes = 0;
+  /** Added since they were last taken. */
+  #fresh: Uint8Array[] = [];
 
   private constructor(table: Table, bytesMax: number) {
     this.#table = table;
@@ -69,6 +71,7 @@ export class KeptLedger {
       const chunk = { first: firstRevisionIn(piece), last: lastRevisionIn(piece), bytes: piece.length };
       if (this.#chunks.length > 0 && chunk.first !== this.last + 1) this.#removeAll();
       void this.#table.put(keyOf(chunk.first), piece);
+      this.#fresh.push(piece);
       this.#note(chunk);
     }
     while (this.#bytes > this.#bytesMax && this.#head < this.#chunks.length - 1) {
@@ -90,6 +93,13 @@ export class KeptLedger {
   #removeAll(): void {
     for (const { first } of this.#chunks.slice(this.#head)) void this.#table.remove(keyOf(first));
     this.#forget();
+  }
+
+  /** What was added since this was last asked, in order: for who feeds others from memory, once it is committed. */
+  takeFresh(): readonly Uint8Array[] {
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    return fresh;
   }
 
   /** Whole records from `from` on, at least one, as they lie in one chunk; undefined when it is not here. */
@@ -119,6 +129,7 @@ export class KeptLedger {
     this.#chunks = [];
     this.#head = 0;
     this.#bytes = 0;
+    this.#fresh = [];
   }
 }
 

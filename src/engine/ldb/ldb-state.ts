@@ -59,7 +59,7 @@ export class LdbState {
     this.#monotonicMs = monotonicMs;
   }
 
-  /** As of the last commit. */
+  /** As of the last commit. Readers of this process move on to it, too: for where a turn of theirs begins in any case. */
   get position(): LdbPosition {
     this.#env.root.resetReadTxn();
     return this.#positionIn(undefined);
@@ -79,12 +79,16 @@ export class LdbState {
 
   /** Whole records from `from` on, at least one; undefined when they are not kept (any more, or yet). */
   readLedger(from: Revision): { readonly bytes: Uint8Array; readonly last: Revision } | undefined {
-    this.#env.root.resetReadTxn();
     return this.#kept.read(from);
   }
 
+  /** Records that were committed since this was last asked, without a look into LMDB. */
+  takeFresh(): readonly Uint8Array[] {
+    return this.#kept.takeFresh();
+  }
+
   /**
-   * Rows in key order, as of now, or of the revision of a cursor that stands: COMPACTED when none of it does. OVERLOADED
+   * Rows in key order, as of this turn of the event loop, or of the revision of a cursor that stands: COMPACTED when none of it does. OVERLOADED
    * when too many stand. Close it.
    */
   scan({ from, to }: Bounds, revision?: Revision): Cursor {
@@ -118,10 +122,8 @@ export class LdbState {
   }
 
   #hold(revision: Revision | undefined): Transaction {
-    if (revision === undefined) {
-      this.#env.root.resetReadTxn();
-      return this.#env.kv.useReadTransaction();
-    }
+    // That of the turn: those of this process who read the LDB keep theirs.
+    if (revision === undefined) return this.#env.kv.useReadTransaction();
     for (const cursor of this.#cursors) if (cursor.revision === revision) return cursor.share();
     throw new StoreError('COMPACTED', `the state of revision ${revision} is no longer held`);
   }
