@@ -168,7 +168,13 @@ class Node implements RunningNode, Breakable {
     [this.fleet, this.control, this.members] = [fleet, control, members];
     const isLeader = (): boolean => this.#isOpen && this.status().role === 'leader';
     this.#heartbeat = new Heartbeat({ everyMs: config.ledgerHeartbeatMs, isLeader, control, log: this.#log });
-    this.actors = actorsOf({ node: id, log: this.#log, client: this.#client, glance: (key) => this.getSync(key) });
+    this.actors = actorsOf({
+      node: id,
+      log: this.#log,
+      client: this.#client,
+      glance: (key) => this.getSync(key),
+      own: () => this.#parts.supervisor.report(),
+    });
     this.#life = this.#newLife();
     void this.actors.failed.then((error) => this.#fail(error));
     this.#metrics = this.#newMetrics();

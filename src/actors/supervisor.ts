@@ -1,6 +1,6 @@
 /**
- * Supervisor: the actors of a node that have threads, from the first to the last and back: a system of the runtime, below
- * `/node`, with a decider of its own.
+ * Supervisor: the actors of a node, from the first to the last and back: a system of the runtime, below `/node`, with a
+ * decider of its own. All but the gateway have threads.
  *
  * An actor that only reads what others share is started again by itself. The death of any other is told (`onDeath`): what
  * it left in shared memory may be half done, so all of them end, and begin anew from what is durable (RECOVERY in
@@ -8,82 +8,26 @@
  */
 import { StoreError } from '../core/base/errors.ts';
 import { letGoOf } from '../engine/lsm/tree/dead-reader.ts';
-import type { TreeOptions } from '../engine/lsm/tree/options.ts';
-import * as compactor from './compactor.thread.ts';
+import { Beginnings, type BeginningsOptions, type ReplicationStarted, Waypoint } from './beginnings.ts';
+import type { CompactorStarted } from './compactor.thread.ts';
+import { gatewayActor, type GatewayLoopWorld, type GatewayProtocol } from './gateway/gateway-actor.ts';
 import { gaugesOf } from './gauges.ts';
-import * as memtable from './memtable.thread.ts';
 import { NodeDecider } from './node-decider.ts';
 import { type Death, deathBy, mayComeBack, type Restarts } from './restarts.ts';
 import { ActorSystem } from './runtime/core/system.ts';
 import type { ActorReport } from './runtime/core/target.ts';
 import type { ActorRef } from './runtime/core/types.ts';
-import {
-  portActor,
-  type PortLife,
-  portLife,
-  type PortLifeOptions,
-  type PortModule,
-  type PortProtocol,
-} from './runtime/ports/port-actor.ts';
+import { portActor, type PortLife, type PortProtocol } from './runtime/ports/port-actor.ts';
 import type { PulseBounds } from './runtime/ports/pulse-watchdog.ts';
 import { type BreakDown, type LogFunction, type MessagePort, portPair } from './runtime/thread.ts';
 import { Threads } from './runtime/threads/threads.ts';
 import { type ActorName, actorNamed, ownerOf } from './shared.ts';
-import type { ShipperLink } from './shipper-link.ts';
-import * as shipper from './shipper.thread.ts';
-import * as syncer from './syncer.thread.ts';
-import { type Plumbing, RECOVERY } from './topology.ts';
 import { walDoubt } from './wal-doubt.ts';
-import * as committer from './wal-committer.thread.ts';
 
-/** What the replication thread (which lives in net, with its sockets) is given here. */
-export interface ReplicationPlumbing {
-  readonly shared: SharedArrayBuffer;
-  /** Everything up to here is in tables. */
-  readonly appliedIndex: number;
-  /** The entry that says who belongs to the cluster, as the tables have it. */
-  readonly membership: { readonly entry: Uint8Array; readonly index: number } | undefined;
-  readonly inbox: SharedArrayBuffer;
-  readonly toGateway: SharedArrayBuffer;
-  readonly records: SharedArrayBuffer;
-  readonly committed: SharedArrayBuffer;
-  readonly places: SharedArrayBuffer;
-  readonly checkpoints: SharedArrayBuffer;
-  readonly dataDir: string;
-}
-
-/** What it says when it has started. */
-export interface ReplicationStarted {
-  /** Where the log goes on. */
-  readonly end: committer.CommitterArgs['end'];
-}
-
-export interface SupervisorOptions {
-  readonly plumbing: Plumbing;
-  /** Ties the replication thread's module, and what else it wants, to what it is given here. */
-  readonly replication: (options: PortLifeOptions<ReplicationPlumbing, ReplicationStarted>) => PortLife;
-  /** Asked once the tables are open. */
-  readonly membership: () => ReplicationPlumbing['membership'];
-  readonly walDir: string;
-  readonly walSegmentBytes: number;
-  readonly walKeepBytes: number;
-  /** The node's directory. */
-  readonly dataDir: string;
-  readonly treeDir: string;
-  readonly tree: TreeOptions;
-  readonly ledgerBytes: number;
-  readonly ledgerMs: number;
-  readonly historyMs: number;
-  readonly subscriptionsMax: number;
-  readonly cluster: string;
-  readonly node: string;
-  /** This boot's number in commands. */
-  readonly origin: number;
+export interface SupervisorOptions extends BeginningsOptions {
   readonly log: LogFunction;
   /** Replication's end of what it hears from and tells the applications' actors. */
   readonly actorsPort: MessagePort;
-  /** Between gateway and shipper. */
-  readonly shipperLink: ShipperLink;
   /** The shipper is gone, and another follows: what it fed ends with this. */
   readonly shipperGone: (error: StoreError) => void;
   readonly restarts: Restarts;
@@ -105,13 +49,17 @@ export class Supervisor {
   readonly #system: ActorSystem;
   readonly #threads: Threads;
   readonly #decider: NodeDecider;
+  readonly #beginnings: Beginnings;
   readonly #refs = new Map<ActorName, ActorRef<PortProtocol>>();
+  #gateway: ActorRef<GatewayProtocol> | undefined;
+  #isGatewayBroken = false;
   /** The first that did not start, and why: others did not for want of it. */
   #unstarted: Death | undefined;
 
   constructor(options: SupervisorOptions) {
     const { log, watchdog, onDeath } = options;
     this.#options = options;
+    this.#beginnings = new Beginnings(options);
     this.#decider = new NodeDecider({ log, restarts: options.restarts, onAlone: (death) => this.#letGoOf(death) });
     this.#threads = new Threads({ log }, watchdog);
     this.#system = new ActorSystem(
@@ -133,9 +81,13 @@ export class Supervisor {
     ]);
   }
 
-  /** The same, and what waits for them, as rows of the runtime's tree. */
-  report(): Promise<readonly ActorReport[]> {
-    return this.#system.inspect();
+  /** All of them, as rows of the runtime's tree. */
+  async report(): Promise<readonly ActorReport[]> {
+    const rows = await this.#system.inspect();
+    // What waits for the gateway does so in rings, not in its mailbox.
+    return rows.map((row) =>
+      row.name === 'gateway' ? { ...row, ...gaugesOf('gateway', this.#options.plumbing) } : row,
+    );
   }
 
   /**
@@ -147,22 +99,22 @@ export class Supervisor {
     const { actorsPort } = this.#options;
     const [memtablePort, compactorPort] = portPair();
     const [replicationPort, snapshotsPort] = portPair();
-    const tables = new Waypoint<compactor.CompactorStarted>();
+    const tables = new Waypoint<CompactorStarted>();
     const log = new Waypoint<ReplicationStarted>();
     const committing = new Waypoint<undefined>();
     const spawned = [
       this.#spawn(
         'compactor',
-        this.#compactor({ memtable: compactorPort, replication: snapshotsPort }, tables),
+        this.#beginnings.compactor({ memtable: compactorPort, replication: snapshotsPort }, tables),
         tables,
       ),
-      this.#spawn('shipper', this.#shipper(tables)),
-      this.#spawn('memtable', this.#memtable({ compactor: memtablePort }, tables)),
-      this.#spawn('wal-committer', this.#committer(log, committing), committing),
-      this.#spawn('syncer', this.#syncer(log, committing)),
+      this.#spawn('shipper', this.#beginnings.shipper(tables)),
+      this.#spawn('memtable', this.#beginnings.memtable({ compactor: memtablePort }, tables)),
+      this.#spawn('wal-committer', this.#beginnings.committer(log, committing), committing),
+      this.#spawn('syncer', this.#beginnings.syncer(log, committing)),
       this.#spawn(
         'replication',
-        this.#replication({ compactor: replicationPort, actors: actorsPort }, tables, log),
+        this.#beginnings.replication({ compactor: replicationPort, actors: actorsPort }, tables, log),
         log,
       ),
     ];
@@ -178,6 +130,27 @@ export class Supervisor {
       this.#options.onDeath(unstarted);
     }
     throw unstarted.failure;
+  }
+
+  /** The last to start and the first to end: everybody else serves it. */
+  async startGateway(world: Omit<GatewayLoopWorld, 'broke'>): Promise<void> {
+    const broke = (error: unknown): void => this.gatewayBroke(error);
+    this.#gateway = await this.#system.spawn(gatewayActor, { name: 'gateway', args: { ...world, broke } });
+  }
+
+  /** Something that runs in the gateway's name has thrown: the first time is its death. */
+  gatewayBroke(error: unknown): void {
+    if (this.#isGatewayBroken) return;
+    this.#isGatewayBroken = true;
+    const death = deathBy('gateway', error);
+    if (this.#gateway?.tell({ kind: 'broke', error: death.failure }) === true) return;
+    // It has not begun, or has ended.
+    this.#decider.died(death);
+    this.#options.onDeath(death);
+  }
+
+  async stopGateway(): Promise<void> {
+    await this.#gateway?.stop();
   }
 
   /** Stops all actors, in the order that loses nothing. May be called twice. */
@@ -239,106 +212,6 @@ export class Supervisor {
     }
   }
 
-  // ── each of them ──
-
-  #compactor(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife {
-    const args: compactor.CompactorArgs = { ...this.#stateArgs(), dataDir: this.#options.dataDir };
-    return this.#life('compactor', compactor, {
-      begin: () => ({ ports, args: Promise.resolve(args) }),
-      onStarted: tables.reach,
-    });
-  }
-
-  #replication(
-    ports: Ports,
-    tables: Waypoint<compactor.CompactorStarted>,
-    log: Waypoint<ReplicationStarted>,
-  ): PortLife {
-    const { plumbing, dataDir, membership } = this.#options;
-    const { inbox, toGateway, records, committed, places } = plumbing.rings;
-    const { checkpoints } = plumbing;
-    const own = { shared: plumbing.shared.buffer, dataDir, inbox, toGateway, records, committed, places, checkpoints };
-    // The tables first: the log is applied from where they end.
-    const args = async (): Promise<ReplicationPlumbing> => {
-      const { flushed } = await tables.reached;
-      return { ...own, appliedIndex: flushed, membership: membership() };
-    };
-    return this.#options.replication({
-      ...this.#hold('replication'),
-      begin: () => ({ ports, args: args() }),
-      onStarted: log.reach,
-    });
-  }
-
-  #committer(log: Waypoint<ReplicationStarted>, committing: Waypoint<undefined>): PortLife {
-    const { plumbing, walDir, walSegmentBytes, walKeepBytes } = this.#options;
-    const { records, places } = plumbing.rings;
-    const args = async (): Promise<committer.CommitterArgs> => {
-      const { end } = await log.reached;
-      const shared = plumbing.shared.buffer;
-      return { shared, records, places, dir: walDir, segmentBytes: walSegmentBytes, keepBytes: walKeepBytes, end };
-    };
-    return this.#life('wal-committer', committer, { begin: () => ({ args: args() }), onStarted: committing.reach });
-  }
-
-  #syncer(log: Waypoint<ReplicationStarted>, committing: Waypoint<undefined>): PortLife {
-    const { plumbing, walDir } = this.#options;
-    const args = async (): Promise<syncer.SyncerArgs> => {
-      await committing.reached;
-      const { end } = await log.reached;
-      return { shared: plumbing.shared.buffer, lastLsn: end.lastLsn, dir: walDir };
-    };
-    return this.#life('syncer', syncer, { begin: () => ({ args: args() }) });
-  }
-
-  #memtable(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife {
-    const { plumbing, origin, ledgerBytes, ledgerMs, historyMs } = this.#options;
-    const { committed, answers, ledger } = plumbing.rings;
-    const { checkpoints } = plumbing;
-    const args = async (): Promise<memtable.MemtableArgs> => {
-      await tables.reached;
-      const own = { committed, answers, ledger, checkpoints, origin, ledgerBytes, ledgerMs, historyMs };
-      return { ...this.#stateArgs(), ...own };
-    };
-    return this.#life('memtable', memtable, { begin: () => ({ ports, args: args() }) });
-  }
-
-  #shipper(tables: Waypoint<compactor.CompactorStarted>): PortLife {
-    const { plumbing, subscriptionsMax, cluster, node, shipperLink } = this.#options;
-    const { rings, checkpoints } = plumbing;
-    shipperLink.renew();
-    const args = async (): Promise<shipper.ShipperArgs> => {
-      await tables.reached;
-      return { ...this.#stateArgs(), ledger: rings.ledger, checkpoints, cluster, node, subscriptionsMax };
-    };
-    return this.#life('shipper', shipper, { begin: () => ({ ports: { gateway: shipperLink.far() }, args: args() }) });
-  }
-
-  /** What every reader of the state attaches to. */
-  #stateArgs(): Pick<shipper.ShipperArgs, 'shared' | 'tree' | 'dir' | 'options'> {
-    const { plumbing, treeDir, tree } = this.#options;
-    return { shared: plumbing.shared.buffer, tree: plumbing.tree, dir: treeDir, options: tree };
-  }
-
-  /** How an actor is held, whatever it does. */
-  #hold(name: ActorName): Omit<PortLifeOptions<never, never>, 'begin' | 'onStarted'> {
-    const { plumbing } = this.#options;
-    const { shared } = plumbing;
-    return {
-      control: { begin: () => shared.beginControl(name), end: () => shared.endControl(name) },
-      gauges: () => gaugesOf(name, plumbing),
-      isKilledWhenStuck: RECOVERY[name] !== 'unless-in-doubt',
-    };
-  }
-
-  #life<Args, Started>(
-    name: ActorName,
-    module: PortModule<Args, Started>,
-    own: Pick<PortLifeOptions<Args, Started>, 'begin' | 'onStarted'>,
-  ): PortLife {
-    return portLife(module, { ...this.#hold(name), ...own });
-  }
-
   /** The shipper starts again by itself. It owned nothing durable, and wrote nothing that others read but gauges. */
   #letGoOf({ actor }: Death): void {
     const { plumbing, shipperLink, shipperGone } = this.#options;
@@ -347,23 +220,5 @@ export class Supervisor {
     shipperLink.renew();
     shipperGone(new StoreError('UNAVAILABLE', `the ${actor} starts again`));
     plumbing.shared.set('subscriptions', 0);
-  }
-}
-
-type Ports = Readonly<Record<string, MessagePort>>;
-
-/** What one actor tells those that start after it. */
-class Waypoint<T> {
-  readonly reached: Promise<T>;
-  reach: (value: T) => void = () => {};
-  fail: (error: unknown) => void = () => {};
-
-  constructor() {
-    this.reached = new Promise((resolve, reject) => {
-      this.reach = resolve;
-      this.fail = reject;
-    });
-    // It may be that nobody waits for it.
-    this.reached.catch(() => {});
   }
 }

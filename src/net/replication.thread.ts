@@ -14,7 +14,7 @@ import { listen } from '../actors/runtime/bell.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
 import type { StartActor } from '../actors/runtime/thread.ts';
 import { Shared } from '../actors/shared.ts';
-import type { ReplicationPlumbing, ReplicationStarted } from '../actors/supervisor.ts';
+import type { ReplicationPlumbing, ReplicationStarted } from '../actors/beginnings.ts';
 import type { FromFiles } from '../actors/snapshot-files.ts';
 import { must } from '../core/base/assert.ts';
 import { ByteReader } from '../core/base/bytes.ts';

@@ -43,7 +43,9 @@ export async function actorFacts(world: ActorsWorld): Promise<ActorFacts[]> {
     facts.push(factsOf(report));
     for (const child of report.children) add(child);
   };
-  for (const report of await world.system.inspect()) add(report);
+  const reports = await world.system.inspect();
+  // Its own are above, also between two lives.
+  for (const report of reports) if (!report.path.startsWith(`${NODE_PATH}/`)) add(report);
   return facts;
 }
 

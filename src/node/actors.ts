@@ -4,8 +4,10 @@
  */
 import { ClusterActors } from '../actors/runtime/cluster/cluster-actors.ts';
 import type { ActorStore } from '../actors/runtime/cluster/store.ts';
+import type { ActorReport } from '../actors/runtime/core/target.ts';
 import { Threads } from '../actors/runtime/threads/threads.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
+import { NODE_PATH } from '../actors/supervisor.ts';
 import type { Client, Entry } from '../client/types.ts';
 
 export interface NodeActorsOptions {
@@ -13,12 +15,14 @@ export interface NodeActorsOptions {
   readonly log: LogFunction;
   readonly client: Pick<Client, 'txn' | 'lock'>;
   readonly glance: (key: string) => Entry | undefined;
+  /** The node's own actors, to be shown with the application's. */
+  readonly own: () => Promise<readonly ActorReport[]>;
 }
 
 /** How long actors of a node that is gone stay where they are, at least: its leases end by the log's time. */
 const LEASE_MS = 4_000;
 
-export function actorsOf({ node, log, client, glance }: NodeActorsOptions): ClusterActors {
+export function actorsOf({ node, log, client, glance, own }: NodeActorsOptions): ClusterActors {
   const store: ActorStore = {
     glance,
     commit: async ({ conditions, puts = [], deletes = [], read, readElse }, options) => {
@@ -48,5 +52,6 @@ export function actorsOf({ node, log, client, glance }: NodeActorsOptions): Clus
     },
   };
   const options = { log };
-  return new ClusterActors(options, { elsewhere: new Threads(options) }, { node, store });
+  const beside = { name: NODE_PATH.slice(1), report: own };
+  return new ClusterActors(options, { elsewhere: new Threads(options), beside }, { node, store });
 }

@@ -3,8 +3,7 @@
  * with all of them gone. A node has several: when its state is replaced, and when an actor has died whose memory others
  * share. Its lock, its name, its operators' door and its own client outlive them.
  */
-import { type Death, deathBy } from '../actors/restarts.ts';
-import { listen } from '../actors/runtime/bell.ts';
+import type { Death } from '../actors/restarts.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import { ClientDoor } from '../net/client-door.ts';
 import { assembleParts, type Parts, type PartsWorld } from './parts.ts';
@@ -17,10 +16,6 @@ export interface LifeWorld extends Omit<PartsWorld, 'guard' | 'onDeath'> {
   readonly log: LogFunction;
 }
 
-const SWEEP_EVERY_MS = 25;
-/** This thread lets go of tables that were removed, also when nobody reads. */
-const REFRESH_EVERY_MS = 1_000;
-
 export class Life {
   readonly parts: Parts;
   readonly #world: LifeWorld;
@@ -30,7 +25,6 @@ export class Life {
   /** The same, once it has come. */
   death: Death | undefined;
   #door: ClientDoor | undefined;
-  #stopLoops: (() => Promise<void>) | undefined;
 
   constructor(world: LifeWorld) {
     this.#world = world;
@@ -54,21 +48,16 @@ export class Life {
     const { shared } = plumbing;
     await supervisor.start();
     const installs = shared.reader('installs');
-    const loop = listen(shared.bell('gateway'), () => gateway.turn());
-    loop.ended.catch((error: unknown) => this.#gatewayDied(error));
+    await supervisor.startGateway({
+      bell: shared.bell('gateway'),
+      turn: () => gateway.turn(),
+      sweep: () => {
+        gateway.sweep();
+        if (installs() !== 0) onInstall();
+      },
+      refresh: () => state.tree.refresh(),
+    });
     const guard = (work: () => void): void => this.#guard(work);
-    const sweeper = setInterval(() => {
-      guard(() => gateway.sweep());
-      if (installs() !== 0) onInstall();
-    }, SWEEP_EVERY_MS);
-    const refresher = setInterval(() => guard(() => state.tree.refresh()), REFRESH_EVERY_MS);
-    this.#stopLoops = async () => {
-      clearInterval(sweeper);
-      clearInterval(refresher);
-      await loop.stop().catch(() => {
-        // Told already, as the gateway's death.
-      });
-    };
     const { connectionsMax, originsAllowed } = config;
     this.#door = await ClientDoor.open({ url: clientUrl, connectionsMax, originsAllowed, gateway, guard, log });
   }
@@ -80,8 +69,7 @@ export class Life {
     this.#guard(() => gateway.close());
     await this.#door?.close();
     this.#door = undefined;
-    await this.#stopLoops?.();
-    this.#stopLoops = undefined;
+    await supervisor.stopGateway();
     state.close();
     await supervisor.stop();
   }
@@ -91,14 +79,7 @@ export class Life {
     try {
       work();
     } catch (error) {
-      this.#gatewayDied(error);
+      this.parts.supervisor.gatewayBroke(error);
     }
-  }
-
-  #gatewayDied(error: unknown): void {
-    const death = deathBy('gateway', error);
-    const { code, message } = death.failure;
-    if (this.death === undefined) this.#world.log('error', 'actor.died', { actor: death.actor, code, message });
-    this.#die(death);
   }
 }

@@ -50,6 +50,12 @@ test('an actor writes to the store until it has ended, also when the node stops'
   const own = rows.filter(({ part }) => part === 'node');
   expect(own.map((row) => [row.path, row.state])).toEqual(ACTORS.map((actor) => [`/node/${actor}`, 'running']));
   for (const { path, handled } of own) expect(handled, path).toBeGreaterThan(0);
+  // One tree, of one kind of rows.
+  const tree = new Map((await node.actors.inspect()).map((row) => [row.path, row]));
+  expect([...tree.keys()].sort()).toEqual([...ACTORS.map((actor) => `/node/${actor}`), ref.path].sort());
+  expect(tree.get('/node/memtable')).toMatchObject({ thread: 'memtable', phase: 'running', incarnation: 1 });
+  expect(tree.get('/node/gateway')).toMatchObject({ thread: 'main', phase: 'running' });
+  await expect(node.actors.spawn(writer, { name: 'node' })).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   const under = ref.ask({ kind: 'write', value: 'two' });
   await node.stop();
   expect(await under).toBe('two');

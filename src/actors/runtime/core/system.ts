@@ -52,6 +52,8 @@ export interface SystemGround {
   readonly path?: string;
   /** Decides for the root; default: OTP's rules. */
   readonly decider?: Decider;
+  /** Another system, shown with this one: its rows are below `/name`, which is nobody else's. */
+  readonly beside?: { readonly name: string; readonly report: () => Promise<readonly ActorReport[]> };
   /** What is done when the root gives up; default: the system stops and says so by `failed`. */
   readonly escalate?: (error: StoreError, child: Spec) => void;
 }
@@ -79,6 +81,7 @@ export class ActorSystem {
   readonly #elsewhere: Elsewhere | undefined;
   readonly #actorsMax: number;
   readonly #isAlone: boolean;
+  readonly #beside: SystemGround['beside'];
   readonly #log: LogFunction;
   readonly #targets = new Map<number, Target>();
   #actors = 0;
@@ -96,6 +99,7 @@ export class ActorSystem {
     this.#actorsMax = actorsMax;
     this.#isAlone = ground.isAlone ?? false;
     this.#elsewhere = ground.elsewhere;
+    this.#beside = ground.beside;
     this.deadLetters = new DeadLetters(log, clock);
     const queue = new RunQueue(ground.queue);
     this.failed = new Promise((resolve) => {
@@ -135,6 +139,9 @@ export class ActorSystem {
     definition: ActorDefinition<P, Args>,
     ...[options]: SpawnArguments<Args>
   ): Promise<ActorRef<P>> {
+    if (options?.name !== undefined && options.name === this.#beside?.name) {
+      return Promise.reject(new StoreError('BAD_REQUEST', `/${options.name} is taken`));
+    }
     return this.#root.spawn(definition, options);
   }
 
@@ -144,10 +151,11 @@ export class ActorSystem {
     return ref.target.watch(listener);
   }
 
-  /** All actors as they are now, as a tree. */
+  /** All actors as they are now, as a tree; on a node its own as well, below `/node`. */
   async inspect(): Promise<readonly ActorReport[]> {
     const adopted = await Promise.all([...this.#adopted].map((cell) => cell.report()));
-    return [...(await this.#root.report()), ...adopted];
+    const beside = (await this.#beside?.report()) ?? [];
+    return [...beside, ...(await this.#root.report()), ...adopted];
   }
 
   /** How many actors there are. */
