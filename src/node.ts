@@ -249,6 +249,7 @@ class Node implements RunningNode, Breakable {
       routes: executiveRoutes(this.#client.control, () => this.#readiness().ok),
       connectionsMax: this.#config.connectionsMax,
       originsAllowed: this.#config.originsAllowed,
+      hostsAllowed: this.#config.hostsAllowed,
       log: this.#log,
     });
     await this.#begin();

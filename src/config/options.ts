@@ -177,6 +177,7 @@ export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'readers',
   'destructiveSchemaChanges',
   'originsAllowed',
+  'hostsAllowed',
   'repair',
   'logLevel',
 ];

@@ -63,6 +63,8 @@ const reader = z.strictObject({
   prefixes: names,
 });
 
+const HOST_NAME = /^[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)*$/;
+
 const schema = z.strictObject({
   cluster: z
     .string()
@@ -78,6 +80,9 @@ const schema = z.strictObject({
       z.string().refine(isOrigin, { error: "must be an origin as a browser sends it, like 'https://ops.example'" }),
     )
     .default([]),
+  hostsAllowed: z
+    .array(z.string().regex(HOST_NAME, { error: "must be a host's name without port, like 'n1.example'" }))
+    .default([]),
   repair: z.enum(REPAIR_MODES as [RepairMode, ...RepairMode[]]).default(REPAIR_DEFAULT),
   logLevel: z.enum(LOG_LEVELS as [LogLevel, ...LogLevel[]]).default(LOG_LEVEL_DEFAULT),
 });
@@ -89,6 +94,7 @@ export interface Shaped {
   readonly raft: Readonly<Record<string, number>>;
   readonly destructiveSchemaChanges: boolean;
   readonly originsAllowed: readonly string[];
+  readonly hostsAllowed: readonly string[];
   readonly logLevel: LogLevel;
   readonly [tuning: string]: unknown;
 }

@@ -63,6 +63,8 @@ export interface TuningConfig {
   readonly destructiveSchemaChanges: boolean;
   /** Web pages that may connect, by their origin ('https://ops.example'); default none. SDKs send no origin. */
   readonly originsAllowed: readonly string[];
+  /** Names beside that of its `http` address under which a node's HTTP API may be asked ('n1.example'); default none. */
+  readonly hostsAllowed: readonly string[];
   /**
    * 'peers' (default): a node whose files are damaged keeps them aside, begins with an empty directory, and is let in again
    * by the others; it votes once it has everything. 'never': it refuses to start, and waits for a person.

@@ -29,6 +29,8 @@ export interface HttpDoorOptions {
   readonly connectionsMax?: number;
   /** Web pages that may ask, by their origin; default none. */
   readonly originsAllowed?: readonly string[];
+  /** Names beside its own under which it may be asked; default none. Probes are answered under any. */
+  readonly hostsAllowed?: readonly string[];
   /** Default: nothing is logged. */
   readonly log?: LogFunction;
 }
@@ -45,11 +47,14 @@ export class HttpDoor {
   }
 
   static async open(options: HttpDoorOptions): Promise<HttpDoor> {
-    const { url, routes = [], connectionsMax = CONNECTIONS_MAX, originsAllowed = [], log = () => {} } = options;
+    const { url, routes = [], connectionsMax = CONNECTIONS_MAX, log = () => {} } = options;
+    const { originsAllowed = [], hostsAllowed = [] } = options;
     const all = [...routes, ...operatorRoutes(options)];
     const documents = documentRoutes(() => [...all, ...documents]);
     const served = [...all, ...documents];
-    return new HttpDoor(await HttpServer.open({ url, routes: served, connectionsMax, originsAllowed, log }));
+    return new HttpDoor(
+      await HttpServer.open({ url, routes: served, connectionsMax, originsAllowed, hostsAllowed, log }),
+    );
   }
 
   get url(): string {

@@ -34,6 +34,7 @@ describe('a good config', () => {
       readers: {},
       destructiveSchemaChanges: false,
       originsAllowed: [],
+      hostsAllowed: [],
       repair: 'peers',
       logLevel: 'info',
     });

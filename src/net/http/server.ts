@@ -7,13 +7,15 @@
  *   end   nothing new is taken, what is under way may finish for a moment, then all connections end
  *
  * A web page may ask only from an origin that is allowed: nobody's browser tab should write to a store on localhost. (A
- * page's request always names its origin, unless it is a plain GET, whose answer the browser then keeps from it.)
+ * page's request always names its origin, unless it is a plain GET, whose answer the browser then keeps from it; hosts.ts says
+ * of what it does not.)
  */
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
 import { StoreError } from '../../core/base/errors.ts';
+import { hostCheck } from './hosts.ts';
 import { PROBLEM_TYPE, type Problem, problemAnswer, problemOf } from './problem.ts';
 import { BODY_BYTES_MAX, Room } from './room.ts';
 import { type Answer, type Call, type Credentials, type Route } from './route.ts';
@@ -25,6 +27,8 @@ export interface HttpServerOptions {
   readonly connectionsMax: number;
   /** Web pages that may ask, by their origin. */
   readonly originsAllowed: readonly string[];
+  /** Names beside its own under which it may be asked (hosts.ts). */
+  readonly hostsAllowed: readonly string[] | 'any';
   readonly log: LogFunction;
 }
 
@@ -47,10 +51,12 @@ export class HttpServer {
   readonly #app: FastifyInstance;
   readonly #room = new Room();
   readonly #patterns: readonly { readonly pattern: RegExp; readonly methods: Set<string> }[];
+  readonly #checkHost: (host: string | undefined) => void;
   #closing: Promise<void> | undefined;
 
   private constructor(options: HttpServerOptions) {
     this.#options = options;
+    this.#checkHost = hostCheck(options);
     this.#patterns = patternsOf(options.routes);
     this.#app = fastify({
       logger: false,
@@ -151,6 +157,7 @@ export class HttpServer {
       }
       const { isProbe } = request.routeOptions.config as { readonly isProbe?: boolean };
       if (isProbe !== true) {
+        this.#checkHost(request.headers.host);
         const leave = this.#room.enter(checkedLength(request, reply));
         reply.raw.once('close', leave);
       }

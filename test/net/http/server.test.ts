@@ -37,6 +37,7 @@ async function serve(...routes: readonly Route[]): Promise<Served> {
     ],
     connectionsMax: 256,
     originsAllowed: ['https://ops.example'],
+    hostsAllowed: ['n1.Example'],
     log: (_level, event, fields = {}) => logged.push({ event, fields }),
   });
   onTestFinished(() => server.close());
@@ -162,6 +163,37 @@ test('a page of an unknown origin is turned away; one that is allowed may ask, a
   const preflight = await ask('https://ops.example', { method: 'OPTIONS' });
   expect([preflight.status, preflight.headers.get('access-control-allow-headers')]).toEqual([204, 'ctlmesh-writer']);
   expect((await ask('https://ops.example')).headers.get('access-control-allow-origin')).toBe('https://ops.example');
+});
+
+test('a name that a stranger can give it is refused; addresses, its own names and probes are answered', async () => {
+  const { url } = await serve();
+  const statusOf = async (host: string, path = '/things/a'): Promise<string | undefined> => {
+    const answer = await raw(url, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    return /^HTTP\/1.1 (\d+)/.exec(answer)?.[1];
+  };
+  for (const host of [
+    '127.0.0.1',
+    '127.0.0.1:80',
+    '[::1]:7431',
+    '[fe80::1]',
+    'LOCALHOST:1',
+    'n1',
+    'n1.example:7431',
+    'N1.example.',
+  ]) {
+    expect([host, await statusOf(host)]).toEqual([host, '200']);
+  }
+  for (const host of [
+    'evil.example',
+    'evil.example:7431',
+    '127.0.0.1.evil.example',
+    'localhost.evil.example',
+    'n1.example.evil.io',
+    'a.n1.example',
+  ]) {
+    expect([host, await statusOf(host)]).toEqual([host, '403']);
+  }
+  expect(await statusOf('probes.example', '/alive')).toBe('200');
 });
 
 test('a writer comes in headers, as UTF-8, under either name', async () => {
