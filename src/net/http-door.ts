@@ -8,6 +8,7 @@
  */
 import { z } from 'zod';
 import type { LogFunction } from '../actors/runtime/thread.ts';
+import { type Answered, HttpCounts } from './http/counts.ts';
 import { openApiOf } from './http/openapi.ts';
 import { pageOf } from './http/page.ts';
 import { type Answer, type Route, text } from './http/route.ts';
@@ -49,11 +50,13 @@ export class HttpDoor {
   static async open(options: HttpDoorOptions): Promise<HttpDoor> {
     const { url, routes = [], connectionsMax = CONNECTIONS_MAX, log = () => {} } = options;
     const { originsAllowed = [], hostsAllowed = [] } = options;
-    const all = [...routes, ...operatorRoutes(options)];
+    const counts = new HttpCounts();
+    const onAnswered = (answered: Answered): void => counts.note(answered);
+    const all = [...routes, ...operatorRoutes(options, counts)];
     const documents = documentRoutes(() => [...all, ...documents]);
     const served = [...all, ...documents];
     return new HttpDoor(
-      await HttpServer.open({ url, routes: served, connectionsMax, originsAllowed, hostsAllowed, log }),
+      await HttpServer.open({ url, routes: served, connectionsMax, originsAllowed, hostsAllowed, log, onAnswered }),
     );
   }
 
@@ -68,7 +71,7 @@ export class HttpDoor {
 
 const checks = z.object({ ok: z.boolean(), checks: z.record(z.string(), z.string()) });
 
-function operatorRoutes({ metrics, health, readiness }: HttpDoorOptions): Route[] {
+function operatorRoutes({ metrics, health, readiness }: HttpDoorOptions, counts: HttpCounts): Route[] {
   const probe = { method: 'GET', group: 'Operation', isProbe: true } as const;
   return [
     {
@@ -77,7 +80,10 @@ function operatorRoutes({ metrics, health, readiness }: HttpDoorOptions): Route[
       summary: 'Metrics for Prometheus',
       answer: { kind: 'text', what: 'series' },
       errors: [],
-      handle: metrics,
+      handle: async () => {
+        const { contentType, body } = await metrics();
+        return { contentType, body: `${body}${await counts.registry.metrics()}` };
+      },
     },
     {
       ...probe,

@@ -36,7 +36,7 @@ test('each path says what it is for, with the status that a probe reads', async 
   const state = { health: true, ready: false };
   const { url } = await door(state);
   const metrics = await fetch(`${url}/metrics?x=1`);
-  expect([metrics.status, await metrics.text()]).toEqual([200, 'ctlmesh_keys 3\n']);
+  expect([metrics.status, (await metrics.text()).split('\n')[0]]).toEqual([200, 'ctlmesh_keys 3']);
   const health = await fetch(`${url}/healthz`);
   expect([health.status, await health.json()]).toEqual([200, { ok: true, checks: { wal: 'ok' } }]);
   const ready = await fetch(`${url}/readyz`);
@@ -73,3 +73,25 @@ test.each(['//', '///healthz', '*', 'http://[', '/%zz', 'https://evil.example//'
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
   },
 );
+
+test('requests are counted by route, and what a stranger sends makes no series', { timeout: 90_000 }, async () => {
+  const { url } = await door({ health: true, ready: false });
+  for (const path of ['/healthz', '/healthz', '/readyz', '/nothing/planted-7461', '/healthz?planted-7461'])
+    await fetch(`${url}${path}`);
+  await fetch(`${url}/planted-7461`, { method: 'PUT', body: 'planted-7461' });
+  const counted = async (): Promise<string[]> => {
+    const body = await (await fetch(`${url}/metrics`)).text();
+    expect(body).not.toContain('planted');
+    return body
+      .split('\n')
+      .filter((line) => line.startsWith('ctlmesh_http_requests_total') && !line.includes('/metrics'));
+  };
+  // An answer is counted when it has left, which its reader may see a moment before.
+  await expect
+    .poll(counted, { timeout: 60_000 })
+    .toEqual([
+      'ctlmesh_http_requests_total{method="GET",route="/healthz",status="2xx"} 3',
+      'ctlmesh_http_requests_total{method="GET",route="/readyz",status="5xx"} 1',
+      'ctlmesh_http_requests_total{method="",route="",status="4xx"} 2',
+    ]);
+});

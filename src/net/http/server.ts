@@ -15,6 +15,7 @@ import { Readable } from 'node:stream';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
 import { StoreError } from '../../core/base/errors.ts';
+import type { Answered } from './counts.ts';
 import { hostCheck } from './hosts.ts';
 import { PROBLEM_TYPE, type Problem, problemAnswer, problemOf } from './problem.ts';
 import { BODY_BYTES_MAX, Room } from './room.ts';
@@ -30,6 +31,8 @@ export interface HttpServerOptions {
   /** Names beside its own under which it may be asked (hosts.ts). */
   readonly hostsAllowed: readonly string[] | 'any';
   readonly log: LogFunction;
+  /** Told of each request when it is over. */
+  readonly onAnswered?: (answered: Answered) => void;
 }
 
 const HEADERS_MS = 5_000;
@@ -228,7 +231,10 @@ export class HttpServer {
   #note(request: FastifyRequest, reply: FastifyReply): void {
     const ms = Math.round(reply.elapsedTime * 10) / 10;
     const { id, method } = request;
-    this.#options.log('debug', 'http.request', { id, method, route: routeOf(request), status: reply.statusCode, ms });
+    const { statusCode: status } = reply;
+    const route = routeOf(request);
+    this.#options.log('debug', 'http.request', { id, method, route, status, ms });
+    this.#options.onAnswered?.({ method, route, status, ms });
   }
 }
 
