@@ -8,8 +8,9 @@ import { Ref } from './ref.ts';
 import { markAsRef } from './table.ts';
 import type { ActorRef } from './types.ts';
 
-export function refTo<P extends Protocol>(): z.ZodType<ActorRef<P>> {
+/** With the protocol itself what comes back over a border is parsed: answers of an actor on another node. */
+export function refTo<P extends Protocol>(protocol?: P): z.ZodType<ActorRef<P>> {
   const schema = z.custom<ActorRef<P>>((value) => value instanceof Ref, 'must be a ref');
-  markAsRef(schema);
+  markAsRef(schema, protocol);
   return schema;
 }

@@ -33,13 +33,19 @@ const FIELD_BYTES = 8;
 const NODES_MAX = 256;
 const LIGHT = new Set(['number', 'int', 'boolean', 'bigint', 'literal', 'enum', 'undefined', 'null', 'date', 'nan']);
 
-/** Schemas that stand for a ref; see ref-schema.ts. */
-const refSchemas = new WeakSet<z.ZodType>();
+/** Schemas that stand for a ref, and the protocol of who it speaks to where that was given; see ref-schema.ts. */
+const refSchemas = new WeakMap<z.ZodType, Protocol | undefined>();
 const tables = new WeakMap<Protocol, Table>();
 const protocols = new WeakMap<Table, Protocol>();
 
-export function markAsRef(schema: z.ZodType): void {
-  refSchemas.add(schema);
+export function markAsRef(schema: z.ZodType, protocol: Protocol | undefined): void {
+  refSchemas.set(schema, protocol);
+}
+
+/** The protocol of the ref in a field, where its schema names it. */
+export function refProtocolOf(protocol: Protocol, kind: string, field: string): Protocol | undefined {
+  const shape = Object.hasOwn(protocol, kind) ? protocol[kind]?.shape : undefined;
+  return shape?.[field] === undefined ? undefined : refSchemas.get(bare(shape[field]));
 }
 
 export function tableOf(protocol: Protocol): Table {

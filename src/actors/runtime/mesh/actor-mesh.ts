@@ -10,7 +10,7 @@ import { Envelope } from '../core/envelope.ts';
 import type { Protocol } from '../core/protocol.ts';
 import { Ref } from '../core/ref.ts';
 import type { ActorSystem } from '../core/system.ts';
-import { bytesOf, protocolOf, type Table, tableOf } from '../core/table.ts';
+import { bytesOf, protocolOf, refProtocolOf, type Table, tableOf } from '../core/table.ts';
 import { refusal, stopped, type Target } from '../core/target.ts';
 import { parseMessage } from '../core/trust.ts';
 import type { EndReason } from '../core/types.ts';
@@ -144,34 +144,37 @@ export class ActorMesh implements WireEvents {
   }
 
   /** A message as it came: tokens are refs. */
-  importMessage(table: Table, value: unknown): unknown {
+  importMessage(protocol: Protocol, value: unknown): unknown {
     const { kind } = (value ?? {}) as { readonly kind?: unknown };
-    const refs = (typeof kind === 'string' ? table.byKind[kind]?.refs : undefined) ?? [];
+    if (typeof kind !== 'string') return value;
+    const refs = tableOf(protocol).byKind[kind]?.refs ?? [];
     if (refs.length === 0) return value;
     const imported: Record<string, unknown> = { ...(value as Record<string, unknown>) };
     for (const field of refs) {
-      if (imported[field] !== undefined) imported[field] = this.#importRef(imported[field]);
+      if (imported[field] === undefined) continue;
+      imported[field] = this.#importRef(imported[field], refProtocolOf(protocol, kind, field));
     }
     return imported;
   }
 
-  #importRef(value: unknown): unknown {
+  #importRef(value: unknown, protocol: Protocol | undefined): unknown {
     const token = meshToken.safeParse(value);
     // The schema that wants a ref says what is wrong.
     if (!token.success) return value;
     const { world } = this.#options.system;
-    const target = this.#targetOf(token.data);
+    const target = this.#targetOf(token.data, protocol);
     const here = (): Target => target;
     return new Ref(world, here, here);
   }
 
-  #targetOf(token: MeshToken): Target {
+  #targetOf(token: MeshToken, protocol: Protocol | undefined): Target {
     if (token.node === this.#options.node) {
       const own = token.boot === this.#boot ? this.#options.system.find(token.id) : undefined;
       if (own === undefined) throw stopped(token.path);
       return own;
     }
     return new FarActor(token, {
+      protocol,
       peer: () => this.peer(token.node),
       exportRefs: (table, { message }) =>
         this.exportMessage(table, message as Parameters<ActorMesh['exportMessage']>[1]),
@@ -203,7 +206,7 @@ export class ActorMesh implements WireEvents {
 
   /** BAD_REQUEST: it is not what the protocol says, or is not said that way. */
   parse(protocol: Protocol, say: Say): { readonly kind: string } {
-    const message = parseMessage(protocol, this.importMessage(tableOf(protocol), messageOf(say)));
+    const message = parseMessage(protocol, this.importMessage(protocol, messageOf(say)));
     const how = protocol[message.kind]?.how;
     if (how !== say.how) throw new StoreError('BAD_REQUEST', `${message.kind} is a ${how}, not a ${say.how}`);
     return message;

@@ -6,8 +6,10 @@ import { z } from 'zod';
 import { StoreError } from '../../../core/base/errors.ts';
 import type { Envelope } from '../core/envelope.ts';
 import { type MailboxLimits, mailboxLimits, type Offered } from '../core/mailbox.ts';
+import type { Protocol } from '../core/protocol.ts';
 import type { KindTable, Table } from '../core/table.ts';
 import type { Target } from '../core/target.ts';
+import { parseReply } from '../core/trust.ts';
 import type { DeathNotice, EndReason } from '../core/types.ts';
 import type { To, ToActor } from './frames.ts';
 import type { Peer } from './peer.ts';
@@ -47,6 +49,8 @@ function tableFrom(kinds: MeshToken['kinds']): Table {
 }
 
 export interface FarWorld {
+  /** What it is said to speak, by the field that the ref came in. */
+  readonly protocol: Protocol | undefined;
   /** The node's, as it is now. */
   readonly peer: () => Peer;
   /** Refs in a message as tokens. */
@@ -75,12 +79,13 @@ export class FarActor implements Target {
   }
 
   offer(envelope: Envelope, _mayWait: boolean): Offered {
+    const { protocol } = this.#world;
     return sayOrTell(this.#world.peer(), envelope, {
       to: this.#to,
       path: this.path,
       message: () => this.#world.exportRefs(this.table, envelope),
-      // A ref that came in a message brings no schemas; what it answers is plain data, and no more is known of it.
-      parse: (value) => value,
+      // Where nobody said what it speaks an answer is plain data, and no more is known of it.
+      parse: (value) => (protocol === undefined ? value : parseReply(protocol, envelope.message.kind, value)),
     });
   }
 

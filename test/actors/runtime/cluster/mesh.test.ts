@@ -25,7 +25,7 @@ const echo = {
 type Echo = ActorRef<typeof echo>;
 
 /** The echo of node 2, as node 1 has it: the ref came in a message, by an actor that both know. */
-async function pair(mailbox: { readonly messagesMax?: number } = {}): Promise<{
+async function pair(schemas: typeof echo = echo): Promise<{
   readonly at: ClusterWorld;
   readonly ref: Echo;
   readonly local: Echo;
@@ -38,7 +38,6 @@ async function pair(mailbox: { readonly messagesMax?: number } = {}): Promise<{
   const definition = defineActor({
     name: 'echo',
     protocol: echo,
-    mailbox,
     start: () => ({}),
     on: {
       say: (_state, { value }) => value,
@@ -58,7 +57,7 @@ async function pair(mailbox: { readonly messagesMax?: number } = {}): Promise<{
       end: (_state, _message, ctx) => ctx.stop(),
     },
   });
-  const board = { pin: ask({ who: refTo<typeof echo>() }, z.boolean()) };
+  const board = { pin: ask({ who: refTo(schemas) }, z.boolean()) };
   let pinned: Echo | undefined;
   const boardOf1 = durable({
     name: 'board',
@@ -181,5 +180,13 @@ test('a flood is refused where it is made: what is under way is bounded, and com
   expect(notes).toEqual(Array.from({ length: 1_024 }, (_, n) => n));
   // There is room again.
   expect(await at.run(ref.ask({ kind: 'text', text: 'x' }))).toBe('x');
+  await at.stop();
+});
+
+test('an answer that the asker’s protocol does not have is not given', async () => {
+  // The asker's version of the protocol is another than the actor's.
+  const { at, ref } = await pair({ ...echo, text: ask({ text: z.string() }, z.string().max(3)) });
+  expect(await at.run(ref.ask({ kind: 'text', text: 'abc' }))).toBe('abc');
+  await expect(at.run(ref.ask({ kind: 'text', text: 'abcd' }))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   await at.stop();
 });
