@@ -23,7 +23,7 @@ function row(path: string, given: Partial<ActorRow> = {}): ActorRow {
 const view: ActorsView = {
   node: 'n1',
   rows: [
-    row('/memtable', { part: 'node', name: 'memtable', thread: 'memtable', handled: 1_234_567, p99Ms: 2.048 }),
+    row('/node/memtable', { part: 'node', name: 'memtable', thread: 'memtable', handled: 1_234_567, p99Ms: 2.048 }),
     row('/pool', { name: 'pool', thread: '/pool', waits: 1_024, fullness: 1, handled: 999, p99Ms: 0.008 }),
     row('/pool/worker-1', { state: 'stuck', busyWith: { kind: 'spin', forMs: 12_000 } }),
     row('/pool/worker-2', { state: 'coming back', restarts: 3, kinds: [{ kind: 'spin', p99Ms: 67_108.864 }] }),
@@ -43,11 +43,11 @@ const ONE = ['--endpoints', 'ws://fake:1'];
 test('a tree with a line for each, for a terminal of 80 columns', async () => {
   expect(await kvctl([...ONE, 'actors'], { store: given() })).toEqual({
     code: 0,
-    out: `n1            thread    state         waits   full  handled      p99  restarts
-  memtable    memtable  running           0    0 %   1.23 M  2.05 ms         0
-  /pool       own       running      1.02 k  100 %      999     8 µs         0
-    worker-1  main      stuck: spin       0    0 %        0        -         0
-    worker-2  main      coming back       0    0 %        0        -         3
+    out: `n1            thread  state         waits   full  handled      p99  restarts
+  memtable    own     running           0    0 %   1.23 M  2.05 ms         0
+  /pool       own     running      1.02 k  100 %      999     8 µs         0
+    worker-1  main    stuck: spin       0    0 %        0        -         0
+    worker-2  main    coming back       0    0 %        0        -         3
 12 more are not shown
 dead letters: 2 stopped
 `,

@@ -141,14 +141,14 @@ function drawn({ node, rows, leftOff, deadLetters }: ActorsView, { columns, pain
 }
 
 function lineOf(row: ActorRow): Line {
-  const { path, thread, state, waits, fullness, handled, p99Ms, restarts, busyWith } = row;
+  const { part, path, name: what, thread, state, waits, fullness, handled, p99Ms, restarts, busyWith } = row;
   // The application's own begin where the slash is.
-  const isTop = path.lastIndexOf('/') === 0 && row.part === 'application';
-  const name = '  '.repeat(depthOf(path)) + (isTop ? path : path.slice(path.lastIndexOf('/') + 1));
+  const isTop = path.lastIndexOf('/') === 0 && part === 'application';
+  const name = '  '.repeat(depthOf(row)) + (isTop ? path : path.slice(path.lastIndexOf('/') + 1));
   const shown = state === 'stuck' && busyWith !== undefined ? `stuck: ${busyWith.kind}` : state;
   const cells = [
     // A thread of its own is named for its actor.
-    thread.startsWith('/') ? 'own' : thread,
+    thread === path || (part === 'node' && thread === what) ? 'own' : thread,
     shown,
     showCount(waits),
     `${Math.ceil(fullness * 100)} %`,
@@ -159,10 +159,11 @@ function lineOf(row: ActorRow): Line {
   return { name, cells, state };
 }
 
-const depthOf = (path: string): number => path.split('/').length - 1;
+/** Of those shown: the node's own are all below one, who does nothing else. */
+const depthOf = ({ path, part }: ActorRow): number => path.split('/').length - (part === 'node' ? 2 : 1);
 
 function kindsOf(row: ActorRow): Line[] {
-  const indent = '  '.repeat(depthOf(row.path) + 2);
+  const indent = '  '.repeat(depthOf(row) + 2);
   return row.kinds.map(({ kind, p99Ms }) => ({
     name: `${indent}${kind}`,
     cells: ['', '', '', '', '', showTime(p99Ms)],

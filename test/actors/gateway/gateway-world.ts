@@ -2,6 +2,7 @@
  * A gateway with a real memtable and real rings; replication, the shipper and the doors are played by the test.
  */
 import type { Connection, Door } from '../../../src/actors/gateway/connection.ts';
+import { type PutTrace, PutTraces } from '../../../src/actors/gateway/put-traces.ts';
 import { Gateway } from '../../../src/actors/gateway/gateway.ts';
 import { TO_GATEWAY, TO_REPLICATION } from '../../../src/actors/messages.ts';
 import { createRing, RingReader, RingWriter } from '../../../src/actors/runtime/ring.ts';
@@ -228,6 +229,7 @@ export class GatewayWorld {
   readonly machine: Machine;
   readonly gateway: Gateway;
   readonly shipped: ToShipper[] = [];
+  readonly traced: PutTrace[] = [];
   nowMs = 10_000;
   /** The disk is full. */
   isFull = false;
@@ -280,6 +282,7 @@ export class GatewayWorld {
       leader: () => this.leader,
       status: () => ({ node: 'n1', role: 'leader' }),
       onMembers: () => {},
+      traces: new PutTraces(this.shared.stages, (trace) => this.traced.push(trace)),
       inFlightMax: options.inFlightMax ?? 10_000,
     });
   }
