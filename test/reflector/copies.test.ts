@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -10,6 +10,7 @@ import { openLdb } from '../../src/engine/ldb/index.ts';
 import { LdbWriter } from '../../src/engine/ldb/writer.ts';
 import { HttpDoor } from '../../src/net/http-door.ts';
 import { bootstrap, type Bootstrapped, type BootstrapOptions } from '../../src/reflector/copies/bootstrap.ts';
+import { Copies, type CopyNews } from '../../src/reflector/copies/copies.ts';
 import { chunkName, decodeManifest, encodeManifest, manifestName } from '../../src/reflector/copies/manifest.ts';
 import type { Objects } from '../../src/reflector/copies/objects.ts';
 import { openObjects } from '../../src/reflector/copies/open-objects.ts';
@@ -254,6 +255,25 @@ test('a server that is busy is asked again, a few times; one that refuses is not
   await s3.stop();
   await expect(fill(away)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   s3 = await S3Server.start();
+});
+
+test('a disk that cannot take a copy is told, and does not end the reflector', async () => {
+  await sender(file('copies')).send();
+  mkdirSync(at('new'));
+  // Where its directory is to be.
+  writeFileSync(join(at('new'), 'bootstrap'), '');
+  const news: CopyNews[] = [];
+  const copies = new Copies({
+    dir: at('new'),
+    bootstrap: pathToFileURL(at('copies')).href,
+    filter: undefined,
+    readers: [],
+    revision: () => 0,
+    onNews: (one) => news.push(one),
+    onBroken: () => expect.unreachable(),
+  });
+  await copies.bootstrap(new AbortController().signal);
+  expect(news).toEqual([{ kind: 'bootstrap', state: 'failed', reason: expect.stringContaining('EEXIST') }]);
 });
 
 test('what was deleted is not in a copy', async () => {

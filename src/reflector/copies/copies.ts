@@ -91,8 +91,8 @@ export class Copies {
       onNews({ kind: 'bootstrap', state: 'end', revision, timeMs, bytes, fetched });
     } catch (error) {
       if (signal.aborted) return;
-      // Another process fills it, or will never let us: the reflector would end so, too.
-      if (!isStoreError(error) || error.code === 'DIR_LOCKED') throw error;
+      // Another process fills it: the reflector would end so, too.
+      if (isStoreError(error, 'DIR_LOCKED') || !isOfTheWorld(error)) throw error;
       onNews({ kind: 'bootstrap', state: 'failed', reason: `${error.code}: ${error.message}` });
     }
   }
@@ -131,4 +131,9 @@ export class Copies {
   async stop(): Promise<void> {
     await this.#sender?.stop();
   }
+}
+
+/** An expected failure, or the system's (a full disk), as opposed to a bug of ours. */
+function isOfTheWorld(error: unknown): error is Error & { readonly code: string } {
+  return isStoreError(error) || (error instanceof Error && 'syscall' in error && 'code' in error);
 }
