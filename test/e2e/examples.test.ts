@@ -3,7 +3,7 @@
  */
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import { freePorts, Run, TestCluster, until } from '../support/cluster-process.ts';
+import { freePortsInARow, Run, TestCluster, until } from '../support/cluster-process.ts';
 
 let cluster: TestCluster | undefined;
 const runs: Run[] = [];
@@ -75,7 +75,7 @@ test('the storage engine itself: twice, in one directory, and a copy that LevelD
 });
 
 test('an embedded node reads in the same turn what it was told is written', async () => {
-  const [port] = await freePorts(1);
+  const port = await freePortsInARow(3);
   cluster = await TestCluster.prepare(); // For its directory.
   const read = await output('examples/embedded.ts', join(cluster.dir, 'embedded'), String(port));
   expect(read).toContain('getSync: { rps: 500 }');
@@ -91,7 +91,7 @@ test('a supervised pool of workers: one dies, is back, and no part of the work i
 });
 
 test('a durable counter outlives its host, and has counted exactly', async () => {
-  const [port] = await freePorts(1);
+  const port = await freePortsInARow(9);
   cluster = await TestCluster.prepare(); // For its directory.
   const told = await output('examples/durable-counter.ts', join(cluster.dir, 'counter'), String(port));
   expect(told).toContain('first, through n1: 1');

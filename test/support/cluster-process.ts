@@ -47,6 +47,19 @@ export async function until<T>(
 
 const given = new Set<number>();
 
+/** The first of `count` ports in a row that nobody listens on, none given twice by this process. */
+export async function freePortsInARow(count: number): Promise<number> {
+  for (;;) {
+    const first = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN - count));
+    const row = Array.from({ length: count }, (_, i) => first + i);
+    if (row.some((port) => given.has(port))) continue;
+    const areFree = await Promise.all(row.map(isFree));
+    if (areFree.includes(false)) continue;
+    for (const port of row) given.add(port);
+    return first;
+  }
+}
+
 /** Ports nobody listens on, none given twice by this process. */
 export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
