@@ -12,11 +12,12 @@ import { isHeldKey, isStageKey, isUndoKey, stageKey } from '../../../src/core/mo
 import { decodeStage, shownTo, type Stage, STAGE_MOVES } from '../../../src/core/model/control/stages.ts';
 import { decodeRecords } from '../../../src/core/model/ledger.ts';
 import { parseFilter, Sieve, TableDirectory } from '../../../src/core/model/ledger-filter.ts';
+import { openServedStore } from '../../../src/engine/ldb/lmdb-store.ts';
 import { newestRows } from '../../../src/engine/ldb/showing.ts';
 import { LdbWriter, type SnapshotRow } from '../../../src/engine/ldb/writer.ts';
 import { type Entry, TestCluster } from '../../../src/testing-ldb/test-cluster.ts';
 import { below, pick, seeded } from '../../core/base/seeded.ts';
-import { CLUSTER } from './ledger.ts';
+import { CLUSTER, temporaryDir } from './ledger.ts';
 import { MapStore } from './map-store.ts';
 
 const RINGS = ['', 'canary', 'early'];
@@ -210,4 +211,43 @@ describe('at every revision each ring is shown the scope at its mark, and all el
         expect(new Map(newest as [string, string][])).toEqual(new Map(names as [string, string][]));
     }
   });
+});
+
+test('an LDB on disk that feeds others gives them the cluster’s state, whatever its own readers are shown', async () => {
+  const random = seeded(8);
+  const oracle = new Oracle();
+  const dir = temporaryDir();
+  const { store, state } = await openServedStore(dir.path, { ledgerBytes: 1024 * 1024, onClose: () => state.close() });
+  const writer = await LdbWriter.over(store, dir.path);
+  try {
+    await writer.apply(begin(oracle), CLUSTER);
+    const { cluster } = oracle;
+    const entries = [
+      () => cluster.control({ kind: 'createStage', stage: NAME, scope: SCOPE, rings: ['canary'] }),
+      ...Array.from({ length: 60 }, () => () => {
+        const key = utf8(`${pick(random, ['a', 'b'])}/${below(random, 9)}`);
+        if (random() < 0.3) return cluster.run('delete', (body) => body.blob(key));
+        return cluster.run('put', (body) =>
+          body
+            .varint(0)
+            .blob(key)
+            .blob(utf8(String(below(random, 99)))),
+        );
+      }),
+    ];
+    for (const entry of entries) await writer.apply(oracle.take(entry()), CLUSTER);
+    expect(oracle.shown('')).not.toEqual(oracle.shown('canary'));
+    const given = new Map<string, string>();
+    const cursor = state.scan({ from: EMPTY, to: undefined });
+    for (let row = cursor.next(); row !== undefined; row = cursor.next()) {
+      given.set(nameOf(row.key), `${row.revision}=${nameOf(row.value)}`);
+    }
+    cursor.close();
+    expect(given).toEqual(
+      new Map(Array.from(oracle.now, ([name, { revision, value }]) => [name, `${revision}=${nameOf(value)}`])),
+    );
+  } finally {
+    await writer.close();
+    dir.remove();
+  }
 });
