@@ -184,10 +184,11 @@ export class Nursery {
   /** Starts a child's next life, as often as it takes and may be; false when it may not any more. */
   async #again(child: Child): Promise<boolean> {
     for (;;) {
-      const life = this.#world.incarnate(child.spec, child.life.incarnation + 1);
-      child.life = life;
-      this.#restarts++;
+      let { life } = child;
       try {
+        life = this.#world.incarnate(child.spec, life.incarnation + 1);
+        child.life = life;
+        this.#restarts++;
         await life.start();
         child.isHeld = false;
         this.#decider.restarted(life);
