@@ -79,7 +79,7 @@ const KIB = 1024;
 export const TREE: TreeOptions = treeOptions({
   memtableBytes: 8 * KIB,
   memtables: 3,
-  batchBytesMax: 6_800 * KIB,
+  batchBytesMax: 7_312 * KIB,
   cacheBytes: 64 * KIB,
   tableCacheBytes: 64 * KIB,
   openTablesMax: 8,
