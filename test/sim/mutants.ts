@@ -5,24 +5,11 @@
  *
  * What is replaced must stand in its file exactly once: where the code changes, its mutant says so.
  */
-import type { Mix } from './nemesis.ts';
+import { LEDGER } from './mutants-ledger.ts';
+import { type Mutant, one } from './mutant.ts';
 import type { Switches } from './options.ts';
 
-export interface Edit {
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-}
-
-export interface Mutant {
-  readonly name: string;
-  readonly what: string;
-  readonly edits: readonly Edit[];
-  /** The first seed that found it when it was last looked for. */
-  readonly seed: number;
-  /** What goes wrong while it is looked for; left out, the seed says. */
-  readonly mix?: Mix;
-}
+export type { Mutant } from './mutant.ts';
 
 /** Wants luck: it may take hundreds of seeds to find it again when the code has changed. It is left to the night. */
 export const RARE: readonly string[] = ['read-without-round'];
@@ -35,13 +22,6 @@ const CONFIGURATION = 'src/core/raft/configuration.ts';
 const PERSISTS = 'src/core/raft/persists.ts';
 const MACHINE = 'src/core/model/machine.ts';
 const SESSIONS = 'src/core/model/sessions.ts';
-
-const one = (name: string, seed: number, what: string, file: string, find: string, replace: string): Mutant => ({
-  name,
-  seed,
-  what,
-  edits: [{ file, find, replace }],
-});
 
 /** Who votes, and for whom. */
 const ELECTIONS: readonly Mutant[] = [
@@ -370,50 +350,6 @@ const DAMAGE: readonly Mutant[] = [
     'src/engine/snapshot/install.ts',
     'beginLog(disk, `${dataDir}/wal`, { hardState: { term, vote, commit }, baseTerm, salt });',
     '',
-  ),
-];
-
-/** What watches and replicas are fed. */
-const LEDGER: readonly Mutant[] = [
-  one(
-    'watch-resumes-late',
-    1,
-    'a watch goes on one revision after the one that it asked for',
-    'src/actors/shipper.ts',
-    'const next = toIndex(options.fromRevision);',
-    'const next = toIndex(options.fromRevision + 1);',
-  ),
-  one(
-    'ldb-skips-gap-check',
-    3,
-    'a replica takes records that do not follow what it has',
-    'src/engine/ldb/succession.ts',
-    'if (first.revision > plus(position, 1)) throw gap(plus(position, 1), first.revision);',
-    '',
-  ),
-  one(
-    'ldb-takes-old-records',
-    3,
-    'a replica applies records again that it has',
-    'src/engine/ldb/succession.ts',
-    'return records.slice(position + 1 - first.revision);',
-    'return records;',
-  ),
-  one(
-    'snapshot-loses-next',
-    15,
-    'a replica goes on two revisions after its snapshot',
-    'src/actors/shipper.ts',
-    'sub.next = plus(snapshot.revision, 1);',
-    'sub.next = plus(snapshot.revision, 2);',
-  ),
-  one(
-    'compacted-goes-on',
-    1,
-    'a watch that asks for what is gone begins at what is left, and is not told',
-    'src/actors/shipper.ts',
-    'if (!this.#isCompacted(sub)) return;\n        if (sub',
-    "if (!this.#isCompacted(sub)) return;\n        if (sub.options.mode === 'watch') {\n          sub.next = toIndex(this.#world.ledgerFrom());\n          continue;\n        }\n        if (sub",
   ),
 ];
 

@@ -10,16 +10,17 @@ import type { TableName } from '../../src/core/model/ledger-filter.ts';
 import { encodeValue, type GivenValue } from '../../src/core/model/control/value.ts';
 import type { Chance } from './chance.ts';
 
-const FAMILIES = ['fam', 'odd'];
+/** Of the last one no reader with a part may have anything (readers.ts). */
+const FAMILIES = ['fam', 'odd', 'own'];
 const WRITER = 'writer';
 const SECRET = 'secret';
 const TABLES = ['tab_a', 'tab_b'];
 const ROWS = 40;
 
 const KINDS = [
-  [4, 'family'],
-  [6, 'table'],
-  [3, 'writer'],
+  [15, 'family'],
+  [20, 'table'],
+  [6, 'writer'],
   [2, 'clear'],
   [1, 'drop'],
   [4, 'cookie'],

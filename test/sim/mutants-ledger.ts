@@ -1,0 +1,103 @@
+/**
+ * Mutants of what watches and replicas are fed, and of what replicas make of it.
+ */
+import { type Mutant, one } from './mutant.ts';
+
+export const LEDGER: readonly Mutant[] = [
+  one(
+    'watch-resumes-late',
+    1,
+    'a watch goes on one revision after the one that it asked for',
+    'src/actors/shipper.ts',
+    'const next = toIndex(options.fromRevision);',
+    'const next = toIndex(options.fromRevision + 1);',
+  ),
+  one(
+    'ldb-skips-gap-check',
+    3,
+    'a replica takes records that do not follow what it has',
+    'src/engine/ldb/succession.ts',
+    'if (first.revision > plus(position, 1)) throw gap(plus(position, 1), first.revision);',
+    '',
+  ),
+  one(
+    'ldb-takes-old-records',
+    3,
+    'a replica applies records again that it has',
+    'src/engine/ldb/succession.ts',
+    'return records.slice(position + 1 - first.revision);',
+    'return records;',
+  ),
+  one(
+    'ldb-rows-after-position',
+    1,
+    'a replica shows its position, and then the rows, in two transactions',
+    'src/engine/ldb/writer.ts',
+    'await this.#transaction(() => this.#store.commit(rows, meta, records));',
+    'await this.#transaction(() => this.#store.commit([], meta, records));\n    await this.#transaction(() => this.#store.commit(rows, [], []));',
+  ),
+  one(
+    'ldb-resumes-too-high',
+    1,
+    'a reflector asks for one revision after the one that it wants',
+    'src/actors/reflector.ts',
+    'fromRevision: plus(writer.revision, 1),',
+    'fromRevision: plus(writer.revision, 2),',
+  ),
+  one(
+    'stream-resumes-too-high',
+    1,
+    'on another connection a stream goes on one revision after the next',
+    'src/client/streams.ts',
+    'this.#next = plus(lastRevision(bytes), 1);',
+    'this.#next = plus(lastRevision(bytes), 2);',
+  ),
+  one(
+    'ldb-ignores-hash',
+    4,
+    'a replica takes the hash that it is told for its own',
+    'src/engine/ldb/ledger-hash.ts',
+    'if (hash === undefined || hash === mark.hash) return mark.hash;',
+    'if (hash !== Number.NaN) return mark.hash;',
+  ),
+  one(
+    'filter-leaks-family',
+    4,
+    'a reader of one table is sent the families of all',
+    'src/core/model/ledger-filter.ts',
+    'return this.#known.has(familyOfKey(key));',
+    'return this.#known.size > 0;',
+  ),
+  one(
+    'filter-leaks-tables',
+    4,
+    'a reader of one table is sent all of its family',
+    'src/core/model/ledger-filter.ts',
+    'return this.#families.has(family) || this.#tables',
+    'return this.#known.has(family) || this.#tables',
+  ),
+  one(
+    'filter-change-unnoticed',
+    8,
+    'an LDB that holds one part goes on with the records of another',
+    'src/engine/ldb/writer.ts',
+    'if (isSameFilter(this.#filter, filter)) return;',
+    "if (this.cluster !== '') return;",
+  ),
+  one(
+    'snapshot-loses-next',
+    15,
+    'a replica goes on two revisions after its snapshot',
+    'src/actors/shipper.ts',
+    'sub.next = plus(snapshot.revision, 1);',
+    'sub.next = plus(snapshot.revision, 2);',
+  ),
+  one(
+    'compacted-goes-on',
+    1,
+    'a watch that asks for what is gone begins at what is left, and is not told',
+    'src/actors/shipper.ts',
+    'if (!this.#isCompacted(sub)) return;\n        if (sub',
+    "if (!this.#isCompacted(sub)) return;\n        if (sub.options.mode === 'watch') {\n          sub.next = toIndex(this.#world.ledgerFrom());\n          continue;\n        }\n        if (sub",
+  ),
+];
