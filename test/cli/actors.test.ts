@@ -94,8 +94,14 @@ test('a node that does not answer is said; when none does, the exit code is 1', 
 
 class TerminalOfATest extends Printed {
   override readonly isTTY = true as never;
-  readonly columns = 100;
+  readonly columns: number = 100;
 }
+
+test('a terminal that does not know its width has 80 columns', async () => {
+  const stdout = Object.assign(new TerminalOfATest(), { columns: 0 });
+  await kvctl([...ONE, 'actors'], { store: given(), stdout, env: { NO_COLOR: '1' } });
+  expect(stdout.text).toContain('    worker-1  main ');
+});
 
 test.each([
   ['colours show what is not well', {}, true],

@@ -80,7 +80,9 @@ const asJson = (one: Answer): object =>
 function textOf(context: Context, answers: readonly Answer[], flags: ActorsFlags): string {
   const { stdout, env } = context.deps;
   const colour = wantsColour(stdout, env);
-  const columns = (stdout as Terminal & { readonly columns?: number }).columns ?? COLUMNS;
+  const { columns: wide = 0 } = stdout as Terminal & { readonly columns?: number };
+  // A terminal may not know how wide it is.
+  const columns = wide > 0 ? wide : COLUMNS;
   const paint = (state: ActorState, text: string): string => {
     const wanted = COLOURS[state];
     return colour && wanted !== undefined ? styleText(wanted, text, { validateStream: false }) : text;
