@@ -16,6 +16,7 @@ import { ycsb } from './engine/ycsb.ts';
 import { failover } from './failover.ts';
 import { getSync } from './get-sync.ts';
 import { ldbGet } from './ldb-get.ts';
+import { ldbFleet } from './ldb-fleet.ts';
 import { ldbLag } from './ldb-lag.ts';
 import { ldbRow } from './ldb-row.ts';
 import { linGet } from './lin-get.ts';
@@ -35,6 +36,7 @@ const SCENARIOS: readonly Scenario[] = [
   getSync,
   ldbGet,
   ldbLag,
+  ldbFleet,
   ldbRow,
   bootstrap,
   mutate,
