@@ -24,7 +24,7 @@ import { Child } from './support/child.ts';
 import { type Cluster, startCluster } from './support/cluster.ts';
 import { newHistogram, type Percentiles, percentilesOf, recordMs } from './support/load.ts';
 import { type Bench, BenchError, type Scenario } from './support/scenario.ts';
-import { scrape } from './support/system.ts';
+import { cpuSeconds, scrape } from './support/system.ts';
 
 const REPLICAS = 1_000;
 const REAL = 10;
@@ -63,13 +63,17 @@ async function measure(bench: Bench, replicas: number): Promise<void> {
 
   const fleet = await startFleet(bench, servers.endpoints, replicas);
   const beforeBytes = await memoryOf(servers);
+  const cpuBefore = cpuOf(servers);
   const steady = await write(bench, writer);
   const lag = await lagsOf(fleet, steady);
+  const cpuPerWrite = {
+    nodesCpuMsPerWrite: Number((((cpuOf(servers) - cpuBefore) * 1000) / steady.length).toFixed(2)),
+  };
   const steadyPuts = percentilesOf(putsOf(steady));
   bench.row({
     ...rowOf(`${replicas} replicas`),
     ...lag,
-    more: { putP50Ms: steadyPuts.p50Ms, putP99Ms: steadyPuts.p99Ms },
+    more: { putP50Ms: steadyPuts.p50Ms, putP99Ms: steadyPuts.p99Ms, ...cpuPerWrite },
   });
   bench.target({ what: `${replicas} replicas: p99`, unit: 'ms', measured: lag.p99Ms, wanted: 50, is: 'at most' });
 
@@ -192,6 +196,11 @@ function putsOf(writes: readonly PacedWrite[]): ReturnType<typeof newHistogram> 
   const histogram = newHistogram();
   for (const { sentNs, resolvedNs } of writes) recordMs(histogram, (resolvedNs - sentNs) / 1e6);
   return histogram;
+}
+
+/** Processor time of the nodes so far: what it says does not depend on who else uses the machine. */
+function cpuOf(servers: Cluster): number {
+  return servers.processes.reduce((sum, { pid }) => sum + (cpuSeconds(pid) ?? 0), 0);
 }
 
 async function memoryOf(servers: Cluster): Promise<number> {

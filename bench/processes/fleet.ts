@@ -85,7 +85,7 @@ serve(async (message: FleetTo, say: Say<FleetFrom>) => {
 });
 
 function lagsOf(writes: readonly (readonly [number, number])[]): number[] {
-  const buckets = new Array<number>(BUCKETS).fill(0);
+  const buckets = Array.from({ length: BUCKETS }, () => 0);
   const inOrder = writes.toSorted(([a], [b]) => a - b);
   for (const replica of replicas) {
     const { sights, isStalled } = replica;

@@ -114,6 +114,24 @@ test('a replica that does not show it is named, at another node too; the write i
   await slow.client.close();
 });
 
+test('what a relay feeds is known to every node, and waited for through it', async () => {
+  const [port] = await freePorts(1);
+  const listen = `ws://127.0.0.1:${port}`;
+  const relay = await startReflector({ endpoints: [urls[1] as string], dir: join(dir, 'relay'), id: 'relay', listen });
+  reflectors.push(relay);
+  await expect.poll(() => relay.status.revision, WAIT).toBeGreaterThan(0);
+  const leaf = await startReflector({ endpoints: [listen], dir: join(dir, 'leaf'), id: 'leaf' });
+  reflectors.push(leaf);
+  const viaOf = async (): Promise<string | undefined> =>
+    (await node(2).fleet.list()).ldbs.find(({ id, revision }) => id === 'leaf' && revision > 0)?.via;
+  await expect.poll(viaOf, WAIT).toBe('relay');
+  // Four are here; one of an earlier test has left, and counts for a while.
+  const wanted = { replicas: 0.8, withinMs: PATIENT_MS, replicasMin: 4 };
+  const { revision, visibility } = await node(0).put('deep', 'x', { visible: wanted });
+  expect(visibility?.showing).toBe(4);
+  expect(leaf.status.revision).toBeGreaterThanOrEqual(revision);
+});
+
 test('what cannot be waited for is refused before anything is written', async () => {
   await expect(node(0).put('never', 'x', { visible: { replicas: 2 } })).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   expect(await node(0).get('never')).toBeUndefined();

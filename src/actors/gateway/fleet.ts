@@ -297,7 +297,8 @@ function isEnough(
   { replicas, showing, unheard }: FleetVisibility,
   { share, replicasMin }: { readonly share: number; readonly replicasMin: number },
 ): boolean {
-  return unheard.length === 0 && replicas >= replicasMin && showing >= share * replicas;
+  // 7 of 100 are 0.07, though 0.07 * 100 is a little more than 7.
+  return unheard.length === 0 && replicas >= replicasMin && showing >= share * replicas - 1e-6;
 }
 
 function describe({ replicas, showing, missing, unheard }: FleetVisibility, share: number): string {
