@@ -83,6 +83,8 @@ export class SimWorld {
   /** What clients saw, a JSON event per line (docs/testing.md). */
   readonly history: string[] = [];
   #isAsync = false;
+  /** The same outside of nodes: no bell of theirs can have rung by it. */
+  #isAsyncOutside = false;
   /** Work of real threads, which takes no virtual time. */
   #held: Promise<unknown>[] = [];
   #failure: Error | undefined;
@@ -166,10 +168,10 @@ export class SimWorld {
       reference: oracle.reference,
       nodes,
       async: () => {
-        this.#isAsync = true;
+        this.#isAsyncOutside = true;
       },
       hold: (work) => {
-        this.#isAsync = true;
+        this.#isAsyncOutside = true;
         this.#held.push(work);
       },
       fail: (error) => {
@@ -338,7 +340,7 @@ export class SimWorld {
         throw new Error(`liveness: ${what}, within ${withinMs} ms${this.#standing()}`);
       for (let i = 0; i < LOOK_EVERY; i++) {
         this.#step();
-        if (this.#isAsync) await this.#settle();
+        if (this.#isAsync || this.#isAsyncOutside) await this.#settle();
         if (this.#failure !== undefined) throw this.#failure;
       }
     }
@@ -380,11 +382,15 @@ export class SimWorld {
 
   /** Lets promises run, all of them; what they rang is looked at. */
   async #settle(): Promise<void> {
-    while (this.#isAsync) {
+    let isOfNodes = false;
+    while (this.#isAsync || this.#isAsyncOutside) {
+      isOfNodes ||= this.#isAsync;
       this.#isAsync = false;
+      this.#isAsyncOutside = false;
       if (this.#held.length > 0) await Promise.allSettled(this.#held.splice(0));
       await nextTurn();
     }
+    if (!isOfNodes) return;
     for (const node of this.#nodes) node.look();
   }
 
