@@ -16,6 +16,7 @@ import { LogState } from './log-state.ts';
 import { decodeRecord, type WalRecord } from './payload.ts';
 import { findProofOfSync, SegmentScanner } from './scanner.ts';
 import type { LogStanding } from './standing.ts';
+import { endOfContent } from './zeros.ts';
 
 /** A record with its place. What it holds are views that live until the next is asked for. */
 export interface LogRecord {
@@ -142,12 +143,8 @@ function tornBytes(file: DiskFile, offset: number): number {
   for (let at = offset; ; ) {
     const read = file.read(bytes, 0, bytes.length, at);
     if (read === 0) return last - offset;
-    for (let i = read - 1; i >= 0; i--) {
-      if (bytes[i] !== 0) {
-        last = at + i + 1;
-        break;
-      }
-    }
+    const end = endOfContent(bytes, read);
+    if (end > 0) last = at + end;
     at += read;
   }
 }

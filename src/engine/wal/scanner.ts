@@ -9,8 +9,11 @@ import { EMPTY } from '../../core/base/bytes.ts';
 import type { DiskFile } from '../../core/base/env.ts';
 import { BLOCK_BYTES, CHUNK, type Chunk, HEADER_BYTES, readChunk } from './format.ts';
 import { saltOf } from './payload.ts';
+import { skipZeros } from './zeros.ts';
 
 const WINDOW_BYTES = 8 * BLOCK_BYTES;
+/** So many bytes are looked at one by one before zeros are skipped. */
+const LOOK_FOR_ZEROS = 64;
 
 /** A record found whole. `payload` is valid until the next call of `next()`. */
 export interface ScannedRecord {
@@ -175,6 +178,8 @@ export function findProofOfSync(file: DiskFile, segment: number, salt: number, o
     }
     for (let at = Math.max(0, offset - block); at + HEADER_BYTES <= have; at++) {
       const type = bytes[at + 6] as number;
+      // No chunk has its type among zeros: up to the last of them, there is none. Now and then, because most zeros are few.
+      if (type === 0 && at % LOOK_FOR_ZEROS === 0) at = Math.max(at, skipZeros(bytes, at + 6, have) - 7);
       if (type < CHUNK.whole || type > CHUNK.last) continue;
       const chunk = readChunk(bytes, at, segment, salt);
       if (chunk === undefined || chunk.syncedOffset <= offset) continue;

@@ -20,6 +20,7 @@
 import type { Disk, DiskFile } from '../../core/base/env.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import { isSpareName, spareName, ZERO_AHEAD_BYTES } from './format.ts';
+import { endOfContent } from './zeros.ts';
 
 export interface SparesOptions {
   readonly disk: Disk;
@@ -143,7 +144,7 @@ export class Spares {
   #check(raw: Raw, file: DiskFile, bytes: number): void {
     const found = new Uint8Array(bytes);
     const isWhole = file.size() === this.#bytes && file.read(found, 0, bytes, raw.at) === bytes;
-    if (!isWhole || found.some((byte) => byte !== 0)) {
+    if (!isWhole || endOfContent(found, bytes) !== 0) {
       throw new StoreError('WAL_CORRUPT', `${raw.path} is not whole zeros`);
     }
   }
