@@ -1,7 +1,7 @@
 /**
  * Life: one life of a node, from its start to its end: the production actors, put together as the supervisor, the
  * replication thread and src/node.ts do it, with this world's disk, clock, network and chance. The start is the
- * production one: the tree is opened, the WAL recovered, the machine restored, the log behind it replayed.
+ * production one: (the directory is open, presence.ts) the tree is opened, the WAL recovered, the log behind it replayed.
  *
  * Only this file knows how actors are made.
  */
@@ -11,6 +11,7 @@ import { DiskWatch } from '../../src/actors/disk-watch.ts';
 import { Gateway } from '../../src/actors/gateway/gateway.ts';
 import { LedgerIntake } from '../../src/actors/ledger-intake.ts';
 import { Memtable } from '../../src/actors/memtable.ts';
+import type { Transport } from '../../src/actors/mesh-outbox.ts';
 import { PauseWatch } from '../../src/actors/pause-watch.ts';
 import { Replication } from '../../src/actors/replication.ts';
 import { RingReader, RingWriter } from '../../src/actors/runtime/ring.ts';
@@ -26,16 +27,16 @@ import { type Index, plus, toIndex, toLsn } from '../../src/core/base/position.t
 import { decodeMembership, initialMembership, type Member } from '../../src/core/raft/membership.ts';
 import { Raft } from '../../src/core/raft/raft.ts';
 import type { Channel } from '../../src/core/wire/mesh.ts';
-import { markDiverged, refuseDiverged } from '../../src/engine/disk/diverged.ts';
+import { markDiverged } from '../../src/engine/disk/diverged.ts';
 import type { JobRunner } from '../../src/engine/lsm/tree/keeper-world.ts';
 import { InlineRunner } from '../../src/engine/lsm/tree/inline-runner.ts';
 import { createTreeMemory } from '../../src/engine/lsm/tree/memory.ts';
-import { finishInstall } from '../../src/engine/snapshot/install.ts';
 import { StateReader } from '../../src/engine/state/state-reader.ts';
 import { WalReader } from '../../src/engine/wal/reader.ts';
 import { endOf, type Recovered, recoverWal } from '../../src/engine/wal/recovery.ts';
 import {
   CLUSTER,
+  DATA_DIR,
   ELECTION_TIMEOUT_MS,
   HEARTBEAT_MS,
   HISTORY_MS,
@@ -46,9 +47,11 @@ import {
   type Switches,
   TICKS_PER_HEARTBEAT,
   TREE,
+  WAL_DIR,
   WAL_KEEP_BYTES,
   WINDOW_BYTES,
 } from './options.ts';
+import type { Presence } from './presence.ts';
 import type { Rings } from './rings.ts';
 import type { SimDisk } from './sim-disk.ts';
 import { READERS } from './readers.ts';
@@ -56,8 +59,7 @@ import { TappedWriter } from './tapped-writer.ts';
 
 export interface LifeWorld {
   readonly name: string;
-  /** Identity of its data directory. */
-  readonly dir: string;
+  readonly presence: Presence;
   /** What the cluster begins with. */
   readonly founders: readonly Member[];
   readonly disk: SimDisk;
@@ -67,7 +69,7 @@ export interface LifeWorld {
   readonly switches: Switches;
   readonly send: (to: string, channel: Channel, bytes: Uint8Array) => boolean;
   readonly isOpen: (to: string, channel: Channel) => boolean;
-  readonly setPeers: (peers: readonly { readonly id: string; readonly dir: string }[], index: number) => void;
+  readonly setPeers: Transport['setPeers'];
   /** Runs `work` of this life `delayMs` later, unless the life is over by then. */
   readonly later: (delayMs: number, work: () => void) => { cancel(): void };
   /** A port between two threads: what goes through it comes out soon, in order. */
@@ -88,8 +90,6 @@ export interface LifeWorld {
 
 const MIB = 1024 * 1024;
 const RING_LOOK_BYTES = MIB;
-const DATA_DIR = '/node';
-export const WAL_DIR: string = `${DATA_DIR}/wal`;
 
 export class Life {
   readonly shared: Shared = new Shared();
@@ -97,7 +97,7 @@ export class Life {
   readonly replication: Replication;
   readonly gateway: Gateway;
   readonly state: StateReader;
-  readonly boot: number;
+  readonly presence: Presence;
   readonly #world: LifeWorld;
   readonly #committer: WalCommitter;
   readonly #syncer: WalSyncer;
@@ -120,7 +120,8 @@ export class Life {
     const { shared } = this;
     this.#world = world;
     this.#known = founders;
-    this.boot = Math.floor(random() * 2 ** 48) + 1;
+    this.presence = world.presence;
+    const { dirId, boot } = this.presence;
     const tree = createTreeMemory(TREE);
     const checkpoints = createCheckpoints();
     const dataDir = DATA_DIR;
@@ -128,10 +129,6 @@ export class Life {
     const treeDir = `${dataDir}/tree`;
     const [toGateway, toShipper, toCompactor] = [world.port(), world.port(), world.port()];
     const [toFiles, toReplication] = [world.port(), world.port()];
-
-    disk.mkdir(dataDir);
-    refuseDiverged(disk, dataDir);
-    finishInstall(disk, dataDir, () => Math.floor(random() * 2 ** 32));
 
     this.#compactor = new Compactor({
       shared,
@@ -176,6 +173,7 @@ export class Life {
     const electionTicks = Math.round(ELECTION_TIMEOUT_MS / (HEARTBEAT_MS / TICKS_PER_HEARTBEAT));
     this.raft = new Raft({
       id: name,
+      dir: dirId,
       membership: members === undefined ? initialMembership(founders) : decodeMembership(members.entry),
       membershipIndex: toIndex(members?.index ?? 0),
       laterMemberships: recovered.memberEntries
@@ -197,6 +195,8 @@ export class Life {
       inflightBytesMax: 16 * 1024,
       uncommittedBytesMax: 64 * 1024,
     });
+    const { term, log } = this.raft;
+    this.presence.began = { term, lastTerm: log.lastTerm, lastIndex: log.last };
     this.#records = new RingWriter(rings.records);
     this.replication = new Replication({
       raft: this.raft,
@@ -225,7 +225,7 @@ export class Life {
       }),
       lastLsn: recovered.lastLsn,
       clockEveryMs: 1_000,
-      dir: world.dir,
+      dir: dirId,
       diskWatch: new DiskWatch({
         raft: this.raft,
         monotonicMs: () => clock.monotonicMs(),
@@ -292,7 +292,7 @@ export class Life {
       checkpoints,
       answers: this.#answers,
       ledger: this.#ledger,
-      origin: this.boot,
+      origin: boot,
       ledgerBytes: LEDGER_BYTES,
       ledgerMs: LEDGER_MS,
       historyMs: HISTORY_MS,
@@ -319,7 +319,7 @@ export class Life {
       readers: READERS,
       node: name,
       cluster: CLUSTER,
-      origin: this.boot,
+      origin: boot,
       monotonicMs: () => clock.monotonicMs(),
       leader: () => ({ name: this.#known[shared.get('leader') - 1]?.id ?? '', url: '' }),
       status: () => {

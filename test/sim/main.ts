@@ -32,7 +32,8 @@ const { values } = parseArgs({
     nodes: { type: 'string' },
     trace: { type: 'boolean', default: false },
     calm: { type: 'boolean', default: false },
-    'old-disks': { type: 'boolean', default: false },
+    /** Disks are never put back as they were. */
+    'no-old-disks': { type: 'boolean', default: false },
     mix: { type: 'string' },
     /** Families, tables and rows, whatever the seed says. */
     control: { type: 'boolean', default: false },
@@ -71,7 +72,7 @@ function optionsOf(seed: number): SimOptions {
     nodes: nodes === '3' ? 3 : 5,
     switches,
     isCalm: values.calm,
-    hasOldDisks: values['old-disks'],
+    hasOldDisks: !values['no-old-disks'],
     ...(values.mix === undefined ? {} : { mix: mixOf(values.mix) }),
     ...(values.control ? { hasControl: true } : {}),
     ...(values['real-ldb'] ? { hasLmdb: true } : {}),
@@ -82,11 +83,22 @@ function optionsOf(seed: number): SimOptions {
 
 function report({ failure, ...rest }: Outcome, tookMs: number): void {
   const { seed, hash, virtualMs, steps, committed, elections, faults, acked, reads, unknown, flushes } = rest;
-  const { records, snapshots, compacted, installs, memberChanges, lostDisks, replicas } = rest;
+  const {
+    records,
+    snapshots,
+    compacted,
+    installs,
+    memberChanges,
+    lostDisks,
+    repairs,
+    oldDisks,
+    oldDisksFound,
+    replicas,
+  } = rest;
   process.stdout.write(
     `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s in ${(tookMs / 1000).toFixed(2)} s, ${steps} steps, ` +
       `${committed} committed, ${elections} elections, ${faults} faults, ${acked} acked, ${reads} reads, ` +
-      `${unknown} unknown, ${records} fed, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members, ${lostDisks} lost disks; ` +
+      `${unknown} unknown, ${records} fed, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members, ${lostDisks} lost disks, ${repairs} repairs, ${oldDisksFound} of ${oldDisks} old disks found; ` +
       `replicas: ${replicas.lives} lives, ${replicas.looks} looks, ${replicas.hashes} with a hash, ${snapshots} snapshots, ${replicas.gaps} gaps, ${replicas.diverged} diverged\n` +
       `trace hash: ${hash}\n`,
   );
@@ -100,7 +112,7 @@ function report({ failure, ...rest }: Outcome, tookMs: number): void {
 
 function planted(): string {
   const { plant, mutant } = values;
-  const oldDisks = values['old-disks'] ? ' --old-disks' : '';
+  const oldDisks = values['no-old-disks'] ? ' --no-old-disks' : '';
   const mix = values.mix === undefined ? '' : ` --mix ${values.mix}`;
   const given = `${values.control ? ' --control' : ''}${values['real-ldb'] ? ' --real-ldb' : ''}`;
   return `${oldDisks}${given}${mix}${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
@@ -133,7 +145,7 @@ async function share(first: number, count: number, jobs: number): Promise<boolea
   if (values.plant !== undefined) passed.push('--plant', values.plant);
   if (values.mutant !== undefined) passed.push('--mutant', values.mutant);
   if (values.calm) passed.push('--calm');
-  if (values['old-disks']) passed.push('--old-disks');
+  if (values['no-old-disks']) passed.push('--no-old-disks');
   if (values.mix !== undefined) passed.push('--mix', values.mix);
   if (values.control) passed.push('--control');
   if (values['real-ldb']) passed.push('--real-ldb');

@@ -6,6 +6,7 @@
  * What is replaced must stand in its file exactly once: where the code changes, its mutant says so.
  */
 import { LEDGER } from './mutants-ledger.ts';
+import { LIVES } from './mutants-lives.ts';
 import { type Mutant, one } from './mutant.ts';
 import type { Switches } from './options.ts';
 
@@ -361,6 +362,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...DAMAGE,
   ...DISKS.map((mutant): Mutant => ({ ...mutant, mix: 'crashes' })),
   ...LEDGER,
+  ...LIVES.map((mutant): Mutant => ({ ...mutant, mix: 'amnesia' })),
 ];
 
 /** The same for the bugs at the world's seams (options.ts). */

@@ -2,9 +2,10 @@
  * Nemesis: what goes wrong, and when. Each seed draws its own mix: some runs have one kind of fault and much of it,
  * others a little of all. Every fault ends by itself after a while; `heal` ends them all.
  *
- * Two mixes are made for what chance alone seldom brings about. `crashes`: the power goes again and again, in the middle
+ * Some mixes are made for what chance alone seldom brings about. `crashes`: the power goes again and again, in the middle
  * of whatever is written. `elections`: leaders are cut off one after the other, two of the others from each other, and disks
- * are slow: so two stand in one term, and ask for votes at different times; who has just voted crashes and is back at once.
+ * are slow: so two stand in one term, and ask for votes at different times; who has just voted crashes and is back at once. `amnesia`: disks
+ * are put back, lost, and damaged for good.
  */
 import { ACTORS } from '../../src/actors/shared.ts';
 import type { Keep } from '../../src/engine/disk/memory-disk.ts';
@@ -13,6 +14,8 @@ import type { Chance } from './chance.ts';
 import type { SimClient } from './client.ts';
 import type { SimNetwork } from './network.ts';
 import type { SimNode } from './node.ts';
+import { OldDisk } from './old-disk.ts';
+import type { Oracle } from './oracle.ts';
 import type { EventQueue } from './queue.ts';
 import type { Seats } from './seats.ts';
 import type { SimSubscriber } from './subscriber.ts';
@@ -27,13 +30,15 @@ export interface NemesisWorld {
   readonly clients: readonly SimClient[];
   readonly subscribers: readonly SimSubscriber[];
   readonly seats: Seats;
+  readonly oracle: Oracle;
+  readonly fail: (error: Error) => void;
   /** Disks may become what they were. */
   readonly hasOldDisks: boolean;
   /** Left out: the seed says. */
   readonly mix: Mix | undefined;
 }
 
-export const MIXES = ['any', 'crashes', 'elections'] as const;
+export const MIXES = ['any', 'crashes', 'elections', 'amnesia'] as const;
 export type Mix = (typeof MIXES)[number];
 type Weighted = readonly (readonly [weight: number, fault: () => void])[];
 
@@ -51,8 +56,7 @@ export class Nemesis {
   #isOn = false;
   /** Nodes that nobody starts again: their hosts are away. */
   readonly #away = new Set<SimNode>();
-  /** The one whose disk is, or is to be, an old one. */
-  #restored: SimNode | undefined;
+  readonly oldDisk: OldDisk;
   faults = 0;
   lostDisks = 0;
 
@@ -64,10 +68,12 @@ export class Nemesis {
       [8, 'any'],
       [1, 'crashes'],
       [1, 'elections'],
+      [1, 'amnesia'],
     ]);
     this.#mix = world.mix ?? drawn;
     const drawnMs = chance.of([100, 300, 800, 2_000]);
-    this.#everyMs = { any: drawnMs, crashes: 200, elections: 1_500 }[this.#mix];
+    this.#everyMs = { any: drawnMs, crashes: 200, elections: 1_500, amnesia: 500 }[this.#mix];
+    const oldDisk = (): void => this.oldDisk.begin(this.#someone());
     const any: Weighted = [
       [weight(0, 1, 4), () => this.#kill()],
       [weight(0, 1, 4), () => this.#cutAtChange()],
@@ -87,7 +93,7 @@ export class Nemesis {
       [weight(0, 1, 3), () => this.#clientCut()],
       [weight(0, 0, 0.5, 2), () => this.#rot()],
       [weight(0, 0, 0.5, 2), () => this.#wipe()],
-      [world.hasOldDisks ? 2 : 0, () => this.#oldDisk()],
+      [world.hasOldDisks ? weight(0, 0, 0.5, 2) : 0, oldDisk],
     ];
     const crashes: Weighted = [
       [4, () => this.#kill()],
@@ -95,7 +101,16 @@ export class Nemesis {
       [0.5, () => this.#allDark()],
       [1, () => this.#diskSlow()],
     ];
-    this.#faults = { any, crashes, elections: [[1, () => this.#depose()]] as Weighted }[this.#mix];
+    const amnesia: Weighted = [
+      [4, () => this.#kill()],
+      [world.hasOldDisks ? 4 : 0, oldDisk],
+      [2, () => this.#rot()],
+      [1, () => this.#wipe()],
+      [1, () => this.#isolate()],
+    ];
+    const elections: Weighted = [[1, () => this.#depose()]];
+    this.#faults = { any, crashes, elections, amnesia }[this.#mix];
+    this.oldDisk = new OldDisk({ ...world, calm: () => this.#calm() });
     for (const node of world.nodes) node.onStopped = () => this.#startLater(node);
   }
 
@@ -108,13 +123,29 @@ export class Nemesis {
   /** Every fault ends. Nodes that are down begin again, but for those that are to stay away. */
   heal(away: readonly SimNode[] = []): void {
     this.#isOn = false;
-    this.#era++;
-    const { nodes, network } = this.#world;
     this.#away.clear();
     for (const node of away) {
       this.#away.add(node);
       node.kill(true);
     }
+    this.#endAll();
+  }
+
+  /** Every fault ends, those too that wait for their moment; more are to come. False: this time is over. */
+  #calm(): boolean {
+    if (!this.#isOn) return false;
+    for (const node of this.#world.nodes) {
+      node.storage.disarm();
+      node.cutNever();
+    }
+    this.#endAll();
+    return true;
+  }
+
+  #endAll(): void {
+    const { nodes, network } = this.#world;
+    this.#era++;
+    if (this.#isOn) this.#next();
     network.unblockAll();
     network.latencyMs = 0.3;
     for (const node of nodes) {
@@ -148,8 +179,10 @@ export class Nemesis {
     const era = this.#era;
     queue.after(this.#everyMs * -Math.log(1 - chance.random()), () => {
       if (!this.#isOn || era !== this.#era) return;
-      this.faults++;
-      chance.weighted(this.#faults)();
+      if (!this.oldDisk.isUnderWay) {
+        this.faults++;
+        chance.weighted(this.#faults)();
+      }
       this.#next();
     });
   }
@@ -367,12 +400,14 @@ export class Nemesis {
     });
   }
 
-  /** A bit rots while a node is down: it must refuse to start, and begins again when that was mended. */
+  /** A bit rots while a node is down: it must refuse to start, and begins again when that was mended, or with nothing. */
   #rot(): void {
+    const { seats, chance } = this.#world;
     const node = this.#someone();
-    this.#note('rot', node);
+    const isForGood = chance.is(0.5) && seats.isMember(node) && seats.canSpare(new Set([node]));
+    this.#note(isForGood ? 'rot for good' : 'rot', node);
     node.kill(false);
-    node.storage.rot.begin();
+    node.storage.rot.begin(isForGood);
     this.#startLater(node);
   }
 
@@ -386,21 +421,6 @@ export class Nemesis {
     // With their founders' config many of them would found another cluster: two of those make one of three (docs/membership.md).
     const isOneOfMany = nodes.some((other) => other !== node && other.storage.isNew && !other.joins);
     node.wipe(isOneOfMany || !seats.isMember(node) || chance.is(0.5));
-  }
-
-  /** A disk becomes what it was a while ago: a backup, or a copy of a machine, is put back among the living. */
-  #oldDisk(): void {
-    const { seats } = this.#world;
-    if (this.#restored !== undefined) return;
-    const node = this.#someone();
-    this.#restored = node;
-    this.#note('copy', node);
-    node.storage.copy();
-    this.#afterwards(2_000, () => {
-      if (!seats.canSpare(new Set([node]))) return;
-      this.#note('old disk', node);
-      node.restoreCopy();
-    });
   }
 
   #diskSlow(): void {

@@ -7,9 +7,12 @@
  * delivered when it ends, as TCP sends them again, if nobody gave the socket up meanwhile); it resets sockets.
  */
 import { must } from '../../src/core/base/assert.ts';
-import { type Channel, decodeMesh, type MeshMessage } from '../../src/core/wire/mesh.ts';
+import type { StoreError } from '../../src/core/base/errors.ts';
+import { type Channel, decodeMesh, type MeshHello, type MeshMessage } from '../../src/core/wire/mesh.ts';
 import { Backoff } from '../../src/net/backoff.ts';
 import type { Chance } from './chance.ts';
+import type { Presence } from './presence.ts';
+import type { Ear } from './ear.ts';
 import type { EventQueue } from './queue.ts';
 import type { Trace } from './trace.ts';
 
@@ -19,16 +22,9 @@ export interface Host {
   /** Counts lives; undefined: it is down. */
   readonly life: number | undefined;
   readonly isPaused: boolean;
-  /** Identity of its data directory: it says so when it dials. */
-  readonly dir: string;
-  /** It waits, or waited, to be added. */
-  readonly joins: boolean;
-  /** `peer` was let in. */
-  sawDir(peer: string, dir: string): void;
-  messages(from: string, messages: readonly MeshMessage[]): void;
-  connected(peer: string): void;
-  disconnected(peer: string): void;
-  peerLeft(peer: string): void;
+  /** Of this life, or of one that is about to begin. */
+  readonly presence: Presence | undefined;
+  readonly ear: Ear;
 }
 
 export interface NetworkWorld {
@@ -49,14 +45,11 @@ interface Batch {
   readonly messages: readonly MeshMessage[];
 }
 
-/** What a node knows of the others. */
-interface Known {
-  /** Peers, with the directory that is known of each; '' none. */
-  readonly dirs: ReadonlyMap<string, string>;
-  /** The entry of its log that names them. */
-  readonly index: number;
-  /** Let in though they are no peers: with the entry of members that they know. */
-  readonly guests: Map<string, number>;
+/** Whom a life dials. */
+interface Dialled {
+  readonly peers: Set<string>;
+  /** Let in though they are no peers, and answered while they are there. */
+  readonly guests: Set<string>;
 }
 
 /** One socket, from its dialling to its end at both sides. */
@@ -66,6 +59,8 @@ interface Socket {
   readonly channel: Channel;
   readonly fromLife: number;
   readonly toLife: number;
+  /** What was said when it was opened. */
+  readonly hello: MeshHello;
   readonly queue: Batch[];
   /** Open at the dialler. */
   isOpen: boolean;
@@ -88,7 +83,9 @@ export class SimNetwork {
   readonly #open = new Map<string, Socket>();
   /** All that somebody still has open, and those that others have not noticed to be over. */
   readonly #sockets = new Set<Socket>();
-  readonly #known = new Map<string, Known>();
+  readonly #dialled = new Map<string, Dialled>();
+  /** By host and its directory: which life of each other one it has let in as a peer, last. */
+  readonly #met = new Map<string, number>();
   latencyMs = 0.3;
   sent = 0;
 
@@ -113,24 +110,33 @@ export class SimNetwork {
     this.#world.queue.after(PING_EVERY_MS * this.#world.chance.random(), ping);
   }
 
-  /** Whom `host` dials from now on, and whom it lets in; by entry `index` of its log. */
-  setPeers(host: Host, peers: readonly { readonly id: string; readonly dir: string }[], index: number): void {
+  /** Other members are its peers from now on. */
+  membersChanged(host: Host): void {
     const { name } = host;
-    const before = this.#known.get(name);
-    const dirs = new Map(peers.filter(({ id }) => id !== name).map(({ id, dir }) => [id, dir]));
-    const guests = before?.guests ?? new Map<string, number>();
-    this.#known.set(name, { dirs, index, guests });
-    for (const [guest, ahead] of guests) {
-      if (dirs.has(guest) || (!host.joins && ahead <= index)) guests.delete(guest);
-    }
+    const { admission } = must(host.presence, 'who goes by members is about to live');
+    const { peers, guests } = this.#dialledBy(name);
+    for (const guest of guests) if (admission.peers.has(guest) || !admission.isGuest(guest)) guests.delete(guest);
     for (const socket of [...this.#sockets]) {
-      if (socket.from === name && !this.#isLinked(name, socket.to)) this.#closeAtDialler(socket);
-      if (socket.to === name && socket.isHeard && !this.#isLinked(name, socket.from)) this.#refuse(socket);
+      if (socket.from === name && !this.#isLinked(host, socket.to)) this.#closeAtDialler(socket);
+      if (socket.to !== name || !socket.isHeard) continue;
+      const { from, hello } = socket;
+      if (!this.#isLinked(host, from) || !admission.isKnownBy(from, hello)) this.#refuse(socket);
     }
+    const fresh = [...admission.peers.keys()].filter((to) => !peers.has(to));
+    peers.clear();
+    for (const to of admission.peers.keys()) peers.add(to);
     // A life says so before its constructor is done: it dials when it lives.
     this.#world.queue.after(0, () => {
-      for (const to of dirs.keys()) if (before?.dirs.has(to) !== true) this.#link(host, to);
+      for (const to of fresh) this.#link(host, to);
     });
+  }
+
+  #dialledBy(name: string): Dialled {
+    const known = this.#dialled.get(name);
+    if (known !== undefined) return known;
+    const fresh = { peers: new Set<string>(), guests: new Set<string>() };
+    this.#dialled.set(name, fresh);
+    return fresh;
   }
 
   #link(host: Host, to: string): void {
@@ -141,10 +147,9 @@ export class SimNetwork {
     }
   }
 
-  /** Is `other` a peer or a guest of `name`? */
-  #isLinked(name: string, other: string): boolean {
-    const known = this.#known.get(name);
-    return known !== undefined && (known.dirs.has(other) || known.guests.has(other));
+  /** Is `other` a peer or a guest of `host`? */
+  #isLinked({ name, presence }: Host, other: string): boolean {
+    return presence?.admission.peers.has(other) === true || this.#dialled.get(name)?.guests.has(other) === true;
   }
 
   /** It is no peer any more: nothing of it is heard. */
@@ -156,7 +161,7 @@ export class SimNetwork {
 
   /** A node's life ended. `isSilent`: its host went with it, and says nothing to anybody. */
   ended(name: string, isSilent: boolean): void {
-    this.#known.delete(name);
+    this.#dialled.delete(name);
     for (const socket of [...this.#sockets]) {
       if (socket.from === name) {
         socket.isOpen = false;
@@ -223,6 +228,12 @@ export class SimNetwork {
     return true;
   }
 
+  /** The last life of `other`, with the directory that it has, that `host` has let in from the one that it has. */
+  lifeMet(host: Host, other: Host): number | undefined {
+    const { presence } = other;
+    return presence === undefined ? undefined : this.#met.get(metKey(host, other.name, presence.dirId));
+  }
+
   isBlocked(from: string, to: string): boolean {
     return this.#blocked.has(`${from}/${to}`);
   }
@@ -232,7 +243,7 @@ export class SimNetwork {
   #dial(host: Host, life: number, to: string, channel: Channel, backoff: Backoff): void {
     const { queue, chance } = this.#world;
     // One that is no peer any more may become one again: it is then dialled anew.
-    if (host.life !== life || !this.#isLinked(host.name, to)) return;
+    if (host.life !== life || !this.#isLinked(host, to)) return;
     if (this.#open.has(`${channel}/${host.name}/${to}`)) return;
     const peer = must(this.#hosts.get(to), 'a peer is known');
     const again = (): void => {
@@ -246,7 +257,10 @@ export class SimNetwork {
     }
     queue.after(chance.delay(2 * this.latencyMs), () => {
       if (host.life !== life || this.#open.has(`${channel}/${host.name}/${to}`)) return;
-      if (peer.life !== toLife || !this.#letsIn(peer, host)) {
+      const hello = must(host.presence, 'who dials lives').hello(to, channel);
+      const greeting = peer.life === toLife && !peer.isPaused ? peer.ear.greet(hello) : 'gone';
+      if (greeting !== 'peer' && greeting !== 'guest') {
+        if (greeting !== 'gone') this.#refused(host, life, to, greeting);
         again();
         return;
       }
@@ -257,6 +271,7 @@ export class SimNetwork {
         channel,
         fromLife: life,
         toLife,
+        hello,
         queue: [],
         isOpen: true,
         isHeard: true,
@@ -270,34 +285,33 @@ export class SimNetwork {
       this.#open.set(keyOf(socket), socket);
       backoff.reset();
       this.#redial.set(socket, again);
-      host.connected(to);
-      this.#greeted(peer, host);
+      host.ear.connected(to);
+      this.#greeted(peer, hello, greeting);
     });
   }
 
-  /**
-   * As net/mesh/mesh.ts: a peer, with the directory that is known of it, or a guest: anybody at a node that waits to be
-   * added, and who knows a newer entry of members.
-   */
-  #letsIn(host: Host, caller: Host): boolean {
-    const known = this.#known.get(host.name);
-    if (known === undefined) return false;
-    const dir = known.dirs.get(caller.name);
-    if (dir === undefined) return host.joins || (this.#known.get(caller.name)?.index ?? 0) > known.index;
-    return dir === '' || dir === caller.dir;
+  /** Who was refused is told so, as Link has it. */
+  #refused(host: Host, life: number, by: string, { code, message }: StoreError): void {
+    this.#world.trace.say(this.#world.queue.nowMs, by, () => `refuses ${host.name}: ${message}`);
+    if (code !== 'DIR_ROLLED_BACK') return;
+    this.#after(by, host.name, () => {
+      if (host.life === life) host.ear.forgetful(by, message);
+    });
   }
 
-  /** `caller` was let in: a guest is dialled back, a peer's directory is told. */
-  #greeted(host: Host, caller: Host): void {
-    const known = this.#known.get(host.name);
-    if (known === undefined) return;
-    if (known.dirs.has(caller.name)) {
-      host.sawDir(caller.name, caller.dir);
+  /** The caller was let in: a guest is dialled back, a peer's directory is told. */
+  #greeted(host: Host, hello: MeshHello, as: 'peer' | 'guest'): void {
+    const { from, dir } = hello;
+    if (as === 'peer') {
+      this.#met.set(metKey(host, from, dir), must(this.#hosts.get(from)?.life, 'who dials lives'));
+      host.ear.sawDir(from, dir);
       return;
     }
-    const isNew = !known.guests.has(caller.name);
-    known.guests.set(caller.name, this.#known.get(caller.name)?.index ?? 0);
-    if (isNew) this.#link(host, caller.name);
+    const { guests } = this.#dialledBy(host.name);
+    const isNew = !guests.has(from);
+    guests.add(from);
+    host.presence?.admission.came(hello);
+    if (isNew) this.#link(host, from);
   }
 
   readonly #redial = new WeakMap<Socket, () => void>();
@@ -312,7 +326,7 @@ export class SimNetwork {
     else this.#sockets.delete(socket);
     const host = this.#hosts.get(socket.from);
     if (host?.life !== socket.fromLife) return;
-    if (socket.channel === 'bulk') host.disconnected(socket.to);
+    if (socket.channel === 'bulk') host.ear.disconnected(socket.to);
     this.#redial.get(socket)?.();
   }
 
@@ -332,8 +346,9 @@ export class SimNetwork {
     for (const other of this.#sockets) {
       if (other.from === socket.from && other.to === socket.to && other.isHeard) return;
     }
-    this.#known.get(socket.to)?.guests.delete(socket.from);
-    host.peerLeft(socket.from);
+    this.#dialled.get(socket.to)?.guests.delete(socket.from);
+    host.presence?.admission.left(socket.from);
+    host.ear.peerLeft(socket.from);
   }
 
   #plan(socket: Socket): void {
@@ -361,7 +376,7 @@ export class SimNetwork {
     }
     const host = this.#hosts.get(socket.to);
     if (!socket.isHeard || host?.life !== socket.toLife) return;
-    host.messages(socket.from, batch.messages);
+    host.ear.messages(socket.from, batch.messages);
   }
 
   /** Sockets of `host` that have been silent for too long are given up, at either end. */
@@ -397,3 +412,5 @@ export class SimNetwork {
 }
 
 const keyOf = ({ channel, from, to }: Socket): string => `${channel}/${from}/${to}`;
+const metKey = ({ name, presence }: Host, other: string, dir: string): string =>
+  `${name}/${presence?.dirId}/${other}/${dir}`;

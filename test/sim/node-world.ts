@@ -5,6 +5,7 @@ import type { Door } from '../../src/actors/gateway/connection.ts';
 import type { Member } from '../../src/core/raft/membership.ts';
 import type { Chance } from './chance.ts';
 import type { SimNetwork } from './network.ts';
+import type { SimNode } from './node.ts';
 import type { Switches } from './options.ts';
 import type { Oracle } from './oracle.ts';
 import type { EventQueue } from './queue.ts';
@@ -18,6 +19,9 @@ export interface NodeWorld {
   readonly oracle: Oracle;
   readonly switches: Switches;
   readonly founders: readonly Member[];
+  /** Everybody whom a config may name. */
+  readonly members: readonly Member[];
+  readonly nodes: () => readonly SimNode[];
   /** Lets so much time pass, with all that happens in it, while whoever calls this stands still. */
   readonly pass: (ms: number) => void;
   /** Promises are to run before the next event. */

@@ -7,41 +7,44 @@ import type { Connection } from '../../src/actors/gateway/connection.ts';
 import { type ActorName, ACTORS } from '../../src/actors/shared.ts';
 import { must } from '../../src/core/base/assert.ts';
 import type { Clock } from '../../src/core/base/env.ts';
-import type { MeshMessage } from '../../src/core/wire/mesh.ts';
+import { REPAIRED_DIR } from '../../src/core/raft/membership.ts';
+import { isDamage } from '../../src/engine/disk/damaged.ts';
 import type { Keep } from '../../src/engine/disk/memory-disk.ts';
+import { Ear } from './ear.ts';
 import { Life } from './life.ts';
 import type { Host } from './network.ts';
-import { EPOCH_MS, IDLE_MS, SWEEP_EVERY_MS, TELL_COMMIT_MS, TICK_MS } from './options.ts';
+import { EPOCH_MS, IDLE_MS, SWEEP_EVERY_MS, TICK_MS, WAKE_MS } from './options.ts';
 import type { NodeWorld, SimDoor } from './node-world.ts';
+import { dirOn, Presence } from './presence.ts';
+import { Returning } from './returning.ts';
 import type { Rings } from './rings.ts';
 import { SimDisk } from './sim-disk.ts';
-import { BELL_OF, type Standing } from './standing.ts';
+import { BELL_OF, type Standing, standings } from './standing.ts';
 import { Storage } from './storage.ts';
 import { Syncing } from './syncing.ts';
-
-/** A thread is woken within this, mostly. */
-const WAKE_MS = 0.05;
 
 export class SimNode implements Host {
   readonly name: string;
   readonly storage: Storage;
   readonly syncing: Syncing;
+  readonly ear: Ear;
+  readonly returning: Returning;
   readonly clock: { offsetMs: number; rate: number } = { offsetMs: 0, rate: 1 };
   readonly #world: NodeWorld;
   readonly #rings: Rings;
   #joins: boolean;
   #lives = 0;
   #current: Life | undefined;
+  presence: Presence | undefined;
   #disk: SimDisk | undefined;
   #actors: Standing[] = [];
   #bells: readonly { read(): number }[] = [];
   #isPaused = false;
   #asleep: (() => void)[] = [];
-  #flushPlanned = false;
-  #commitPlanned = false;
   readonly #doors = new Set<SimDoor>();
-  /** Snapshots that took the place of its state. */
+  /** Snapshots that took the place of its state · directories that took the place of a damaged one. */
   installs = 0;
+  repairs = 0;
   /** It stopped by itself in this life's course. */
   onStopped: () => void = () => {};
 
@@ -52,6 +55,15 @@ export class SimNode implements Host {
     this.storage = new Storage(name, world.chance);
     this.syncing = new Syncing(world);
     this.#joins = !world.founders.some(({ id }) => id === name);
+    this.ear = new Ear({
+      chance: world.chance,
+      life: () => this.#lives,
+      current: () => this.#current,
+      when: (life, work) => this.#when(life, work),
+      run: (work) => this.#run(work),
+      later: (life, delayMs, work) => this.#laterIn(life, delayMs, work),
+    });
+    this.returning = new Returning(this, world);
   }
 
   // ── lives ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -64,9 +76,9 @@ export class SimNode implements Host {
     return this.storage.dir;
   }
 
-  /** Its config says `join`: it is not among the founders, as far as it knows. */
+  /** Its config says `join`, or is not gone by: it is not among the founders, as far as it knows. */
   get joins(): boolean {
-    return this.#joins;
+    return this.#joins || this.dir.startsWith(REPAIRED_DIR);
   }
 
   get current(): Life | undefined {
@@ -82,10 +94,20 @@ export class SimNode implements Host {
     this.#disk?.cutAfter(changes);
   }
 
+  cutNever(): void {
+    this.#disk?.cutNever();
+    for (const actor of this.#actors) actor.stalledUntilMs = 0;
+  }
+
+  /** How many lives it has begun. */
+  get lives(): number {
+    return this.#lives;
+  }
+
   /** Starts it from what its platter holds. */
   start(): void {
-    if (this.#current !== undefined) return;
-    const { queue, trace, chance, network, oracle, switches, founders } = this.#world;
+    if (this.#current !== undefined || this.returning.isUnderWay) return;
+    const { queue, trace, chance, network, oracle, switches, founders, members } = this.#world;
     const life = ++this.#lives;
     trace.note(queue.nowMs, 'start', this.name, life);
     for (const ring of Object.values(this.#rings)) new Int32Array(ring, 0, 4).fill(0);
@@ -93,22 +115,23 @@ export class SimNode implements Host {
     this.#disk = disk;
     this.#isPaused = false;
     this.#asleep = [];
-    this.#flushPlanned = false;
-    this.#commitPlanned = false;
-    this.#actors = ACTORS.map((name) => ({
-      name,
-      seen: 0,
-      planned: undefined,
-      sleeps: false,
-      pauseMs: 0,
-      stalledUntilMs: 0,
-    }));
+    this.ear.reset();
+    this.#actors = standings();
     const isOver = (): boolean => disk.isDead;
     try {
+      const presence = new Presence({
+        name: this.name,
+        dir: dirOn(this, disk, this.#world),
+        joins: this.#joins,
+        members,
+        chance,
+      });
+      if (isOver()) return;
+      this.#opened(presence);
       const current = new Life({
         name: this.name,
-        dir: this.dir,
-        founders: founders.filter(({ id }) => id !== this.name || !this.#joins),
+        presence,
+        founders: founders.filter(({ id }) => id !== this.name || !presence.joins),
         disk,
         rings: this.#rings,
         clock: this.#clock,
@@ -117,7 +140,9 @@ export class SimNode implements Host {
         send: (to, channel, bytes) => !isOver() && network.send(this.name, to, channel, bytes),
         isOpen: (to, channel) => !isOver() && network.isOpen(this.name, to, channel),
         setPeers: (peers, index) => {
-          if (!isOver()) network.setPeers(this, peers, index);
+          if (isOver()) return;
+          presence.admission.setPeers(peers, index);
+          network.membersChanged(this);
         },
         later: (delayMs, work) => this.#laterIn(life, delayMs, work),
         port: () => this.#port(life),
@@ -148,6 +173,16 @@ export class SimNode implements Host {
     }
     this.storage.rot.started();
     this.#begin(life, must(this.#current, 'it has just begun'));
+  }
+
+  #opened(presence: Presence): void {
+    const { queue, trace, oracle } = this.#world;
+    this.presence = presence;
+    if (presence.dirId === this.dir) return;
+    trace.note(queue.nowMs, 'repaired', this.name, this.#lives);
+    this.storage.becomes(presence.dirId);
+    this.repairs++;
+    oracle.forgot(this.name);
   }
 
   #begin(life: number, current: Life): void {
@@ -351,57 +386,11 @@ export class SimNode implements Host {
     trace.note(queue.nowMs, 'turn', this.name, BELL_OF[actor.name]);
     this.#run(() => {
       didSomething = current.turn(actor.name);
-      if (actor.name === 'replication') this.#planCommits(current);
+      if (actor.name === 'replication') this.ear.planCommits(current);
     });
     if (this.#current !== current || !didSomething) return;
     if (actor.pauseMs > 0) this.#plan(actor, actor.pauseMs, true);
     else this.#plan(actor, chance.delay(WAKE_MS / 2));
-  }
-
-  // ── the replication thread's event loop ───────────────────────────────────────────────────────────────────
-
-  messages(from: string, messages: readonly MeshMessage[]): void {
-    const life = this.#lives;
-    this.#when(life, () => {
-      const current = this.#current;
-      this.#run(() => current?.replication.receive(from, messages));
-      if (this.#flushPlanned) return;
-      this.#flushPlanned = true;
-      this.#laterIn(life, this.#world.chance.delay(WAKE_MS / 2), () => {
-        this.#flushPlanned = false;
-        if (current === undefined) return;
-        current.replication.turn();
-        this.#planCommits(current);
-      });
-    });
-  }
-
-  sawDir(peer: string, dir: string): void {
-    this.#when(this.#lives, () => this.#run(() => this.#current?.replication.sawDir(peer, dir)));
-  }
-
-  connected(peer: string): void {
-    this.#when(this.#lives, () => this.#run(() => this.#current?.replication.connected(peer)));
-  }
-
-  disconnected(peer: string): void {
-    this.#when(this.#lives, () => this.#run(() => this.#current?.replication.disconnected(peer)));
-  }
-
-  peerLeft(peer: string): void {
-    this.#when(this.#lives, () => this.#run(() => this.#current?.replication.peerLeft(peer)));
-  }
-
-  #planCommits(current: Life): void {
-    const { replication } = current;
-    const { committed } = replication;
-    if (this.#commitPlanned || !replication.hasUntoldCommit(committed)) return;
-    this.#commitPlanned = true;
-    this.#laterIn(this.#lives, TELL_COMMIT_MS, () => {
-      this.#commitPlanned = false;
-      if (replication.hasUntoldCommit(committed)) replication.tellCommits();
-      else this.#planCommits(current);
-    });
   }
 
   // ── clients ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -443,7 +432,11 @@ export class SimNode implements Host {
       failure.message = `node ${this.name}: ${failure.message}`;
       fail(failure);
     }
+    const ran = this.#current !== undefined;
+    const isFound = isDamage(failure) && this.storage.isDamaged;
+    if (ran && isFound) this.presence?.noteDamage(failure, (cause) => this.storage.explains(cause));
     this.kill(false);
-    this.onStopped();
+    if (!ran && isFound) this.returning.begin(failure);
+    else this.onStopped();
   }
 }

@@ -2,19 +2,18 @@
  * SimOperator: whoever changes the members while all else goes wrong: adds spare nodes as learners, promotes them, puts
  * them in the place of others, removes some, has leaders hand over; by frames through whichever node he tries. What he is
  * told is done, is committed. Where he changes nothing of his own will he still puts right what was lost: the seat of a
- * node whose disk is gone is removed, and the node, with its new directory, is added and promoted.
+ * node whose disk is gone is removed, and the node, with its new directory, is added and promoted. One that repairs itself
+ * he leaves alone, mostly.
  *
  * A node that was removed does not come back with the directory that it had: under an old name only a new one may.
  */
-import type { Connection } from '../../src/actors/gateway/connection.ts';
 import { assert, must } from '../../src/core/base/assert.ts';
-import { ByteReader, ByteWriter } from '../../src/core/base/bytes.ts';
 import type { Member } from '../../src/core/raft/membership.ts';
-import * as wire from '../../src/core/wire/client.ts';
-import { encodeMemberRequest, type MemberRequest } from '../../src/core/wire/members.ts';
+import type { Reply } from '../../src/core/wire/client.ts';
+import type { MemberRequest } from '../../src/core/wire/members.ts';
 import type { Chance } from './chance.ts';
+import { ask } from './errand.ts';
 import type { SimNode } from './node.ts';
-import type { SimDoor } from './node-world.ts';
 import type { Oracle } from './oracle.ts';
 import type { EventQueue } from './queue.ts';
 import type { Seats } from './seats.ts';
@@ -32,56 +31,9 @@ export interface OperatorWorld {
   readonly changesMembers: boolean;
 }
 
-const LATENCY_MS = 0.3;
-const PATIENCE_MS = 5_000;
 const REST_MS = 6_000;
 /** Fewer voters than this are not left. */
 const VOTERS_MIN = 3;
-
-/** One request, on a connection of its own. */
-class Errand implements SimDoor {
-  readonly bufferedBytes: number = 0;
-  readonly #connection: Connection | undefined;
-  readonly #node: SimNode;
-  readonly #life: number;
-  readonly #onFrame: (frame: Uint8Array) => void;
-  readonly #world: OperatorWorld;
-  #isClosed = false;
-
-  constructor(world: OperatorWorld, node: SimNode, life: number, onFrame: (frame: Uint8Array) => void) {
-    this.#world = world;
-    this.#node = node;
-    this.#life = life;
-    this.#onFrame = onFrame;
-    this.#connection = node.accept(this);
-    world.queue.after(PATIENCE_MS, () => this.#drop());
-  }
-
-  say(frame: Uint8Array): void {
-    if (this.#connection !== undefined && !this.#isClosed) this.#node.frame(this.#life, this.#connection, frame);
-  }
-
-  send(frame: Uint8Array): void {
-    const { queue, chance } = this.#world;
-    queue.after(chance.delay(LATENCY_MS), () => {
-      if (!this.#isClosed) this.#onFrame(frame);
-    });
-  }
-
-  close(): void {
-    this.#drop();
-  }
-
-  lost(): void {
-    this.#isClosed = true;
-  }
-
-  #drop(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    if (this.#connection !== undefined) this.#node.left(this.#life, this.#connection, this);
-  }
-}
 
 export class SimOperator {
   readonly #world: OperatorWorld;
@@ -128,7 +80,7 @@ export class SimOperator {
     }
     const [lost] = seats.lost;
     const fresh = this.#fresh();
-    if (lost !== undefined && chance.is(0.5)) return { op: 'remove', id: lost.name };
+    if (lost !== undefined && chance.is(lost.storage.isLost ? 0.02 : 0.5)) return { op: 'remove', id: lost.name };
     if (!changesMembers) {
       if (fresh !== undefined) return { op: 'add', member: fresh };
       return learners.length > 0 ? { op: 'promote', id: chance.of(learners) } : undefined;
@@ -156,24 +108,13 @@ export class SimOperator {
   #ask(request: MemberRequest): void {
     const { queue, chance, nodes, trace } = this.#world;
     const node = chance.of(nodes);
-    const { life } = node;
-    if (life === undefined) return;
+    if (!ask(this.#world, node, request, (reply) => this.#hear(request, reply))) return;
     this.#askedMs = queue.nowMs;
     trace.note(queue.nowMs, `members ${request.op}`, node.name);
-    const errand = new Errand(this.#world, node, life, (frame) => this.#hear(request, frame));
-    errand.say(wire.encodeHello({ versionMin: 1, versionMax: wire.PROTOCOL_VERSION, client: 'operator' }));
-    const writer = new ByteWriter(128).u8(wire.FRAME.requests);
-    const at = wire.beginRequest(writer, { id: 1, kind: wire.REQUEST.members, deadlineMs: PATIENCE_MS });
-    writer.raw(encodeMemberRequest(request));
-    wire.endRequest(writer, at);
-    errand.say(writer.take());
   }
 
-  #hear(request: MemberRequest, frame: Uint8Array): void {
+  #hear(request: MemberRequest, reply: Reply): void {
     const { trace, queue, oracle } = this.#world;
-    const reader = new ByteReader(frame);
-    if (reader.u8() !== wire.FRAME.replies) return;
-    const reply = wire.decodeReply(reader);
     if (reply.error !== undefined) {
       trace.note(queue.nowMs, `members ${reply.error.code}`, 'op');
       return;

@@ -38,7 +38,7 @@ export interface SimOptions {
   readonly switches: Switches;
   /** Faults off: an undisturbed cluster, for its speed. */
   readonly isCalm: boolean;
-  /** Disks may be put back as they were: what that may cost is in docs/simulator.md. */
+  /** Disks may be put back as they were, where that is sure to be found (docs/simulator.md). */
   readonly hasOldDisks: boolean;
   /** Clients make, fill, clear and drop tables, too; left out, the seed says. */
   readonly hasControl?: boolean;
@@ -61,6 +61,8 @@ export const TICKS_PER_HEARTBEAT = 4;
 export const TICK_MS: number = HEARTBEAT_MS / TICKS_PER_HEARTBEAT;
 export const SWEEP_EVERY_MS = 25;
 export const IDLE_MS = 1_000;
+/** A thread is woken within this, mostly. */
+export const WAKE_MS = 0.05;
 export const TELL_COMMIT_MS = 1;
 export const EPOCH_MS = 1_000_000_000_000;
 export const SEGMENT_BYTES: number = 16 * 1024;
@@ -72,6 +74,8 @@ export const LEDGER_MS = 20_000;
 export const HISTORY_MS = 5_000;
 export const WINDOW_BYTES: number = 8 * 1024;
 export const CLUSTER = 'sim';
+export const DATA_DIR = '/node';
+export const WAL_DIR: string = `${DATA_DIR}/wal`;
 
 const KIB = 1024;
 

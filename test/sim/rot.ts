@@ -1,7 +1,7 @@
 /**
  * Rot: a bit of a node's log changes on its platter while the node is down, in a segment that is synced as a whole. The
  * node must refuse to start from it, or not need it; one that cuts its log there has lost what it acked, and the oracle
- * sees that. What was refused is put right, as if from a copy, so that the run goes on.
+ * sees that. What was refused is put right, as if from a copy, or the node is repaired from its peers.
  */
 import { isStoreError } from '../../src/core/base/errors.ts';
 import type { MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
@@ -21,8 +21,16 @@ export class Rot {
     this.#chance = chance;
   }
 
+  /** It will not be mended. */
+  #isForGood = false;
+
+  /** The log is damaged, or may be, and nobody mends it. */
+  get isForGood(): boolean {
+    return this.#isForGood;
+  }
+
   /** A bit rots, if there is a segment besides the newest, whose end may be torn. */
-  begin(): void {
+  begin(isForGood: boolean): void {
     const platter = this.#platter;
     const chance = this.#chance;
     if (this.#at !== undefined || !platter.exists(this.#dir)) return;
@@ -35,20 +43,23 @@ export class Rot {
     const offset = chance.below(Math.min(file.size(), SEGMENT_BYTES));
     file.close();
     this.#at = { path, offset, bit: chance.below(8) };
+    this.#isForGood = isForGood;
     platter.flipBit(path, offset, this.#at.bit);
   }
 
   /** The node has started: what has rotted is nothing that it needs. */
   started(): void {
     this.#at = undefined;
+    this.#isForGood = false;
   }
 
-  /** The node has refused to start: is this why? Then it is put right. */
-  explains(failure: Error): boolean {
+  /** The node has refused to start: is this why? */
+  explains(failure: Error): 'mended' | 'for good' | undefined {
     const at = this.#at;
-    if (at === undefined || !isStoreError(failure, 'WAL_CORRUPT')) return false;
+    if (at === undefined || !isStoreError(failure, 'WAL_CORRUPT')) return undefined;
+    if (this.#isForGood) return 'for good';
     this.#at = undefined;
     this.#platter.flipBit(at.path, at.offset, at.bit);
-    return true;
+    return 'mended';
   }
 }

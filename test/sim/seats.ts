@@ -3,7 +3,8 @@
  * still is a majority, by every set of members that may come to be in force.
  *
  * A seat is *lost* when its node has another directory than the one that the members know: the node is up, perhaps, but
- * nobody lets it in until the seat is removed. So is the seat of a node whose disk is an old one: it has forgotten as much.
+ * nobody lets it in until the seat is removed. So is the seat of a node whose disk is an old one, or is damaged: until the node
+ * has come back with another one.
  */
 import type { Member } from '../../src/core/raft/membership.ts';
 import type { SimNode } from './node.ts';
@@ -22,6 +23,11 @@ export class Seats {
   isMember(node: SimNode): boolean {
     const seat = this.#seatOf(node);
     return seat !== undefined && fits(seat, node);
+  }
+
+  /** Belongs to the cluster, whatever has become of its directory. */
+  isSeat(node: SimNode): boolean {
+    return this.#seatOf(node) !== undefined;
   }
 
   /** Members whose directory is gone. */
@@ -63,4 +69,4 @@ export class Seats {
 }
 
 const fits = ({ dir }: Member, { dir: own, storage }: SimNode): boolean =>
-  !storage.isOld && (dir === undefined || dir === own);
+  !storage.isLost && (dir === undefined || dir === own);

@@ -39,6 +39,10 @@ export class SimDisk implements Disk {
     this.#cutIn = changes + 1;
   }
 
+  cutNever(): void {
+    this.#cutIn = 0;
+  }
+
   fdatasync(fd: number): void {
     must(this.#files.get(fd), 'a file is open while it is synced').fdatasync();
   }

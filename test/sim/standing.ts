@@ -20,3 +20,7 @@ export interface Standing {
   /** Its thread gets no core until then. */
   stalledUntilMs: number;
 }
+
+/** As a life begins. */
+export const standings = (): Standing[] =>
+  ACTORS.map((name) => ({ name, seen: 0, planned: undefined, sleeps: false, pauseMs: 0, stalledUntilMs: 0 }));

@@ -4,9 +4,10 @@
  * it comes back, which says that it is the same directory.
  */
 import { isStoreError } from '../../src/core/base/errors.ts';
+import { isDamage } from '../../src/engine/disk/damaged.ts';
 import { type Keep, MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
 import type { Chance } from './chance.ts';
-import { WAL_DIR } from './life.ts';
+import { WAL_DIR } from './options.ts';
 import { Rot } from './rot.ts';
 
 export class Storage {
@@ -15,14 +16,16 @@ export class Storage {
   #platter: MemoryDisk;
   #rot: Rot;
   #dir: string;
-  /** As the platter was at some moment. */
-  #copy: MemoryDisk | undefined;
+  /** As the platter was at some moment, and whose it was. */
+  #copy: { readonly platter: MemoryDisk; readonly dir: string } | undefined;
   /** A fault was armed: a life may end of it, this one or a later one. */
   #isFaulty = false;
   /** The node began with another directory than this one. */
   #isNew = false;
   /** The disk was put back as it had been. */
   #isOld = false;
+  /** The node has found out that its files count for nothing. */
+  #isDamaged = false;
 
   constructor(name: string, chance: Chance) {
     this.#name = name;
@@ -49,6 +52,29 @@ export class Storage {
     return this.#isOld;
   }
 
+  get isDamaged(): boolean {
+    return this.#isDamaged;
+  }
+
+  /** What it promised is not known to it, or will not be. */
+  get isLost(): boolean {
+    return this.#isOld || this.#isDamaged || this.#rot.isForGood;
+  }
+
+  /** The old disk has, again, all that counts. */
+  recovered(): void {
+    this.#isOld = false;
+  }
+
+  /** A repair is done: the files are aside, and this directory is in their place. */
+  becomes(dir: string): void {
+    this.#dir = dir;
+    this.#isNew = true;
+    this.#isOld = false;
+    this.#isDamaged = false;
+    this.#rot = new Rot(this.#platter, WAL_DIR, this.#chance);
+  }
+
   get rot(): Rot {
     return this.#rot;
   }
@@ -59,18 +85,26 @@ export class Storage {
     this.#use(this.#empty());
     this.#copy = undefined;
     this.#isNew = true;
+    this.#isOld = false;
   }
 
   /** Keeps the disk as it is now. As of a power cut: whoever copies a disk that is written to gets no more. */
   copy(): void {
-    this.#copy = this.#platter.clone();
-    this.#copy.crash({ keep: this.#chance.of<Keep>(['none', 'random']) });
+    const platter = this.#platter.clone();
+    platter.crash({ keep: this.#chance.of<Keep>(['none', 'random']) });
+    this.#copy = { platter, dir: this.#dir };
+  }
+
+  /** There is a copy, of the directory that it has. */
+  get hasCopy(): boolean {
+    return this.#copy?.dir === this.#dir;
   }
 
   /** The copy takes the disk's place. False: there is none. */
   restore(): boolean {
     if (this.#copy === undefined) return false;
-    this.#use(this.#copy.clone());
+    this.#use(this.#copy.platter.clone());
+    this.#dir = this.#copy.dir;
     this.#isOld = true;
     return true;
   }
@@ -81,13 +115,24 @@ export class Storage {
     this.#platter.failNext({ op, code: 'EIO', skip });
   }
 
+  /** It will not fail by what was armed. */
+  disarm(): void {
+    this.#platter.disarm();
+  }
+
   /** Is this what a faulty disk makes of a node that is right? */
   explains(failure: Error): boolean {
     const isOfDisk = isStoreError(failure, 'DISK_FAILED') || isStoreError(failure, 'STORE_FULL') || isSystem(failure);
-    // Told of commits that it once acked: it has not what others count on, and must not go on as if it had.
-    const hasForgotten = this.#isNew || this.#isOld;
-    const isTold = hasForgotten && isStoreError(failure, 'DIR_ROLLED_BACK');
-    return (this.#isFaulty && isOfDisk) || isTold || this.#rot.explains(failure);
+    if ((this.#isFaulty && isOfDisk) || (this.#isFull && isSystem(failure))) return true;
+    // It has forgotten what others count on, and must not go on as if it had not; and so it is told by each later start.
+    const hasForgotten = (this.#isNew || this.#isOld) && isStoreError(failure, 'DIR_ROLLED_BACK');
+    const isRotten = this.#rot.explains(failure);
+    if (hasForgotten || isRotten === 'for good') this.#isDamaged = true;
+    return isRotten === 'mended' || (this.#isDamaged && isDamage(failure));
+  }
+
+  get #isFull(): boolean {
+    return Number.isFinite(this.#platter.capacityBytes);
   }
 
   /** The same of something that nobody caught. */
@@ -106,6 +151,7 @@ export class Storage {
   #use(platter: MemoryDisk): void {
     platter.capacityBytes = this.#platter.capacityBytes;
     this.#platter = platter;
+    this.#isDamaged = false;
     this.#rot = new Rot(platter, WAL_DIR, this.#chance);
   }
 }

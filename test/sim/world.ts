@@ -48,6 +48,9 @@ export interface Outcome {
   readonly memberChanges: number;
   readonly lostDisks: number;
   readonly replicas: ReplicaCounts;
+  readonly repairs: number;
+  readonly oldDisks: number;
+  readonly oldDisksFound: number;
 }
 
 const CLIENTS = 4;
@@ -124,6 +127,8 @@ export class SimWorld {
         network: this.#network,
         switches: options.switches,
         founders,
+        members,
+        nodes: () => this.#nodes,
         pass: (ms) => this.#pass(ms),
         async: () => {
           this.#isAsync = true;
@@ -187,6 +192,10 @@ export class SimWorld {
       network: this.#network,
       nodes,
       seats,
+      oracle,
+      fail: (error) => {
+        this.#failure ??= error;
+      },
       hasOldDisks,
       mix,
       ...users,
@@ -252,6 +261,10 @@ export class SimWorld {
     await this.#sameEverywhere(quorum);
     this.#trace.note(this.#queue.nowMs, 'heal', 'all');
     this.#nemesis.heal();
+    // Who was damaged has come back, or has been given up by the operator.
+    await this.#until('nobody is in repair', () =>
+      this.#nodes.every((node) => !node.storage.isLost || !this.#seats.isSeat(node)),
+    );
     await this.#sameEverywhere(this.#nodes.filter((node) => this.#seats.isMember(node)));
   }
 
@@ -270,7 +283,7 @@ export class SimWorld {
   #drawAway(): readonly SimNode[] {
     const chance = this.#chance;
     const away = new Set<SimNode>();
-    if (this.#options.isCalm) return [];
+    if (this.#options.isCalm || this.#nemesis.oldDisk.isUnderWay) return [];
     for (const node of chance.shuffle(this.#nodes)) {
       if (chance.is(0.5) && this.#seats.canSpare(new Set([...away, node]))) away.add(node);
     }
@@ -414,6 +427,9 @@ export class SimWorld {
       compacted: sum(this.#subscribers.map(({ compacted }) => compacted)),
       memberChanges: this.#operator.done,
       lostDisks: this.#nemesis.lostDisks,
+      oldDisks: this.#nemesis.oldDisk.restored,
+      oldDisksFound: this.#nemesis.oldDisk.found,
+      repairs: sum(this.#nodes.map(({ repairs }) => repairs)),
       installs: sum(this.#nodes.map(({ installs }) => installs)),
       flushes: sum(this.#nodes.map((node) => node.current?.shared.get('flushes') ?? 0)),
     };

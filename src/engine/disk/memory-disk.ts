@@ -233,6 +233,11 @@ export class MemoryDisk implements Disk {
     this.#faults.push({ fault, skip, times });
   }
 
+  /** What was armed does not happen. */
+  disarm(): void {
+    this.#faults = [];
+  }
+
   /** Rots one bit on the platter: readers see it now and after every crash, until the byte is written again. */
   flipBit(path: string, byteOffset: number, bit: number): void {
     assert(Number.isInteger(bit) && bit >= 0 && bit < 8, 'a byte has bits 0 to 7');
