@@ -41,8 +41,8 @@ export const LEDGER: readonly Mutant[] = [
     1,
     'a reflector asks for one revision after the one that it wants',
     'src/actors/reflector.ts',
-    'fromRevision: plus(writer.revision, 1),',
-    'fromRevision: plus(writer.revision, 2),',
+    'fromRevision: plus(told, 1),',
+    'fromRevision: plus(told, 2),',
   ),
   one(
     'stream-resumes-too-high',
@@ -78,7 +78,7 @@ export const LEDGER: readonly Mutant[] = [
   ),
   one(
     'filter-change-unnoticed',
-    8,
+    2,
     'an LDB that holds one part goes on with the records of another',
     'src/engine/ldb/writer.ts',
     'if (isSameFilter(this.#filter, filter)) return;',
@@ -86,7 +86,7 @@ export const LEDGER: readonly Mutant[] = [
   ),
   one(
     'snapshot-loses-next',
-    15,
+    1,
     'a replica goes on two revisions after its snapshot',
     'src/actors/shipper.ts',
     'sub.next = plus(snapshot.revision, 1);',

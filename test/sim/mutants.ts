@@ -16,7 +16,11 @@ export type { Mutant } from './mutant.ts';
  * Want luck, or have not been hunted down to a seed since the code has changed: it may take hundreds of seeds to find them
  * again. They are left to the night.
  */
-export const RARE: readonly string[] = ['read-without-round', 'persist-aba', ...RARE_LIVES];
+export const RARE: readonly string[] = [
+  ...['read-without-round', 'persist-aba', 'install-forgets-vote', 'tombstones-too-early'],
+  ...['ldb-ignores-hash', 'compacted-goes-on'],
+  ...RARE_LIVES,
+];
 
 const RAFT = 'src/core/raft/raft.ts';
 const LOG = 'src/core/raft/log.ts';
@@ -159,7 +163,7 @@ const REPLICATION: readonly Mutant[] = [
 const READS: readonly Mutant[] = [
   one(
     'read-before-no-op',
-    13,
+    100,
     'a new leader answers reads before an entry of its own term is committed',
     RAFT,
     'if (this.hasCommittedInTerm) this.#leadership.startReads();',
@@ -265,7 +269,7 @@ const DISKS: readonly Mutant[] = [
   one('skip-fsync', 2, 'the log is not synced', 'src/engine/wal/syncer.ts', 'this.#world.fdatasync();', ''),
   one(
     'sync-proves-later',
-    5,
+    28,
     'a sync counts for what was logged while it ran',
     'src/engine/wal/syncer.ts',
     'this.#synced = logged;\n    return logged;',

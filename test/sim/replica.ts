@@ -70,6 +70,7 @@ export class SimReplica {
   #isPaused = false;
   #asleep: (() => void)[] = [];
   #stop = new AbortController();
+  readonly #stops: AbortController[] = [];
   readonly #wires = new Set<ReplicaWire>();
   /** Of a life that ended: the next one opens the LDB when it is closed. */
   #closing: Promise<void> = Promise.resolve();
@@ -111,6 +112,7 @@ export class SimReplica {
     this.#isPaused = false;
     this.#asleep = [];
     this.#stop = new AbortController();
+    this.#stops.push(this.#stop);
     if (chance.is(OTHER_WISH)) this.#wish = chance.of(this.#kind.wishes);
     const filter = this.#wish && parseFilter(this.#wish);
     const timing = this.#timing(life);
@@ -443,5 +445,7 @@ export class SimReplica {
   remove(): void {
     this.kill();
     this.#world.hold(this.#closing.then(() => this.#kind.platter.remove()));
+    // The platform keeps a signal made of others as long as somebody listens, and all that he knows: this whole world.
+    for (const stop of this.#stops) stop.abort();
   }
 }
