@@ -18,7 +18,7 @@ export type { Mutant } from './mutant.ts';
  */
 export const RARE: readonly string[] = [
   ...['read-without-round', 'persist-aba', 'install-forgets-vote', 'tombstones-too-early'],
-  ...['ldb-ignores-hash', 'compacted-goes-on'],
+  ...['read-joins-round', 'ldb-ignores-hash', 'compacted-goes-on'],
   ...RARE_LIVES,
 ];
 
