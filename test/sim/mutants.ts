@@ -18,7 +18,7 @@ export type { Mutant } from './mutant.ts';
  */
 export const RARE: readonly string[] = [
   ...['read-without-round', 'persist-aba', 'install-forgets-vote', 'tombstones-too-early'],
-  ...['read-joins-round', 'ldb-ignores-hash', 'compacted-goes-on'],
+  ...['read-before-no-op', 'read-joins-round', 'ldb-ignores-hash', 'compacted-goes-on'],
   ...RARE_LIVES,
 ];
 
@@ -163,7 +163,7 @@ const REPLICATION: readonly Mutant[] = [
 const READS: readonly Mutant[] = [
   one(
     'read-before-no-op',
-    100,
+    13,
     'a new leader answers reads before an entry of its own term is committed',
     RAFT,
     'if (this.hasCommittedInTerm) this.#leadership.startReads();',

@@ -54,6 +54,11 @@ export interface SimOptions {
 export const STEPS_DEFAULT = 25_000;
 /** Virtual time in which a healed quorum must be of use again, and in which all must be alike once all are healed. */
 export const LIVENESS_MS = 60_000;
+/**
+ * The same for replicas and watches. One that has chosen a node which is wiped, and not let in, leaves it after up to a minute
+ * (actors/silence.ts), and chooses at random again.
+ */
+export const FED_MS: number = 10 * LIVENESS_MS;
 
 export const HEARTBEAT_MS = 100;
 export const ELECTION_TIMEOUT_MS = 500;

@@ -17,7 +17,7 @@ import { SimClient } from './client.ts';
 import { Nemesis } from './nemesis.ts';
 import { SimNetwork } from './network.ts';
 import { SimNode } from './node.ts';
-import { LIVENESS_MS, type SimOptions } from './options.ts';
+import { FED_MS, LIVENESS_MS, type SimOptions } from './options.ts';
 import { SimOperator } from './operator.ts';
 import { Oracle } from './oracle.ts';
 import { EventQueue } from './queue.ts';
@@ -309,6 +309,7 @@ export class SimWorld {
     await this.#until(
       'watches and replicas are fed',
       () => haveAll() && this.#subscribers.every((subscriber) => subscriber.sees(target)) && this.#replicas.see(target),
+      FED_MS,
     );
     this.#replicas.check();
     // Nobody writes any more but the leader's clock: a node's state is the model's when both are at one revision.
