@@ -282,11 +282,7 @@ export class Relay {
   }
 
   #greet(connection: Connection, hello: wire.Hello): void {
-    const version = wire.PROTOCOL_VERSION;
-    if (hello.versionMin > version || hello.versionMax < version) {
-      const asked = `${hello.versionMin} to ${hello.versionMax}`;
-      throw new StoreError('PROTOCOL_VERSION', `this relay speaks version ${version}; the client ${asked}`);
-    }
+    const version = wire.versionFor(hello, 'this relay');
     connection.isGreeted = true;
     const { id } = this.#world;
     const { cluster } = this.#position;

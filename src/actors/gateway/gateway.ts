@@ -240,11 +240,7 @@ export class Gateway {
   }
 
   #greet(connection: Connection, hello: wire.Hello): void {
-    const version = wire.PROTOCOL_VERSION;
-    if (hello.versionMin > version || hello.versionMax < version) {
-      const asked = `${hello.versionMin} to ${hello.versionMax}`;
-      throw new StoreError('PROTOCOL_VERSION', `this node speaks version ${version}; the client ${asked}`);
-    }
+    const version = wire.versionFor(hello, 'this node');
     connection.isGreeted = true;
     const { node, cluster, inFlightMax } = this.#world;
     const leader = this.#world.leader();

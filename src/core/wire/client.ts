@@ -127,6 +127,13 @@ export interface Hello {
   readonly client: string;
 }
 
+/** What a server and this client both speak, or PROTOCOL_VERSION. `server`: what it calls itself. */
+export function versionFor({ versionMin, versionMax }: Hello, server: string): number {
+  if (versionMin <= PROTOCOL_VERSION && PROTOCOL_VERSION <= versionMax) return PROTOCOL_VERSION;
+  const asked = `${versionMin} to ${versionMax}`;
+  throw new StoreError('PROTOCOL_VERSION', `${server} speaks version ${PROTOCOL_VERSION}; the client ${asked}`);
+}
+
 export interface Welcome {
   readonly version: number;
   readonly node: string;

@@ -5,7 +5,6 @@
  * overwritten is not in it.
  */
 import { join } from 'node:path';
-import type { Revision } from '../../core/base/position.ts';
 import type { LedgerFilter } from '../../core/model/ledger-filter.ts';
 import { nodeDisk } from '../disk/node-disk.ts';
 import { DATA_FILE, openToRead } from './environment.ts';
@@ -17,9 +16,8 @@ import {
   type LdbPosition,
   NO_POSITION,
   POSITION_KEY,
-  ROW_HEADER_BYTES,
-  rowExpiryMs,
-  rowRevision,
+  type StoredRow,
+  storedRow,
 } from './format.ts';
 import { viewOf } from './row-view.ts';
 import { newestRows } from './showing.ts';
@@ -28,13 +26,6 @@ export interface LdbFacts {
   readonly position: LdbPosition;
   /** What it holds; undefined: everything. */
   readonly filter: LedgerFilter | undefined;
-}
-
-interface CopiedRow {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
-  readonly revision: Revision;
-  readonly expiryMs: number;
 }
 
 export const hasLdb = (dir: string): boolean => nodeDisk.exists(join(dir, DATA_FILE));
@@ -83,17 +74,16 @@ export function removeLdb(dir: string): void {
 }
 
 /** All rows of the LDB in `dir` as the cluster has them, some at a time: whatever its host was shown of them. */
-export async function* copiedRows(dir: string, bytesMax: number): AsyncGenerator<readonly CopiedRow[]> {
+export async function* copiedRows(dir: string, bytesMax: number): AsyncGenerator<readonly StoredRow[]> {
   const env = openToRead(dir, false);
   try {
-    let rows: CopiedRow[] = [];
+    let rows: StoredRow[] = [];
     let bytes = 0;
     let from = FIRST_KEY;
     for (;;) {
       // Nobody writes here: a cursor for each part sees the same rows, and none is open while the caller works.
       for (const { key, row } of newestRows(viewOf(env.kv), from, undefined)) {
-        const value = row.subarray(ROW_HEADER_BYTES);
-        rows.push({ key, value, revision: rowRevision(row, 0), expiryMs: rowExpiryMs(row, 0) });
+        rows.push(storedRow(key, row));
         bytes += key.length + row.length;
         from = Uint8Array.of(...key, 0);
         if (bytes >= bytesMax) break;

@@ -142,6 +142,20 @@ export class RowArena {
   }
 }
 
+/** A row of one state as it is given to others. */
+export interface StoredRow {
+  readonly key: Uint8Array;
+  /** In place. */
+  readonly value: Uint8Array;
+  readonly revision: Revision;
+  /** 0: never. */
+  readonly expiryMs: number;
+}
+
+export function storedRow(key: Uint8Array, row: Uint8Array): StoredRow {
+  return { key, value: row.subarray(ROW_HEADER_BYTES), revision: rowRevision(row, 0), expiryMs: rowExpiryMs(row, 0) };
+}
+
 export function rowRevision(bytes: Uint8Array, at: number): Revision {
   const low = u32(bytes, at);
   const high = u32(bytes, at + 4);

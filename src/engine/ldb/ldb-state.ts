@@ -17,9 +17,8 @@ import {
   type LdbPosition,
   NO_POSITION,
   POSITION_KEY,
-  ROW_HEADER_BYTES,
-  rowExpiryMs,
-  rowRevision,
+  type StoredRow,
+  storedRow,
 } from './format.ts';
 import type { KeptLedger } from './kept-ledger.ts';
 import { viewOf } from './row-view.ts';
@@ -27,14 +26,6 @@ import { newestRows } from './showing.ts';
 
 /** `use` counts one more holder; lmdb-js has it, its types have not. */
 type Transaction = ReturnType<Table['useReadTransaction']> & { readonly use?: () => void };
-
-export interface LdbStateEntry {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
-  readonly revision: Revision;
-  /** 0: never. */
-  readonly expiryMs: number;
-}
 
 interface Bounds {
   readonly from: Uint8Array;
@@ -168,18 +159,13 @@ class Cursor {
     return this.#transaction;
   }
 
-  next(): LdbStateEntry | undefined {
+  next(): StoredRow | undefined {
     if (!this.#isOpen) throw new StoreError('DEADLINE_EXCEEDED', 'the snapshot stood still for too long and is gone');
     this.#hasMoved = true;
     const step = this.#rows.next();
     if (step.done === true) return undefined;
     const { key, row } = step.value;
-    return {
-      key,
-      value: row.subarray(ROW_HEADER_BYTES),
-      revision: rowRevision(row, 0),
-      expiryMs: rowExpiryMs(row, 0),
-    };
+    return storedRow(key, row);
   }
 
   look(nowMs: number): void {
