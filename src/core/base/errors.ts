@@ -58,6 +58,7 @@ export const ERROR_CODE_LIST = [
   'RELAY_LOOP',
   'NOT_VISIBLE',
   'ASK_CYCLE',
+  'LEDGER_DAMAGED',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -107,6 +108,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   LDB_FOREIGN: { retry: 'never', http: 409 },
   LDB_CORRUPT: { retry: 'never', http: 500 },
   LDB_GAP: { retry: 'later', http: 503 },
+  LEDGER_DAMAGED: { retry: 'later', http: 503 },
   TOO_STALE: { retry: 'later', http: 503 },
   RELAY_LOOP: { retry: 'elsewhere', http: 409 },
   // The write is done; it is its visibility that was waited for.
