@@ -412,7 +412,7 @@ class Node implements RunningNode, Breakable {
   }
 
   #newMetrics(): Registry {
-    const { plumbing, gateway } = this.#parts;
+    const { plumbing, gateway, tableSizes } = this.#parts;
     const { repairs } = this.#opened;
     const own = { version: VERSION, node: this.id, repairs, status: () => this.status() };
     const seen = {
@@ -420,7 +420,7 @@ class Node implements RunningNode, Breakable {
       actorTotals: this.#actorTotals,
       deadLetters: this.actors.deadLetters,
     };
-    return createMetrics({ ...plumbing, ...own, ...seen, gateway });
+    return createMetrics({ ...plumbing, ...own, ...seen, gateway, tableSizes });
   }
 
   #health(): Readiness {

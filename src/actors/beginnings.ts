@@ -118,10 +118,10 @@ export class Beginnings {
   memtable(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife {
     const { plumbing, origin, ledgerBytes, ledgerMs, historyMs } = this.#options;
     const { committed, answers, ledger } = plumbing.rings;
-    const { checkpoints } = plumbing;
+    const { checkpoints, tableSizes } = plumbing;
     const args = async (): Promise<memtable.MemtableArgs> => {
       await tables.reached;
-      const own = { committed, answers, ledger, checkpoints, origin, ledgerBytes, ledgerMs, historyMs };
+      const own = { committed, answers, ledger, checkpoints, tableSizes, origin, ledgerBytes, ledgerMs, historyMs };
       return { ...this.#stateArgs(), ...own };
     };
     return this.#life('memtable', memtable, { begin: () => ({ ports, args: args() }) });

@@ -23,6 +23,7 @@ export interface MemtableArgs {
   /** Ledger records to the shipper. */
   readonly ledger: SharedArrayBuffer;
   readonly checkpoints: SharedArrayBuffer;
+  readonly tableSizes: SharedArrayBuffer;
   readonly origin: number;
   readonly ledgerBytes: number;
   readonly ledgerMs: number;
@@ -48,6 +49,7 @@ export const start: StartActor<MemtableArgs, undefined> = (args, context) => {
     answers: new RingWriter(args.answers),
     ledger: new RingWriter(args.ledger),
     checkpoints: args.checkpoints,
+    tableSizes: args.tableSizes,
     origin: args.origin,
     ledgerBytes: args.ledgerBytes,
     ledgerMs: args.ledgerMs,

@@ -30,6 +30,7 @@ import type { Frozen } from './compactor.ts';
 import type { Bell } from './runtime/bell.ts';
 import type { RingReader, RingWriter } from './runtime/ring.ts';
 import type { ActorName, Shared } from './shared.ts';
+import { TableSizesWriter } from './table-sizes.ts';
 
 export interface MemtableWorld {
   readonly shared: Shared;
@@ -45,6 +46,8 @@ export interface MemtableWorld {
   readonly ledger: RingWriter;
   /** Where the state's hash is noted for replication (checkpoints.ts). */
   readonly checkpoints: SharedArrayBuffer;
+  /** Where what each table of control data holds is noted (table-sizes.ts); without it nowhere. */
+  readonly tableSizes?: SharedArrayBuffer;
   readonly origin: number;
   /** How far back the ledger is kept. */
   readonly ledgerBytes: number;
@@ -105,7 +108,8 @@ export class Memtable {
     this.#reader = reader;
     this.#control = new Control(world.tree.control);
     this.#state = new StateWriter(world.tree, world.options.memtableBytes, reader.tree);
-    this.#machine = new Machine(this.#state, world.origin);
+    const sizes = world.tableSizes && new TableSizesWriter(world.tableSizes);
+    this.#machine = new Machine(this.#state, world.origin, (id, size) => sizes?.note(id, size));
     this.#checkpoints = new CheckpointWriter(world.checkpoints);
     this.#retention = new LedgerRetention(world.ledgerBytes, world.ledgerMs);
     restore(this.#machine, this.#retention, this.#state, reader.tree.visible);

@@ -21,6 +21,7 @@ import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { createCheckpoints } from './checkpoints.ts';
 import { createRing } from './runtime/ring.ts';
 import { type ActorName, Shared } from './shared.ts';
+import { createTableSizes } from './table-sizes.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -78,11 +79,14 @@ export interface Plumbing {
   readonly tree: TreeMemory;
   /** State hashes, from the memtable to replication. */
   readonly checkpoints: SharedArrayBuffer;
+  /** What tables of control data hold, from the memtable to the gateway. */
+  readonly tableSizes: SharedArrayBuffer;
 }
 
 export function createPlumbing(options: TreeOptions): Plumbing {
   const rings = Object.fromEntries(
     Object.entries(RING_BYTES).map(([name, bytes]) => [name, createRing(bytes)]),
   ) as Plumbing['rings'];
-  return { shared: new Shared(), rings, tree: createTreeMemory(options), checkpoints: createCheckpoints() };
+  const [checkpoints, tableSizes] = [createCheckpoints(), createTableSizes()];
+  return { shared: new Shared(), rings, tree: createTreeMemory(options), checkpoints, tableSizes };
 }

@@ -77,6 +77,16 @@ export interface LimitsView {
   readonly tables: readonly { readonly family: string; readonly table: string; readonly limit: TableLimit | null }[];
 }
 
+export interface TableSizeView {
+  readonly family: string;
+  readonly table: string;
+  readonly rows: number;
+  /** Of live keys and values. */
+  readonly bytes: number;
+  /** Its own, or the one for all that have none; null: none. */
+  readonly limit: TableLimit | null;
+}
+
 /**
  * Families, tables, rows and writers. Names of families, tables and fields are the same in any case. Beside what every
  * call may fail with: BAD_REQUEST (a name or a declaration), NOT_FOUND, ALREADY_EXISTS.
@@ -130,6 +140,8 @@ export interface Control {
   setCookie(writer: string, secret: string, cookie: Bytes, options?: CallOptions): Promise<WriteResult>;
 
   limits(options?: ControlReadOptions): Promise<LimitsView>;
+  /** What each table holds, as its limit is judged by, by family and name. */
+  tableSizes(options?: ControlReadOptions): Promise<TableSizeView[]>;
   /** Rows in each window of log time; `undefined` for the writer: all that have none of their own; for the limit: none. */
   limitWriter(writer: string | undefined, limit: WriterLimit | undefined, options?: CallOptions): Promise<WriteResult>;
   /** Bytes of live keys and values; `undefined` for the table: all that have none of their own; for the limit: none. */

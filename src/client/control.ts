@@ -268,6 +268,11 @@ export class ClientControl implements api.Control {
     return { defaults, tables, writers: limited };
   }
 
+  async tableSizes(options: api.ControlReadOptions = {}): Promise<api.TableSizeView[]> {
+    const answer = await this.#read({ what: 'sizes' }, options);
+    return JSON.parse(new TextDecoder().decode(answer)) as api.TableSizeView[];
+  }
+
   async cookie(writer: string, secret: string, options: api.ControlReadOptions = {}): Promise<Uint8Array> {
     return (await this.#read({ what: 'cookie', writer, secret }, options)).slice();
   }
@@ -277,7 +282,9 @@ export class ClientControl implements api.Control {
   }
 
   async #read(
-    what: { readonly what: 'list' } | { readonly what: 'cookie'; readonly writer: string; readonly secret: string },
+    what:
+      | { readonly what: 'list' | 'sizes' }
+      | { readonly what: 'cookie'; readonly writer: string; readonly secret: string },
     options: api.ControlReadOptions,
   ): Promise<Uint8Array> {
     const isLocal = options.consistency === 'local';

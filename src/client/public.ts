@@ -14,6 +14,7 @@ export type {
   Mutation,
   Row,
   TableLimit,
+  TableSizeView,
   TableSpec,
   TableView,
   Value,

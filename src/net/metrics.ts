@@ -11,6 +11,7 @@ import { Control } from '../engine/lsm/shared/control.ts';
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import { type ActorMetricsWorld, addActors } from './actor-metrics.ts';
 import { addFleet } from './fleet-metrics.ts';
+import { addTables, type TableMetricsWorld } from './table-metrics.ts';
 
 interface MarkSeries {
   readonly mark: Mark;
@@ -83,7 +84,7 @@ const SERIES: readonly MarkSeries[] = [
   { mark: 'watchesCompacted', name: 'ledger_compacted_total', help: 'Watches ended because they were too far behind.' },
 ];
 
-export interface MetricsWorld extends ActorMetricsWorld {
+export interface MetricsWorld extends ActorMetricsWorld, TableMetricsWorld {
   readonly shared: Shared;
   readonly gateway: Gateway;
   readonly tree: Pick<TreeMemory, 'control' | 'cache'>;
@@ -113,6 +114,7 @@ export function createMetrics(world: MetricsWorld): Registry {
   addTree(registry, gauge, world.tree);
   const { gateway, shared } = world;
   addFleet(registry, { fleet: gateway.fleet, applied: shared.reader('applied'), timeMs: shared.reader('timeMs') });
+  addTables(registry, world);
   gauge('raft_is_leader', '1 on the node that leads.', () => (world.shared.get('role') === 2 ? 1 : 0));
   gauge('raft_has_leader', '1 while this node knows a leader.', () => (world.shared.get('leader') === 0 ? 0 : 1));
   gauge(

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { Gateway } from '../actors/gateway/gateway.ts';
 import { type PutTrace, PutTraces } from '../actors/gateway/put-traces.ts';
+import { TableSizes } from '../actors/gateway/table-sizes.ts';
 import { portLife } from '../actors/runtime/ports/port-actor.ts';
 import { type LogFunction, type MessagePort, portPair } from '../actors/runtime/thread.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
@@ -12,6 +13,7 @@ import type { Death, Restarts } from '../actors/restarts.ts';
 import { ownerOf } from '../actors/shared.ts';
 import { ShipperLink } from '../actors/shipper-link.ts';
 import { Supervisor } from '../actors/supervisor.ts';
+import { TableSizesReader } from '../actors/table-sizes.ts';
 import { createPlumbing, MEMTABLES, type Plumbing } from '../actors/topology.ts';
 import type { PulseBounds } from '../actors/runtime/ports/pulse-watchdog.ts';
 import type { NodeStatus } from '../client/types.ts';
@@ -31,6 +33,7 @@ export interface Parts {
   readonly state: StateReader;
   readonly supervisor: Supervisor;
   readonly gateway: Gateway;
+  readonly tableSizes: TableSizes;
 }
 
 export interface PartsWorld {
@@ -125,9 +128,11 @@ export function assembleParts(world: PartsWorld): Parts {
   });
   const storeFull = shared.reader('storeFull');
   const walFull = shared.reader('walFull');
+  const tableSizes = new TableSizes({ state, sizes: new TableSizesReader(plumbing.tableSizes) });
   const gateway: Gateway = new Gateway({
     shared,
     state,
+    tableSizes,
     isFull: () => storeFull() !== 0 || walFull() !== 0,
     destructiveSchemaChanges: config.destructiveSchemaChanges,
     outbox: new RingWriter(rings.inbox),
@@ -147,7 +152,7 @@ export function assembleParts(world: PartsWorld): Parts {
     inFlightMax: config.inFlightMax,
     readers: readerGrants(config, process.env),
   });
-  return { plumbing, state, supervisor, gateway };
+  return { plumbing, state, supervisor, gateway, tableSizes };
 }
 
 /** The tree of a node: tables are cut at keyspaces, and a memtable has room for the largest entry behind its size. */

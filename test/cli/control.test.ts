@@ -54,7 +54,7 @@ describe('families, tables and rows', () => {
     await out('table create billing plans --field id:string n:integer logo:binary --key id n');
     await out('table add-fields billing plans --field price:decimal');
     expect(await out('family list')).toBe('billing\n');
-    expect(await out('table list')).toBe('billing plans\n');
+    expect(await out('table list')).toBe('billing plans\t0 rows, 0 B, 0.0 % of 100 MiB\n');
     expect(await out('schema billing plans')).toBe(
       'id\tstring\nn\tinteger\nlogo\tbinary\nprice\tdecimal\nprimary key\tid, n\n',
     );
@@ -113,11 +113,20 @@ test('writers, cookies and limits are shown and changed', async () => {
   await out('limit writer --rows 7');
   expect(await out('limit list')).toBe(
     'writers\t7 rows in 1.0 min\ntables\t100 MiB (warn 50.0 MiB)\nwriter other\t5 rows in 1.0 min\n' +
-      'table billing.plans\t1.0 MiB (warn 512 KiB)\n',
+      'table billing.plans\t1.0 MiB (warn 512 KiB)\t3 rows, 142 B, 0.0 % of 1.0 MiB\n',
   );
+  await out('limit table billing plans --max 150B --warn 100B');
+  expect(await out('limit list')).toContain('3 rows, 142 B, 94.7 % of 150 B: past its warning at 100 B');
+  // By the limit of all: shown only because it is past it.
+  await out('limit table billing plans');
+  await out('limit table --max 50B');
+  expect(await out('limit list')).toContain(
+    'table billing.plans\t50 B (warn 25 B)\t3 rows, 142 B, 284.0 % of 50 B: full\n',
+  );
+  expect(JSON.parse(await out('table list --json'))).toMatchObject({ rows: 3, bytes: 142, limit: { maxBytes: 50 } });
+  await out('limit table --max 100MiB --warn 50MiB');
   expect(await out('writer list')).toBe('loader\nother\t5 rows in 1.0 min\n');
   await out('limit writer');
-  await out('limit table billing plans');
   const file = join(dir, 'secret');
   writeFileSync(file, 'another\n');
   await out(`writer rotate other --secret-file ${file}`);

@@ -8,8 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Control, MutateRequest } from '../../src/client/control-types.ts';
+import type { Control, MutateRequest, TableSizeView } from '../../src/client/control-types.ts';
 import type { ClusterConfigInput } from '../../src/config/index.ts';
+import type { StoreError } from '../../src/core/base/errors.ts';
 import { type RunningNode, startNode } from '../../src/node.ts';
 
 const SECRET = 'a secret of the loader';
@@ -62,6 +63,11 @@ const loader = (mutations: MutateRequest['mutations'], more: Partial<MutateReque
   ...{ family: 'billing', writer: 'loader', secret: SECRET, mutations },
   ...more,
 });
+
+const sizeOf = async (table: string): Promise<TableSizeView | undefined> =>
+  (await db.tableSizes()).find((one) => one.table === table);
+
+const metrics = async (): Promise<string> => (await fetch(`${input.nodes['n1']?.http ?? ''}/metrics`)).text();
 
 async function all<T>(rows: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
@@ -254,21 +260,37 @@ describe('writers', () => {
       await expect(db.limitTable(undefined, limit)).rejects.toMatchObject({ code: 'BAD_REQUEST' });
     }
     await db.limitWriter('loader', undefined);
+    const plans = await sizeOf('plans');
+    expect(plans).toMatchObject({ rows: (await all(db.rows('billing', 'plans'))).length, limit: { maxBytes: 2 } });
+    const series = await metrics();
+    for (const line of [
+      `ctlmesh_control_table_bytes{family="billing",table="plans",node="n1"} ${plans?.bytes}`,
+      `ctlmesh_control_table_limit_bytes{family="billing",table="plans",node="n1"} 2`,
+      `ctlmesh_control_tables{state="full",node="n1"} 1`,
+      `ctlmesh_control_tables{state="warned",node="n1"} 0`,
+    ]) {
+      expect(series).toContain(line);
+    }
     const more = loader([{ table: 'plans', upsert: { id: 'more', seats: 1, price: 1 } }]);
-    await expect(db.mutate(more)).rejects.toMatchObject({ code: 'TABLE_FULL', http: 507 });
+    const refusal = (await db.mutate(more).catch((error: unknown) => error)) as StoreError;
+    expect(refusal).toMatchObject({ code: 'TABLE_FULL', http: 507, data: { limit: 2 } });
     await db.mutate(two);
     await db.limitTable({ family: 'billing', table: 'plans' }, undefined);
     await db.mutate(more);
+    expect((await sizeOf('plans'))?.bytes).toBe(refusal.data['size']);
   });
 });
 
 test('all of it is there after a restart, and tables cannot be dropped where that is not enabled', async () => {
   const rows = await all(db.rows('billing', 'plans'));
+  const sizes = await db.tableSizes();
+  expect(sizes.length).toBeGreaterThan(1);
   // Enough for the memtable to be flushed: writers then come from tables, not from the log.
   for (let i = 0; i < 3; i++) await node.put('big', new Uint8Array(700_000));
   await node.stop();
   await start();
   expect(await all(db.rows('billing', 'plans'))).toEqual(rows);
+  expect(await db.tableSizes({ consistency: 'local' })).toEqual(sizes);
   expect(Buffer.from(await db.cookie('loader', SECRET)).toString()).toBe('one');
   await db.mutate(loader([{ table: 'plans', patch: { id: 'pro', seats: 3 } }]));
   expect(await db.getRow('billing', 'plans', ['pro'])).toEqual({ id: 'pro', seats: 3, price: 9.5 });

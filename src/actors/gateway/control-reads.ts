@@ -1,5 +1,5 @@
 /**
- * Control reads: what can be asked of private rows (writers, cookies, limits). Everything else of control data is read
+ * Control reads: what can be asked of private rows (writers, cookies, limits), and what tables hold. Everything else of control data is read
  * by the keys that it lies at, like any other key.
  *
  * Secrets are compared here, as hashes, and no hash ever leaves.
@@ -21,15 +21,24 @@ import {
 } from '../../core/model/control/private.ts';
 import type { ControlReadRequest, PrivateView } from '../../core/wire/control.ts';
 import type { StateReader } from '../../engine/state/state-reader.ts';
+import type { TableSizes } from './table-sizes.ts';
 
 export const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 
 type PrivateState = Pick<StateReader, 'getPrivate' | 'privateRows'>;
 
+export interface ControlReadsWorld {
+  readonly state: PrivateState;
+  /** What each table holds; without it nobody is told. */
+  readonly tableSizes?: Pick<TableSizes, 'list'> | undefined;
+}
+
 /** What the answer carries. Throws the typed error that the client gets. */
-export function readControl(state: PrivateState, request: ControlReadRequest): Uint8Array {
+export function readControl({ state, tableSizes }: ControlReadsWorld, request: ControlReadRequest): Uint8Array {
   if (request.what === 'cookie') return cookieOf(state, request.writer, request.secret);
-  return utf8(JSON.stringify(viewOf(state)));
+  if (request.what === 'list') return utf8(JSON.stringify(viewOf(state)));
+  if (tableSizes === undefined) throw new StoreError('DISABLED', 'this node does not count its tables');
+  return utf8(JSON.stringify(tableSizes.list()));
 }
 
 function cookieOf(state: PrivateState, given: string, secret: string): Uint8Array {

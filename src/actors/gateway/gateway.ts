@@ -30,11 +30,14 @@ import { Members } from './members.ts';
 import { Readers, type ReaderGrant } from './readers.ts';
 import type { PutTraces } from './put-traces.ts';
 import { Reads } from './reads.ts';
+import type { TableSizes } from './table-sizes.ts';
 import { Writes } from './writes.ts';
 
 export interface GatewayWorld {
   readonly shared: Shared;
   readonly state: Pick<StateReader, 'get' | 'scan' | 'getPrivate' | 'privateRows'>;
+  /** What each table of control data holds; without it nobody is told. */
+  readonly tableSizes?: Pick<TableSizes, 'list'>;
   /** The disk is full: puts are refused. */
   readonly isFull: () => boolean;
   /** Tables may be dropped and cleared. */

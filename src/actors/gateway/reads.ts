@@ -26,9 +26,12 @@ import type { Readers } from './readers.ts';
 import { readControl } from './control-reads.ts';
 import { ReadBarrier, type Waiter } from './read-barrier.ts';
 import { Subscriptions } from './subscriptions.ts';
+import type { TableSizes } from './table-sizes.ts';
 
 export interface ReadsWorld {
   readonly state: Pick<StateReader, 'get' | 'scan' | 'getPrivate' | 'privateRows'>;
+  /** What each table of control data holds; without it nobody is told. */
+  readonly tableSizes?: Pick<TableSizes, 'list'> | undefined;
   readonly applied: () => number;
   /** What an earlier life of this node has shown: a read waits until that is here again. Default 0. */
   readonly appliedBefore?: number;
@@ -308,7 +311,7 @@ export class Reads {
 
   #answerControl(connection: Connection, request: number, control: ControlReadRequest): void {
     try {
-      connection.ok(request, this.#world.applied(), readControl(this.#world.state, control));
+      connection.ok(request, this.#world.applied(), readControl(this.#world, control));
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       connection.fail(request, error);

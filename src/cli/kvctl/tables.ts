@@ -8,6 +8,7 @@ import { wholeNumber } from './arguments.ts';
 import { keyOf, plainRow, rowJson } from './control-values.ts';
 import type { Context, Run } from './context.ts';
 import { UsageError } from './errors.ts';
+import { sizeText } from './sizes.ts';
 import { write } from './writers.ts';
 
 interface FieldFlags {
@@ -116,10 +117,13 @@ async function listFamilies(context: Context): Promise<number> {
 }
 
 async function listTables(context: Context, family: string | undefined): Promise<number> {
-  const tables = await context.withClient((client) => client.control.tables(family, context.call));
+  const [tables, sizes] = await context.withClient(({ control }) =>
+    Promise.all([control.tables(family, context.call), control.tableSizes(context.call)]),
+  );
   for (const view of tables) {
-    if (context.json) await context.out.json(view);
-    else await context.out.line(`${view.family} ${view.table}`);
+    const size = sizes.find((one) => one.family === view.family && one.table === view.table);
+    if (context.json) await context.out.json({ ...view, ...size });
+    else await context.out.line(`${view.family} ${view.table}${size === undefined ? '' : `\t${sizeText(size)}`}`);
   }
   return 0;
 }

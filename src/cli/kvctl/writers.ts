@@ -4,13 +4,14 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import type { Control } from '../../client/control-types.ts';
+import type { Control, TableSizeView } from '../../client/control-types.ts';
 import type { CallOptions, WriteResult } from '../../client/types.ts';
 import { wholeNumber } from './arguments.ts';
 import { parseBytes, showBytes } from './bytes.ts';
 import { type Context, readStdin, type Run } from './context.ts';
 import { parseDuration, showMs } from './duration.ts';
 import { UsageError } from './errors.ts';
+import { sizeText, standingText } from './sizes.ts';
 
 export interface SecretFlags {
   readonly secretFile?: string;
@@ -142,9 +143,11 @@ function limitTable(
 }
 
 async function listLimits(context: Context): Promise<number> {
-  const limits = await context.withClient((client) => client.control.limits(context.call));
+  const [limits, sizes] = await context.withClient(({ control }) =>
+    Promise.all([control.limits(context.call), control.tableSizes(context.call)]),
+  );
   if (context.json) {
-    await context.out.json(limits);
+    await context.out.json({ ...limits, sizes });
     return 0;
   }
   const { defaults, writers, tables } = limits;
@@ -155,6 +158,16 @@ async function listLimits(context: Context): Promise<number> {
   await context.out.line(`writers\t${rate(defaults.writers)}`);
   await context.out.line(`tables\t${size(defaults.tables)}`);
   for (const { name, limit } of writers) await context.out.line(`writer ${name}\t${rate(limit)}`);
-  for (const { family, table, limit } of tables) await context.out.line(`table ${family}.${table}\t${size(limit)}`);
+  for (const { family, table, limit } of tables) {
+    const held = sizes.find((one) => one.family === family && one.table === table);
+    await context.out.line(
+      `table ${family}.${table}\t${size(limit)}${held === undefined ? '' : `\t${sizeText(held)}`}`,
+    );
+  }
+  const isShown = (held: TableSizeView): boolean =>
+    tables.some(({ family, table }) => family === held.family && table === held.table);
+  for (const held of sizes.filter((one) => standingText(one) !== '' && !isShown(one))) {
+    await context.out.line(`table ${held.family}.${held.table}\t${size(held.limit)}\t${sizeText(held)}`);
+  }
   return 0;
 }

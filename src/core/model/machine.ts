@@ -22,6 +22,7 @@ import {
   type Operation,
   saysClockWasSet,
 } from './commands.ts';
+import type { OnTableSize } from './control/catalog.ts';
 import { Control } from './control/control.ts';
 import { encodeRefusal } from './control/commands.ts';
 import type { ControlState } from './control/state.ts';
@@ -84,10 +85,10 @@ export class Machine {
    */
   readonly results: ByteWriter = new ByteWriter(16 * 1024);
 
-  constructor(store: Store, origin: number) {
+  constructor(store: Store, origin: number, onTableSize: OnTableSize = () => {}) {
     this.#store = store;
     this.#origin = origin;
-    this.#control = new Control(this.#controlState());
+    this.#control = new Control(this.#controlState(), onTableSize);
   }
 
   /** Log time: the greatest stamp applied, in ms. */

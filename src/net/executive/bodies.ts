@@ -32,6 +32,16 @@ export const newTables: z.ZodType<readonly NamedTable[]> = z.array(namedTable);
 
 export const tableSchema: z.ZodType = namedTable;
 export const tableSchemas: z.ZodType = z.array(namedTable);
+export const tableSizes: z.ZodType = z.array(
+  z.object({
+    family: z.string(),
+    name: z.string(),
+    rows: z.int(),
+    size: z.int().meta({ description: 'bytes of live keys and values: what the limit is judged by' }),
+    'max-size': z.int().nullable().meta({ description: 'its own limit, or that of all tables; null: none' }),
+    'warn-size': z.int().nullable(),
+  }),
+);
 export const names: z.ZodType = z.array(z.string());
 
 const value = z.union([z.null(), z.string(), z.number(), z.bigint(), z.boolean()], {

@@ -48,6 +48,22 @@ export function tableRoutes(control: Control): Route[] {
       handle: (call) => done(control.dropTable(param(call, 'family'), param(call, 'table'), call.options)),
     },
     {
+      ...{ method: 'GET', path: '/tables', group: 'Families and tables' },
+      summary: 'All tables: what they hold, and what they may',
+      answer: { kind: 'json', schema: bodies.tableSizes },
+      errors: [],
+      handle: async ({ options }) => {
+        const tables = await control.tableSizes(options);
+        return json(
+          tables.map(({ family, table: name, rows, bytes: size, limit }) => ({
+            ...{ family, name, rows, size },
+            'max-size': limit?.maxBytes ?? null,
+            'warn-size': limit?.warnBytes ?? null,
+          })),
+        );
+      },
+    },
+    {
       ...{ method: 'POST', path: '/tables', group: 'Families and tables' },
       summary: 'Create many tables, all of them or none',
       body: { kind: 'json', schema: bodies.newTables },

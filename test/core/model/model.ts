@@ -15,6 +15,12 @@ import {
 } from '../../../src/core/model/commands.ts';
 import { decodeRecords, type LedgerRecord } from '../../../src/core/model/ledger.ts';
 import { Machine } from '../../../src/core/model/machine.ts';
+import {
+  createTableSizes,
+  type SizeOfTable,
+  TableSizesReader,
+  TableSizesWriter,
+} from '../../../src/actors/table-sizes.ts';
 import { PlainState } from '../../support/plain-state.ts';
 
 export const ORIGIN = 77;
@@ -100,25 +106,37 @@ export class Bench {
   readonly table: PlainState;
   readonly #origin: number;
   machine: Machine;
+  #tableSizes = createTableSizes();
 
   constructor(options: { readonly origin?: number; readonly arenaBytes?: number } = {}) {
     const { origin = ORIGIN, arenaBytes = 4 * 1024 * 1024 } = options;
     this.table = new PlainState(new SharedArrayBuffer(arenaBytes));
     this.#origin = origin;
-    this.machine = new Machine(this.table, origin);
+    this.machine = this.#newMachine();
   }
 
   /** A new machine over the same rows, from what the old one saved: what a restarted node does. */
   restart(): void {
     const saved = new ByteWriter(256);
     this.machine.save(saved);
-    this.machine = new Machine(this.table, this.#origin);
+    this.#tableSizes = createTableSizes();
+    this.machine = this.#newMachine();
     const reader = new ByteReader(saved.take());
     this.machine.restore(reader);
     reader.end();
     for (const { key, expiryMs, revision } of this.table.expiries.values()) {
       this.machine.remember(key, expiryMs, revision);
     }
+  }
+
+  #newMachine(): Machine {
+    const sizes = new TableSizesWriter(this.#tableSizes);
+    return new Machine(this.table, this.#origin, (id, size) => sizes.note(id, size));
+  }
+
+  /** What everybody is told of the tables' sizes. */
+  sizesTold(): SizeOfTable[] {
+    return new TableSizesReader(this.#tableSizes).list();
   }
 
   /** Applies one entry at the next index; what it made. */

@@ -352,6 +352,11 @@ describe('limits', () => {
       tables: [{ 'max-size': 2000, 'warn-size': 1000, family: name, table: 'plans' }],
     });
     expect(await put('a', 1500)).toEqual(OK);
+    const shown = JSON.parse((await node.ask('GET /tables')).body) as { family: string }[];
+    const size = expect.toSatisfy((bytes: number) => bytes > 1500 && bytes < 1600) as number;
+    expect(shown.filter(({ family }) => family === name)).toEqual([
+      { family: name, name: 'plans', rows: 1, size, 'max-size': 2000, 'warn-size': 1000 },
+    ]);
     expect(await put('b', 1500)).toEqual([507, 'TABLE_FULL']);
     expect(await outcome(fixture.mutate(name, [{ table: 'plans', delete: true, values: { id: 'a' } }]))).toEqual(OK);
     expect(await put('b', 1500)).toEqual(OK);

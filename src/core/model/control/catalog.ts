@@ -32,21 +32,26 @@ export const FAMILIES_MAX = 1024;
 export const TABLES_MAX = 8192;
 
 export interface TableSize {
-  rows: number;
+  readonly rows: number;
   /** Of live keys and values. */
-  bytes: number;
+  readonly bytes: number;
 }
+
+/** Told whenever a table's size is another one; undefined: the table is gone. */
+export type OnTableSize = (id: number, size: TableSize | undefined) => void;
 
 export class Catalog {
   readonly #state: ControlState;
+  readonly #onSize: OnTableSize;
   readonly #schemas = new Map<string, TableSchema>();
   /** By table id; as many as there are tables. */
   readonly #sizes = new Map<number, TableSize>();
   #families = 0;
   #nextId = 1;
 
-  constructor(state: ControlState) {
+  constructor(state: ControlState, onSize: OnTableSize) {
     this.#state = state;
+    this.#onSize = onSize;
   }
 
   /** The family's name as it is kept; throws NOT_FOUND. */
@@ -69,6 +74,12 @@ export class Catalog {
     const size = this.#sizes.get(id);
     assert(size !== undefined, 'every table is counted');
     return size;
+  }
+
+  /** Rows of it have come or gone. */
+  grow(schema: TableSchema, more: TableSize): void {
+    const { rows, bytes } = this.size(schema);
+    this.#setSize(schema.id, { rows: rows + more.rows, bytes: bytes + more.bytes });
   }
 
   createFamily(given: string): void {
@@ -96,7 +107,7 @@ export class Catalog {
     }
     this.#nextId += schemas.length;
     for (const schema of schemas) {
-      this.#sizes.set(schema.id, { rows: 0, bytes: 0 });
+      this.#setSize(schema.id, { rows: 0, bytes: 0 });
       this.#keep(schema);
     }
   }
@@ -126,13 +137,14 @@ export class Catalog {
   drop(schema: TableSchema): void {
     const { family, table, id } = schema;
     this.#sizes.delete(id);
+    this.#onSize(id, undefined);
     this.#schemas.delete(`${family}.${table}`);
     this.#state.remove(tableKey(family, table));
   }
 
   /** Rows of the epoch so far are nobody's any more. */
   clear(schema: TableSchema): void {
-    this.#sizes.set(schema.id, { rows: 0, bytes: 0 });
+    this.#setSize(schema.id, { rows: 0, bytes: 0 });
     this.#keep({ ...schema, epoch: schema.epoch + 1 });
   }
 
@@ -156,6 +168,11 @@ export class Catalog {
     return schema;
   }
 
+  #setSize(id: number, size: TableSize): void {
+    this.#sizes.set(id, size);
+    this.#onSize(id, size);
+  }
+
   #keep(schema: TableSchema): void {
     const { family, table } = schema;
     this.#schemas.set(`${family}.${table}`, schema);
@@ -171,7 +188,7 @@ export class Catalog {
     this.#families = reader.varint();
     this.#nextId = reader.varint();
     for (let left = reader.varint(); left > 0; left--) {
-      this.#sizes.set(reader.varint(), { rows: reader.varint(), bytes: reader.varint() });
+      this.#setSize(reader.varint(), { rows: reader.varint(), bytes: reader.varint() });
     }
   }
 }

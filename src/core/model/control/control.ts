@@ -10,7 +10,7 @@ import type { ByteReader, ByteWriter } from '../../base/bytes.ts';
 import { equalBytes } from '../../base/bytes.ts';
 import { isStoreError, StoreError } from '../../base/errors.ts';
 import type { Batch } from './batch.ts';
-import { Catalog } from './catalog.ts';
+import { Catalog, type OnTableSize } from './catalog.ts';
 import { type ControlCommand, decodeControl, HASH_BYTES, type TableLimit } from './commands.ts';
 import { planBatch, type PlannedRow } from './plan.ts';
 import {
@@ -45,17 +45,15 @@ export class Control {
   /** Of the command in hand. */
   #index = 0;
 
-  constructor(state: ControlState) {
+  constructor(state: ControlState, onTableSize: OnTableSize) {
     this.#state = state;
     this.staging = new Staging(state);
-    this.#catalog = new Catalog({
-      ...state,
-      put: (key, value) => {
-        this.staging.before(key, this.#index);
-        this.staging.learn(key, value);
-        state.put(key, value);
-      },
-    });
+    const put: ControlState['put'] = (key, value) => {
+      this.staging.before(key, this.#index);
+      this.staging.learn(key, value);
+      state.put(key, value);
+    };
+    this.#catalog = new Catalog({ ...state, put }, onTableSize);
     this.#writers = new Writers(state);
     this.#sweep = new Sweep(state);
   }
@@ -184,11 +182,7 @@ export class Control {
       if (value !== undefined) this.#state.put(key, value);
       else if (bytesBefore > 0) this.#state.remove(key);
     }
-    for (const [schema, more] of grown) {
-      const size = this.#catalog.size(schema);
-      size.rows += more.rows;
-      size.bytes += more.bytes;
-    }
+    for (const [schema, more] of grown) this.#catalog.grow(schema, more);
     const { cookie } = batch;
     if (cookie !== undefined && !equalBytes(cookie, writer.cookie)) this.#writers.keep(name, { ...writer, cookie });
   }

@@ -166,12 +166,13 @@ function rowsOf(table: PlainTable): Record<string, Value>[] {
   return [...table.rows.values()].sort((a, b) => order(keyOf(a), keyOf(b)));
 }
 
-/** What the machine counts of each table is what is there, and it counts no table that is none. */
+/** What the machine counts of each table, and tells, is what is there, and it counts no table that is none. */
 function checkCounts(bench: ControlBench): void {
   const sizes = bench.sizes();
   const schemas = FAMILIES.flatMap((family) => TABLES.map((table) => bench.schema(family, table)));
   const there = schemas.filter((schema) => schema !== undefined);
   expect(sizes).toEqual(new Map(there.map((schema) => [schema.id, bench.measure(schema)])));
+  expect(new Map(bench.sizesTold().map(({ id, ...size }) => [id, size]))).toEqual(sizes);
 }
 
 test('answers, rows and counts are those of a plain model, over restarts', () => {
