@@ -59,6 +59,8 @@ export const ERROR_CODE_LIST = [
   'NOT_VISIBLE',
   'ASK_CYCLE',
   'LEDGER_DAMAGED',
+  'UPGRADE_PENDING',
+  'TOKEN_INVALID',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODE_LIST)[number];
@@ -71,6 +73,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   STORE_FULL: { retry: 'later', http: 507 },
   DEADLINE_EXCEEDED: { retry: 'later', http: 504 },
   OUTCOME_UNKNOWN: { retry: 'same-id', http: 504 },
+  UPGRADE_PENDING: { retry: 'later', http: 503 },
   CANCELLED: { retry: 'never', http: 499 },
   CLOSED: { retry: 'never', http: 503 },
   // What the caller sent.
@@ -90,6 +93,7 @@ export const ERROR_CODES: Readonly<Record<ErrorCode, { readonly retry: Retry; re
   SCHEMA_MISMATCH: { retry: 'never', http: 400 },
   COOKIE_CONFLICT: { retry: 'never', http: 409 },
   FORBIDDEN: { retry: 'never', http: 403 },
+  TOKEN_INVALID: { retry: 'never', http: 401 },
   RATE_LIMITED: { retry: 'later', http: 429 },
   TABLE_FULL: { retry: 'later', http: 507 },
   DISABLED: { retry: 'never', http: 403 },
