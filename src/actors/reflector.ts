@@ -43,7 +43,7 @@ export type ReflectorFrame =
     }
   | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotRow[] }
-  | { readonly kind: 'snapshot-end'; readonly revision: Revision }
+  | { readonly kind: 'snapshot-end'; readonly revision: Revision; readonly rows?: number }
   | { readonly kind: 'hash'; readonly revision: Revision; readonly hash: number }
   | { readonly kind: 'path'; readonly path: readonly string[] }
   | { readonly kind: 'records'; readonly bytes: Uint8Array };
@@ -63,6 +63,8 @@ export type ReflectorEvent =
     }
   /** The cluster's state was another one at `revision`; `cure`: a snapshot, or (too soon after one) nothing. */
   | { readonly kind: 'diverged'; readonly revision: number; readonly cure: 'snapshot' | 'none' }
+  /** What came is not what was sent: nothing of it is applied, and it is asked for again. */
+  | { readonly kind: 'damaged'; readonly reason: string }
   | { readonly kind: 'retry'; readonly reason: string; readonly delayMs: number };
 
 /** What a reflector is given besides its source. The simulator has another one, in which processes die. */
@@ -137,6 +139,7 @@ export async function runReflector(options: ReflectorOptions, world: ReflectorWo
       if (signal.aborted) return;
       if (isHashMismatch(reason)) reason = divergence(reason, writer, { wish, onEvent, nowMs: world.monotonicMs() });
       if (isFatal(reason)) throw reason;
+      if (isStoreError(reason, 'LEDGER_DAMAGED')) onEvent({ kind: 'damaged', reason: reason.message });
 
       const revision = writer?.revision ?? reached;
       failures = revision > reached ? 1 : failures + 1;
@@ -247,6 +250,7 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, world,
           break;
         case 'snapshot-end':
           if (snapshot?.revision !== frame.revision) throw unexpected(frame.kind, 'of no snapshot that was begun');
+          checkCount(snapshot.entries, frame.rows);
           await addGathered();
           await writer.finishSnapshot();
           wish.snapshot = false;
@@ -394,6 +398,14 @@ class Commits {
       this.#all = undefined;
     }
   }
+}
+
+/** Did all rows come? */
+function checkCount(came: number, sent: number | undefined): void {
+  if (sent === undefined || came === sent) return;
+  throw new StoreError('LEDGER_DAMAGED', `${came} rows of a snapshot came, and ${sent} were sent`, {
+    data: { came, sent },
+  });
 }
 
 function isFatal(error: unknown): boolean {

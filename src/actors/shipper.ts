@@ -18,11 +18,13 @@ import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.ts';
 import { encodeFilter, type LedgerFilter, TableDirectory } from '../core/model/ledger-filter.ts';
 import { LedgerWindow } from '../core/model/window.ts';
-import { encodeEntry, FRAME, PART } from '../core/wire/client.ts';
+import { beginChecked, endChecked, FRAME, PART } from '../core/wire/client.ts';
+import { checksum } from '../engine/disk/checksum.ts';
 import type { StateCursor, StateReader } from '../engine/state/state-reader.ts';
 import { checkpointBefore } from './checkpoints.ts';
 import { FilteredLedger } from './filtered-ledger.ts';
 import { ReaderBudget } from './reader-budget.ts';
+import { SnapshotFeed } from './snapshot-feed.ts';
 
 export interface Subscribe {
   readonly kind: 'subscribe';
@@ -48,6 +50,8 @@ export interface Subscribe {
   readonly wantsSnapshot?: boolean | undefined;
   /** Ledger, of everything: hash parts. */
   readonly wantsHashes?: boolean | undefined;
+  /** Ledger: checked parts, for snapshots and what is filtered. */
+  readonly wantsChecks?: boolean | undefined;
 }
 
 export type ToShipper =
@@ -100,10 +104,12 @@ interface Subscription {
   toldProgress: Revision;
   /** Looks in a row that found it held back. */
   waited: number;
-  snapshot: { readonly cursor: StateCursor; readonly revision: Revision } | undefined;
+  snapshot: SnapshotFeed | undefined;
   /** It was asked for, and is not begun. */
   owesSnapshot: boolean;
   readonly filtered: FilteredLedger | undefined;
+  /** CRC of the last checked part. */
+  check: number;
 }
 
 export class Shipper {
@@ -222,6 +228,7 @@ export class Shipper {
       filtered:
         options.filter &&
         new FilteredLedger(options.filter, this.#world.state, this.#directory, { fromStart: next === 1 }),
+      check: 0,
     };
     this.#subs.set(options.sub, sub);
     if (options.mode === 'ledger') {
@@ -253,7 +260,7 @@ export class Shipper {
         return;
       }
       if (sub.snapshot !== undefined) {
-        this.#sendSnapshotPart(sub);
+        this.#sendSnapshotPart(sub, sub.snapshot);
         continue;
       }
       if (sub.owesSnapshot) {
@@ -277,7 +284,7 @@ export class Shipper {
           sub.owesSnapshot = true;
           continue;
         }
-        this.#post(sub, (writer) => writer.u8(PART.records).raw(rest));
+        this.#postChecked(sub, (writer) => void writer.u8(PART.records).raw(rest));
       } else if (sub.options.mode === 'ledger') {
         if (sub.options.wantsHashes === true) this.#sendHash(sub, records.last);
         this.#post(sub, (writer) => writer.u8(PART.records).raw(records.bytes));
@@ -357,33 +364,20 @@ export class Shipper {
       this.#end(sub.options.sub, error);
       return false;
     }
-    const { revision } = cursor;
-    sub.snapshot = { cursor, revision };
+    const snapshot = new SnapshotFeed(cursor, timeMs);
+    sub.snapshot = snapshot;
     sub.owesSnapshot = false;
-    this.#post(sub, (writer) => writer.u8(PART.snapshotBegin).u64(revision).f64(timeMs));
+    this.#postChecked(sub, (writer) => snapshot.begin(writer));
     return true;
   }
 
-  #sendSnapshotPart(sub: Subscription): void {
-    const snapshot = sub.snapshot;
-    if (snapshot === undefined) return;
-    const writer = this.#frame(sub).u8(PART.snapshotEntries);
-    const empty = writer.length;
-    let isDone = false;
-    while (writer.length < PART_BYTES) {
-      const entry = snapshot.cursor.next();
-      if (entry === undefined) {
-        isDone = true;
-        break;
-      }
-      encodeEntry(writer, entry);
-    }
-    if (writer.length > empty) this.#send(sub, writer);
-    if (!isDone) return;
-    snapshot.cursor.close();
+  #sendSnapshotPart(sub: Subscription, snapshot: SnapshotFeed): void {
+    this.#postChecked(sub, (writer) => snapshot.rows(writer, PART_BYTES));
+    if (!snapshot.isDone) return;
+    this.#postChecked(sub, (writer) => snapshot.end(writer, sub.options.wantsChecks === true));
+    snapshot.close();
     sub.snapshot = undefined;
     sub.next = plus(snapshot.revision, 1);
-    this.#post(sub, (part) => part.u8(PART.snapshotEnd).u64(snapshot.revision));
   }
 
   // ── frames ──
@@ -394,6 +388,19 @@ export class Shipper {
 
   #post(sub: Subscription, fill: (writer: ByteWriter) => ByteWriter): void {
     this.#send(sub, fill(this.#frame(sub)));
+  }
+
+  /** A part that its reader can check, if it asked for that. Nothing is sent when `fill` says false. */
+  #postChecked(sub: Subscription, fill: (writer: ByteWriter) => boolean | void): void {
+    const writer = this.#frame(sub);
+    const isChecked = sub.options.wantsChecks === true;
+    const at = isChecked ? beginChecked(writer) : 0;
+    if (fill(writer) === false) return;
+    if (isChecked) {
+      sub.check = checksum(writer.view(), at, writer.length, sub.check);
+      endChecked(writer, at, sub.check);
+    }
+    this.#send(sub, writer);
   }
 
   #send(sub: Subscription, writer: ByteWriter): void {
@@ -410,7 +417,7 @@ export class Shipper {
   }
 
   #remove(sub: number): void {
-    this.#subs.get(sub)?.snapshot?.cursor.close();
+    this.#subs.get(sub)?.snapshot?.close();
     this.#subs.delete(sub);
   }
 

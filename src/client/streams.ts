@@ -6,7 +6,7 @@
  * revision after the last one that was whole.
  */
 import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
-import { StoreError } from '../core/base/errors.ts';
+import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { decodeRecords } from '../core/model/ledger.ts';
 import { decodeFilter } from '../core/model/ledger-filter.ts';
@@ -186,6 +186,8 @@ export class LedgerStream implements Stream {
   readonly #wishes: LedgerWishes;
   #next: Revision;
   #owesSnapshot: boolean;
+  /** Of the last checked part since the last hello. */
+  #check = 0;
 
   constructor(wishes: LedgerWishes, events: QueueEvents) {
     this.#wishes = wishes;
@@ -207,7 +209,7 @@ export class LedgerStream implements Stream {
     const wantsSnapshot = this.#owesSnapshot;
     const fromRevision = this.#next;
     const ldb = replica && { identity: replica.identity, streamMs: Date.now() };
-    const wishes = { token, filter, wantsSnapshot, wantsHashes, relay, ldb };
+    const wishes = { token, filter, wantsSnapshot, wantsHashes, wantsChecks: true, relay, ldb };
     wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, ...wishes });
   }
 
@@ -223,13 +225,27 @@ export class LedgerStream implements Stream {
     if (payload[0] === wire.PART.asked) {
       this.#wishes.replica?.asked(new ByteReader(payload, 1).u64());
       this.queue.push([], frameBytes);
-    } else this.queue.push([this.#decode(payload)], frameBytes);
+      return;
+    }
+    try {
+      this.queue.push([this.#decode(payload)], frameBytes);
+    } catch (error) {
+      // The connection is as good as any; the stream is not, and whoever reads it says what becomes of it.
+      if (!isStoreError(error, 'LEDGER_DAMAGED')) throw error;
+      this.queue.end(error);
+    }
   }
 
   #decode(payload: Uint8Array): LedgerFrame {
+    if (payload[0] === wire.PART.checked) {
+      const { check, part } = wire.openChecked(payload, this.#check);
+      this.#check = check;
+      return this.#decode(part);
+    }
     const reader = new ByteReader(payload);
     const kind = reader.u8();
     if (kind === wire.PART.hello) {
+      this.#check = 0;
       const [cluster, node] = [reader.string(), reader.string()];
       return { kind: 'hello', cluster, node, filter: reader.left === 0 ? undefined : decodeFilter(reader) };
     }
@@ -256,7 +272,7 @@ export class LedgerStream implements Stream {
     const revision = toIndex(reader.u64());
     this.#next = plus(revision, 1);
     this.#owesSnapshot = false;
-    return { kind: 'snapshot-end', revision };
+    return { kind: 'snapshot-end', revision, ...(reader.left === 0 ? {} : { rows: reader.u64() }) };
   }
 
   end(error: StoreError | undefined): void {

@@ -269,7 +269,8 @@ export interface LedgerOptions {
  * nodes no longer keep that revision) `snapshot-begin`, `snapshot-entries`*, `snapshot-end`, and `records` from
  * the snapshot's revision + 1. A snapshot may also come later in the stream, when the reader fell behind.
  * The stream resumes by itself across reconnects; after one, `hello` and perhaps a snapshot come again, and
- * an unfinished snapshot is void.
+ * an unfinished snapshot is void. Rows, and records of a part of the data, come with checksums: LEDGER_DAMAGED when what
+ * came is not what was sent.
  */
 export type LedgerFrame =
   | {
@@ -281,7 +282,8 @@ export type LedgerFrame =
     }
   | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotEntry[] }
-  | { readonly kind: 'snapshot-end'; readonly revision: Revision }
+  /** `rows`: how many were sent; undefined: the node does not say. */
+  | { readonly kind: 'snapshot-end'; readonly revision: Revision; readonly rows?: number }
   /** The cluster's hash of its state (core/model/state-hash.ts) at a revision of the records that come next. */
   | { readonly kind: 'hash'; readonly revision: Revision; readonly hash: number }
   /** To a relay, from one: whom the stream comes through, the nearest first; again when that changes. */

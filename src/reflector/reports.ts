@@ -70,6 +70,7 @@ export class LdbReports implements LedgerReplica {
       case 'applied':
         return this.#applied(event);
       case 'diverged':
+      case 'damaged':
       case 'retry':
         return;
     }

@@ -36,6 +36,8 @@ interface ReplicaStatus {
   readonly retries: number;
   /** Times that the cluster's state hash was another one (docs/ldb.md). */
   readonly divergences: number;
+  /** Times that what came was not what was sent. */
+  readonly damaged: number;
   /** Copies of the replica that were put away (`snapshotTo`), and those that were not. */
   readonly copies: number;
   readonly copyFailures: number;
@@ -55,6 +57,7 @@ export class StatusKeeper {
   #snapshots = 0;
   #retries = 0;
   #divergences = 0;
+  #damaged = 0;
   #copies = 0;
   #copyFailures = 0;
   #lastReason = '';
@@ -84,6 +87,9 @@ export class StatusKeeper {
         break;
       case 'diverged':
         this.#divergences++;
+        break;
+      case 'damaged':
+        this.#damaged++;
         break;
       case 'retry':
         this.#isFollowing = false;
@@ -116,6 +122,7 @@ export class StatusKeeper {
       snapshots: this.#snapshots,
       retries: this.#retries,
       divergences: this.#divergences,
+      damaged: this.#damaged,
       copies: this.#copies,
       copyFailures: this.#copyFailures,
       lastReason: this.#lastReason,
@@ -150,6 +157,7 @@ export function reflectorMetrics(read: () => ReflectorStatus): Registry {
     ['records_total', 'Ledger records applied.', ({ records }) => records],
     ['snapshots_total', 'Snapshots taken to the end.', ({ snapshots }) => snapshots],
     ['divergences_total', 'Times that the cluster’s state hash was another one.', ({ divergences }) => divergences],
+    ['damaged_total', 'Times that what came was not what was sent.', ({ damaged }) => damaged],
     ['copies_total', 'Copies of the replica that were put away.', ({ copies }) => copies],
     ['copy_failures_total', 'Copies that failed.', ({ copyFailures }) => copyFailures],
     ['followers', 'As a relay: reflectors that it feeds.', ({ followers }) => followers],

@@ -183,6 +183,22 @@ test('a snapshot that is cut off by a new hello is void', async () => {
   expect(withLdb(dump)).toEqual(new StreamModel().advanceTo(2).dump());
 });
 
+test('a snapshot that lacks rows is not taken: it is counted, and asked for again', async () => {
+  const model = new StreamModel().advanceTo(30);
+  const script = (rows: readonly SnapshotRow[]): LedgerFrame[] => [
+    HELLO,
+    { kind: 'snapshot-begin', revision: revisionOf(30), timeMs: 1_000_300 },
+    { kind: 'snapshot-entries', entries: rows },
+    { kind: 'snapshot-end', revision: revisionOf(30), rows: model.rows.size },
+  ];
+  const short = script(model.snapshotRows().slice(1));
+  await reflectUntil(30, streams(short, short, script(model.snapshotRows())));
+  expect(kinds().filter((kind) => kind === 'damaged')).toHaveLength(2);
+  const delays = events.flatMap((event) => (event.kind === 'retry' ? [event.delayMs] : []));
+  expect(delays.every((delayMs) => delayMs > 0)).toBe(true);
+  expect(withLdb(dump)).toEqual(model.dump());
+});
+
 test('a gap ends the stream, and the next one begins at the position, at once', async () => {
   const source = streams([HELLO, of(streamRecords(1, 2)), of(streamRecords(4, 2))], [HELLO, of(streamRecords(3, 3))]);
   await reflectUntil(5, source);

@@ -146,7 +146,11 @@ function decode(message: FromShipper & { kind: 'part' }): Part {
   const reader = new ByteReader(message.frame);
   expect(reader.u8()).toBe(FRAME.stream);
   expect(reader.varint()).toBe(message.sub);
-  const kind = reader.u8();
+  let kind = reader.u8();
+  if (kind === PART.checked) {
+    reader.u32();
+    kind = reader.u8();
+  }
   const part = { sub: message.sub, bytes: message.frame.length, revisions: [] as number[], keys: [] as string[] };
   if (kind === PART.progress) return { ...part, part: 'progress', revisions: [reader.u64()] };
   if (kind === PART.hash) return { ...part, part: 'hash', revisions: [reader.u64(), reader.u32()] };

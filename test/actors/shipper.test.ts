@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { utf8 } from '../../src/core/base/bytes.ts';
+import { ByteReader, utf8 } from '../../src/core/base/bytes.ts';
 import { parseFilter } from '../../src/core/model/ledger-filter.ts';
+import { openChecked, PART } from '../../src/core/wire/client.ts';
 import { type Part, put, upTo, World } from './shipper-world.ts';
 
 const MIB = 1024 * 1024;
@@ -238,5 +239,58 @@ describe('state hashes', () => {
     world.subscribe(1, { mode: 'ledger', wantsHashes: true });
     for (let i = 0; i < 130; i++) world.write([put('a')]);
     expect(world.parts(1).some(({ part }) => part === 'hash')).toBe(false);
+  });
+});
+
+describe('checked parts', () => {
+  /** What `sub` was sent, opened as its reader opens it: the kinds of parts that were checked. */
+  function opened(world: World, sub: number): number[] {
+    let before = 0;
+    return world.posted.flatMap((message) => {
+      if (message.kind !== 'part' || message.sub !== sub) return [];
+      const reader = new ByteReader(message.frame, 1);
+      reader.varint();
+      const payload = reader.raw(reader.left);
+      if (payload[0] !== PART.checked) return [];
+      const { check, part } = openChecked(payload, before);
+      before = check;
+      return [part[0] as number];
+    });
+  }
+
+  test('a snapshot is checked from its first part to its last, and says how many rows it had', () => {
+    const world = new World({ windowBytes: 200 });
+    for (let i = 0; i < 20; i++) world.write([put(`k${i}`, 'x'.repeat(20_000))]);
+    world.subscribe(1, { mode: 'ledger', wantsChecks: true });
+    const { snapshotBegin, snapshotEntries, snapshotEnd } = PART;
+    const parts = opened(world, 1);
+    expect(parts).toEqual([snapshotBegin, ...parts.slice(1, -1).map(() => snapshotEntries), snapshotEnd]);
+    expect(parts.length).toBeGreaterThan(4);
+    const end = world.posted.findLast((message) => message.kind === 'part');
+    const reader = new ByteReader(end?.kind === 'part' ? end.frame.subarray(-16) : new Uint8Array(0));
+    expect([reader.u64(), reader.u64()]).toEqual([20, 20]);
+    // Behind it the hashes of all records say more.
+    world.write([put('a')]);
+    expect(opened(world, 1)).toEqual(parts);
+  });
+
+  test('filtered records are checked, each part with all before it', () => {
+    const world = new World();
+    world.subscribe(1, { mode: 'ledger', wantsChecks: true, filter: parseFilter({ prefixes: ['a'] }) });
+    for (const key of ['a1', 'b', 'a2']) world.write([put(key)]);
+    expect(opened(world, 1)).toEqual([PART.records, PART.records, PART.records]);
+    expect(world.revisions(1)).toEqual([1, 2, 3]);
+  });
+
+  test('who did not ask for it is sent what it always was', () => {
+    const world = new World({ windowBytes: 200 });
+    for (let i = 0; i < 9; i++) world.write([put(`k${i}`, 'x'.repeat(100))]);
+    world.subscribe(1, { mode: 'ledger' });
+    world.subscribe(2, { mode: 'ledger', filter: parseFilter({ prefixes: ['k'] }) });
+    expect([opened(world, 1), opened(world, 2)]).toEqual([[], []]);
+    expect(world.parts(1).map(({ part }) => part)).toEqual(['hello', 'begin', 'entries', 'end']);
+    const [end] = world.posted.filter((message) => message.kind === 'part' && message.sub === 1).slice(-1);
+    // Frame type, request, part, revision: as it was before there were checks.
+    expect(end?.kind === 'part' && end.frame.length).toBe(11);
   });
 });

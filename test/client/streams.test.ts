@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { StoreClient } from '../../src/client/client.ts';
 import type { ConnectOptions, Entry, LedgerFrame, SlowWatch, WatchEvent } from '../../src/client/types.ts';
-import { ByteReader, utf8 } from '../../src/core/base/bytes.ts';
+import { ByteReader, ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
+import { crc32c } from '../../src/core/base/crc32c.ts';
 import { toIndex } from '../../src/core/base/position.ts';
 import type { LedgerRecord } from '../../src/core/model/ledger.ts';
 import * as wire from '../../src/core/wire/client.ts';
@@ -431,6 +432,62 @@ describe('watches', () => {
 });
 
 describe('ledgers', () => {
+  const idOf = (connection: Connection): number => connection.streams[0]?.id ?? 0;
+
+  function checked(before: number, part: ByteWriter): { readonly check: number; readonly payload: Uint8Array } {
+    const bytes = part.take();
+    const writer = new ByteWriter(64);
+    const at = wire.beginChecked(writer);
+    const check = crc32c(bytes, 0, bytes.length, before);
+    writer.raw(bytes);
+    wire.endChecked(writer, at, check);
+    return { check, payload: writer.take() };
+  }
+
+  test('a checked part that is missing ends the stream, and not the connection; what was good is given', async () => {
+    const { server, client } = await connected();
+    const frames: LedgerFrame[] = [];
+    const loop = (async () => {
+      for await (const frame of client.ledger({ fromRevision: toIndex(5), cluster: 'c' })) frames.push(frame);
+    })();
+    await turns();
+    const id = idOf(server.last);
+    server.last.part(id, (writer) => writer.u8(wire.PART.hello).string('c').string('n1'));
+    const begin = checked(0, new ByteWriter(32).u8(wire.PART.snapshotBegin).u64(40).f64(1));
+    const lost = checked(begin.check, new ByteWriter(32).u8(wire.PART.snapshotEntries));
+    const end = checked(lost.check, new ByteWriter(32).u8(wire.PART.snapshotEnd).u64(40).u64(1));
+    server.last.part(id, (writer) => writer.raw(begin.payload));
+    server.last.part(id, (writer) => writer.raw(end.payload));
+    expect(await codeOf(loop)).toBe('LEDGER_DAMAGED');
+    expect(frames.map(({ kind }) => kind)).toEqual(['hello', 'snapshot-begin']);
+    expect(server.dials.length).toBe(1);
+  });
+
+  test('checks begin anew with each hello, and what is checked is what it says', async () => {
+    const { server, client } = await connected();
+    const frames: LedgerFrame[] = [];
+    const stop = new AbortController();
+    const loop = (async () => {
+      const { signal } = stop;
+      for await (const frame of client.ledger({ fromRevision: toIndex(5), cluster: 'c', signal })) frames.push(frame);
+    })();
+    await turns();
+    for (let stream = 1; stream <= 2; stream++) {
+      const id = idOf(server.last);
+      server.last.part(id, (writer) => writer.u8(wire.PART.hello).string('c').string('n1'));
+      const begin = checked(0, new ByteWriter(32).u8(wire.PART.snapshotBegin).u64(40).f64(1));
+      server.last.part(id, (writer) => writer.raw(begin.payload));
+      const end = checked(begin.check, new ByteWriter(32).u8(wire.PART.snapshotEnd).u64(40).u64(0));
+      if (stream === 2) server.last.part(id, (writer) => writer.raw(end.payload));
+      else server.last.lose();
+      await until('it goes on', () => server.dials.length === 2 && server.last.streams.length === 1);
+    }
+    await until('all came', () => frames.length === 5);
+    expect(frames.at(-1)).toEqual({ kind: 'snapshot-end', revision: 40, rows: 0 });
+    stop.abort();
+    expect(await codeOf(loop)).toBe('CANCELLED');
+  });
+
   test('an unfinished snapshot is void: the next connection is asked from where it was before', async () => {
     const { server, client } = await connected();
     const frames: LedgerFrame[] = [];

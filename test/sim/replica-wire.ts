@@ -112,7 +112,8 @@ export class ReplicaWire {
     const reader = new ByteReader(frame);
     reader.u8();
     reader.varint();
-    reader.u8();
+    // One that is checked would be found out by that: it is the state hash that is tried here.
+    if (reader.u8() === wire.PART.checked) return frame;
     const head = frame.subarray(0, reader.at);
     const records = decodeRecords(reader.raw(reader.left));
     const record = records.find(({ changes }) => changes.some(({ value }) => value.length > 0));
@@ -187,5 +188,8 @@ function partOf(frame: Uint8Array): number | undefined {
   const reader = new ByteReader(frame);
   if (reader.u8() !== wire.FRAME.stream) return undefined;
   reader.varint();
+  const kind = reader.u8();
+  if (kind !== wire.PART.checked) return kind;
+  reader.u32();
   return reader.u8();
 }

@@ -353,6 +353,9 @@ export class SimReplica {
           `${this.name}: it says that it has diverged at ${event.revision}, and was fed well`,
         );
         break;
+      case 'damaged':
+        assert(this.#hasDisorder, `${this.name}: it was fed with what was not sent: ${event.reason}`);
+        break;
       case 'retry':
         if (GAP.test(event.reason)) {
           assert(this.#hasDisorder, `${this.name}: it was fed with a hole: ${event.reason}`);

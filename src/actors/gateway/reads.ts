@@ -148,9 +148,9 @@ export class Reads {
           throw new StoreError('LDB_FOREIGN', message);
         }
         const filter = this.#world.readers.grant(ledger.token, ledger.filter);
-        const { wantsSnapshot, wantsHashes } = ledger;
+        const { wantsSnapshot, wantsHashes, wantsChecks } = ledger;
         const range = { from: NONE, to: NONE };
-        const wishes = { filter, wantsSnapshot, wantsHashes };
+        const wishes = { filter, wantsSnapshot, wantsHashes, wantsChecks };
         const sub = this.#subscriptions.add(connection, request, 'ledger', { ...ledger, ...range }, wishes);
         if (ledger.ldb === undefined) break;
         this.#world.fleet.joined(sub, { connection, request }, ledger.ldb, filter);

@@ -26,6 +26,9 @@ const CREDIT_BYTES_SHARED = 16 * 1024 * 1024;
 const CREDIT_BYTES_MAX = 1024 * 1024;
 const CREDIT_BYTES_MIN = 256 * 1024;
 
+/** What a ledger is asked for that a watch is not. */
+type LedgerWishes = Pick<Subscribe, 'filter' | 'wantsSnapshot' | 'wantsHashes' | 'wantsChecks'>;
+
 export class Subscriptions {
   readonly #toShipper: (message: ToShipper) => void;
   readonly #onEnded: (sub: number) => void;
@@ -44,7 +47,7 @@ export class Subscriptions {
     request: number,
     mode: 'watch' | 'ledger',
     options: wire.WatchRequest,
-    more: Pick<Subscribe, 'filter' | 'wantsSnapshot' | 'wantsHashes'> = {},
+    more: LedgerWishes = {},
   ): number {
     if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
     const sub = this.#nextSub++;

@@ -41,6 +41,9 @@ function printProgress(context: Context): OnEvent {
       case 'snapshot':
         if (event.state === 'begin') return say(`taking a snapshot at revision ${event.revision}`);
         return say(`snapshot taken: revision ${event.revision}, ${event.entries} rows`);
+      case 'damaged':
+        // Why, says the retry behind it.
+        return say('what came is not what was sent: nothing of it is applied');
       case 'retry':
         return say(`${event.reason}; trying again in ${showMs(event.delayMs)}`);
       case 'applied': {

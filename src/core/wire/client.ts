@@ -28,12 +28,15 @@ export {
   PART,
   RELAY_PATH_MAX,
   type WatchRequest,
+  beginChecked,
   decodeLedger,
   decodePath,
   decodeWatch,
   encodeLedger,
   encodePath,
   encodeWatch,
+  endChecked,
+  openChecked,
 } from './subscribe.ts';
 
 export const PROTOCOL_VERSION = 1;

@@ -2,7 +2,8 @@
  * Bodies and parts of the streams that the shipper feeds: watches, and the ledgers of replicas. Part of the client
  * protocol (client.ts).
  */
-import type { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { ByteReader, type ByteWriter } from '../base/bytes.ts';
+import { crc32c } from '../base/crc32c.ts';
 import { StoreError } from '../base/errors.ts';
 import { decodeFilter, encodeFilter, type LedgerFilter } from '../model/ledger-filter.ts';
 import { decodeLdbStream, encodeLdbStream, type LdbStream } from './fleet.ts';
@@ -55,6 +56,8 @@ export interface LedgerRequest {
   readonly wantsSnapshot?: boolean | undefined;
   /** Hash parts between the records, when nothing is filtered out. */
   readonly wantsHashes?: boolean | undefined;
+  /** Checked parts, wherever no hash part would find what was changed on the way: snapshots, and filtered records. */
+  readonly wantsChecks?: boolean | undefined;
   /** Who asks is a relay of this id, and wants to know whom the stream comes through: path parts. */
   readonly relay?: string | undefined;
   /** An LDB that says who it is: it reports how far it is, and may be asked to. */
@@ -67,13 +70,16 @@ const SNAPSHOT = 4;
 const HASHES = 8;
 const RELAY = 16;
 const LDB = 32;
+/** Without a body: a node that does not know it goes on as if it had not been asked. */
+const CHECKS = 64;
 
 export function encodeLedger(writer: ByteWriter, ledger: LedgerRequest): void {
-  const { token, filter, wantsSnapshot = false, wantsHashes = false, relay, ldb } = ledger;
+  const { token, filter, wantsSnapshot = false, wantsHashes = false, wantsChecks = false, relay, ldb } = ledger;
   writer.varint(ledger.fromRevision).string(ledger.cluster).varint(ledger.creditBytes);
   const said = (token === undefined ? 0 : TOKEN) | (filter === undefined ? 0 : FILTER);
   const from = (relay === undefined ? 0 : RELAY) | (ldb === undefined ? 0 : LDB);
-  const flags = said | from | (wantsSnapshot ? SNAPSHOT : 0) | (wantsHashes ? HASHES : 0);
+  const wants = (wantsSnapshot ? SNAPSHOT : 0) | (wantsHashes ? HASHES : 0) | (wantsChecks ? CHECKS : 0);
+  const flags = said | from | wants;
   // Nothing wished for, nothing said: as clients wrote it before there was something to wish for.
   if (flags === 0) return;
   writer.u8(flags);
@@ -93,6 +99,7 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
     filter: (flags & FILTER) === 0 ? undefined : decodeFilter(reader),
     wantsSnapshot: (flags & SNAPSHOT) !== 0,
     wantsHashes: (flags & HASHES) !== 0,
+    wantsChecks: (flags & CHECKS) !== 0,
     relay: (flags & RELAY) === 0 ? undefined : reader.string(),
     ldb: (flags & LDB) === 0 ? undefined : decodeLdbStream(reader),
   };
@@ -105,11 +112,13 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
  *   hello             cluster string | node string | filter, if it is not everything (model/ledger-filter.ts)
  *   snapshotBegin     revision u64 | timeMs f64
  *   snapshotEntries   entry*
- *   snapshotEnd       revision u64
+ *   snapshotEnd       revision u64 | rows u64   rows: only in a checked part: that have come since snapshotBegin
  *   behind            sent u64 | newest u64     a slow reader: everything up to `sent` was sent, and more is there
  *   hash              revision u64 | hash u32   of the ledger at a revision of the records that come next (state-hash.ts)
  *   path              count varint | id string*  of a relay, to a relay: it, its upstream, and so on up to a node
  *   asked             revision u64              to an LDB that said who it is: report as soon as you show this one
+ *   checked           crc u32 | part            CRC-32C of the part, going on from that of the checked part before it;
+ *                                               the first behind a hello from 0
  */
 export const PART: Readonly<
   Record<
@@ -122,7 +131,8 @@ export const PART: Readonly<
     | 'behind'
     | 'hash'
     | 'path'
-    | 'asked',
+    | 'asked'
+    | 'checked',
     number
   >
 > = {
@@ -136,6 +146,7 @@ export const PART: Readonly<
   hash: 7,
   path: 8,
   asked: 9,
+  checked: 10,
 };
 
 /** Relays between a replica and the nodes: a tree that is deeper is a mistake. */
@@ -153,3 +164,30 @@ export function decodePath(reader: ByteReader): string[] {
   if (count > RELAY_PATH_MAX + 1) throw new StoreError('PROTOCOL_ERROR', `a path of ${count} relays`);
   return Array.from({ length: count }, () => reader.string());
 }
+
+/** Opens a checked part: write the part, then call `endChecked` with what this returned. */
+export function beginChecked(writer: ByteWriter): number {
+  writer.u8(PART.checked).u32(0);
+  return writer.length;
+}
+
+/** `check`: the CRC-32C of what was written since, going on from that of the checked part before it. */
+export function endChecked(writer: ByteWriter, at: number, check: number): void {
+  writer.patchU32(at - 4, check);
+}
+
+/** The part inside a checked one, in place, and its CRC; `before`: that of the checked part before it. LEDGER_DAMAGED. */
+export function openChecked(
+  payload: Uint8Array,
+  before: number,
+): { readonly check: number; readonly part: Uint8Array } {
+  const reader = new ByteReader(payload, 1);
+  const check = reader.u32();
+  const part = reader.raw(reader.left);
+  const found = crc32c(part, 0, part.length, before);
+  if (found === check) return { check, part };
+  const message = `a part of the ledger has CRC ${hex(found)} where ${hex(check)} was sent: it was changed, or one is missing`;
+  throw new StoreError('LEDGER_DAMAGED', message);
+}
+
+const hex = (crc: number): string => crc.toString(16).padStart(8, '0');

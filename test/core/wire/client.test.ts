@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ByteReader, ByteWriter } from '../../../src/core/base/bytes.ts';
+import { crc32c } from '../../../src/core/base/crc32c.ts';
 import { ERROR_CODE_LIST, isStoreError, StoreError } from '../../../src/core/base/errors.ts';
 import { commandCode } from '../../../src/core/model/commands.ts';
 import * as client from '../../../src/core/wire/client.ts';
@@ -60,6 +61,7 @@ test('numbers of the protocol stay what they are', () => {
     hash: 7,
     path: 8,
     asked: 9,
+    checked: 10,
   });
   for (const kind of ['put', 'delete', 'txn', 'openSession', 'keepAlive', 'closeSession', 'control'] as const) {
     expect(client.REQUEST[kind], 'a command has one number').toBe(commandCode(kind));
@@ -129,7 +131,14 @@ describe('what is written is read', () => {
   });
 
   test('what a ledger request may ask for, and a path of relays', () => {
-    const said = { token: 't', filter: undefined, wantsSnapshot: true, wantsHashes: true, relay: 'host-1' };
+    const said = {
+      token: 't',
+      filter: undefined,
+      wantsSnapshot: true,
+      wantsHashes: true,
+      wantsChecks: true,
+      relay: 'host-1',
+    };
     roundTrip({ fromRevision: 7, cluster: 'c', creditBytes: 9, ...said }, client.encodeLedger, client.decodeLedger);
     const path = Array.from({ length: client.RELAY_PATH_MAX }, (_, i) => `relay-${i}`);
     const reader = new ByteReader(client.encodePath(new ByteWriter(8), path).take());
@@ -139,9 +148,30 @@ describe('what is written is read', () => {
     expect(() => client.decodePath(long)).toThrow('a path of 1000000 relays');
   });
 
+  test('a checked part is found out when any bit of it, or the part before it, is another', () => {
+    const checked = (before: number, ...bytes: number[]): { check: number; payload: Uint8Array } => {
+      const writer = new ByteWriter(8);
+      const at = client.beginChecked(writer);
+      writer.raw(Uint8Array.from(bytes));
+      const check = crc32c(Uint8Array.from(bytes), 0, bytes.length, before);
+      client.endChecked(writer, at, check);
+      return { check, payload: writer.take() };
+    };
+    const first = checked(0, client.PART.snapshotEntries, 1, 2);
+    const second = checked(first.check, client.PART.snapshotEnd, 7);
+    expect(client.openChecked(first.payload, 0)).toEqual({ check: first.check, part: Uint8Array.of(4, 1, 2) });
+    expect(client.openChecked(second.payload, first.check).part).toEqual(Uint8Array.of(5, 7));
+    expect(() => client.openChecked(second.payload, 0)).toThrow('was changed, or one is missing');
+    for (let bit = 8; bit < first.payload.length * 8; bit++) {
+      const changed = first.payload.slice();
+      changed[bit >>> 3] = (changed[bit >>> 3] as number) ^ (1 << (bit & 7));
+      expect(() => client.openChecked(changed, 0)).toThrow('of the ledger has CRC');
+    }
+  });
+
   test("an LDB's words, and its relay's", () => {
     const identity = { id: 'a', instance: 'i', host: 'h', labels: { ring: '1' }, pid: 7, version: '0' };
-    const asks = { wantsSnapshot: false, wantsHashes: true };
+    const asks = { wantsSnapshot: false, wantsHashes: true, wantsChecks: false };
     const ledger = { fromRevision: 7, cluster: 'c', creditBytes: 9, ...asks, ldb: { identity, streamMs: 12.5 } };
     roundTrip(ledger, client.encodeLedger, client.decodeLedger);
     const report = { revision: 7, timeMs: 12.5, isInSnapshot: true };
