@@ -37,6 +37,7 @@ const layers = {
   sidecar: ['net/http', 'engine/ldb', 'core'],
   // A second assembly: the SDK's ledger → actors/reflector → an LDB, with a door of its own.
   // reflector → actors/relay, gateway/readers: it feeds others, those that may be fed. → engine/disk: copies of the LDB.
+  // → actors/runtime: its parts are actors of a system of its own.
   reflector: [
     'net',
     'sidecar',
@@ -44,6 +45,7 @@ const layers = {
     'actors/ldb-changes',
     'actors/relay',
     'actors/gateway/readers',
+    'actors/runtime',
     'engine/ldb',
     'engine/disk',
     'core',

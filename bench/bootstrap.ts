@@ -52,7 +52,8 @@ async function run(bench: Bench): Promise<void> {
     nowMs: Date.now,
     onSent: () => {},
     onFailed: () => {},
-    onBroken: () => {},
+    guard: (work) => work(),
+    broke: () => {},
   });
   const beganMs = performance.now();
   const { bytes, storedBytes } = await sender.send();

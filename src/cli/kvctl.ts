@@ -2,7 +2,7 @@
  * kvctl: the store from a terminal or a script.
  *
  * stdout carries data only, stderr what is said about it. Exit codes: 0 done; 1 not found or refused; 2 the
- * command line, a script or an input file is wrong.
+ * command line, a script or an input file is wrong; 70 a reflector's part breaks again and again.
  */
 import { Command, CommanderError, Option } from 'commander';
 import { isStoreError } from '../core/base/errors.ts';

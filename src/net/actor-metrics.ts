@@ -13,17 +13,12 @@ import type { Registry } from 'prom-client';
 import type { DeadLetters } from '../actors/runtime/core/dead-letters.ts';
 import { boundMs, BUCKETS, type DurationCounts, NO_DURATIONS, sumOf } from '../actors/runtime/core/durations.ts';
 import type { ActorRow } from '../core/wire/actors.ts';
+import type { ActorFacts } from './actor-facts.ts';
 
 export interface ActorMetricsWorld {
   readonly actorTotals: ActorTotals;
-  readonly actors: () => Promise<readonly SeenActor[]>;
+  readonly actors: () => Promise<readonly ActorFacts[]>;
   readonly deadLetters: Pick<DeadLetters, 'counts'>;
-}
-
-export interface SeenActor {
-  readonly row: ActorRow;
-  readonly durations: DurationCounts;
-  readonly incarnation: number;
 }
 
 interface Labels {
@@ -52,11 +47,11 @@ const NOTHING: Counts = { handled: 0, restarts: 0, durations: NO_DURATIONS };
 export class ActorTotals {
   readonly #groups = new Map<string, Group>();
   /** By actor: what its newest life had counted when it was last seen. */
-  #seen = new Map<string, SeenActor>();
+  #seen = new Map<string, ActorFacts>();
 
-  note(actors: readonly SeenActor[]): readonly Group[] {
+  note(actors: readonly ActorFacts[]): readonly Group[] {
     for (const group of this.#groups.values()) Object.assign(group, { depth: 0, fullness: 0 });
-    const seen = new Map<string, SeenActor>();
+    const seen = new Map<string, ActorFacts>();
     const labelOf = labels(actors);
     for (const actor of actors) {
       const group = this.#group(labelOf(actor.row));
@@ -84,7 +79,7 @@ export class ActorTotals {
 const keyOf = ({ actor, thread }: Labels): string => `${actor} ${thread}`;
 
 /** The total with what `now` has counted since it was seen as `before`. */
-function plus(total: Counts, now: SeenActor, before: SeenActor | undefined): Counts {
+function plus(total: Counts, now: ActorFacts, before: ActorFacts | undefined): Counts {
   // Another life has counted nothing of what this one has; so has one that has counted less, of the same name.
   const isSame = before?.incarnation === now.incarnation && now.row.handled >= before.row.handled;
   const counted = before !== undefined && isSame ? before : undefined;
@@ -106,7 +101,7 @@ const isNamed = ({ path, name }: ActorRow): boolean => {
   return !(last.startsWith(`${name}-`) && /^\d+$/.test(last.slice(name.length + 1)));
 };
 
-function labels(actors: readonly SeenActor[]): (actor: ActorRow) => Labels {
+function labels(actors: readonly ActorFacts[]): (actor: ActorRow) => Labels {
   const tops = new Map<string, string>();
   for (const { row: actor } of actors) {
     if (actor.part === 'application' && actor.path.lastIndexOf('/') === 0) {

@@ -71,6 +71,11 @@ export class Changelog {
     this.sync();
   }
 
+  /** Something changed that it was not told: the next line says out of sync. */
+  missed(): void {
+    this.#hasFailed = true;
+  }
+
   /** Everything that is told up to `revision`; it may be nothing. */
   append(changes: readonly LdbChange[], revision: number): void {
     try {

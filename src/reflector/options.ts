@@ -6,10 +6,12 @@ import type { ReaderGrant } from '../actors/gateway/readers.ts';
 import type { LdbChanges } from '../actors/ldb-changes.ts';
 import type { ReflectorEvent } from '../actors/reflector.ts';
 import type { ClientEvent } from '../client/types.ts';
+import type { ActorsView } from '../core/wire/actors.ts';
 import type { FilterInput } from '../core/model/ledger-filter.ts';
 import type { ChangesOptions } from './change-feed.ts';
 import type { LdbChange } from './change-names.ts';
 import type { CopyNews } from './copies/copies.ts';
+import type { PartNews } from './parts/decider.ts';
 import type { ReflectorStatus } from './status.ts';
 import type { UpstreamsOptions } from './upstreams.ts';
 
@@ -19,6 +21,8 @@ export type ReflectorNews =
   | { readonly kind: 'freshness'; readonly isFresh: boolean; readonly lagMs: number }
   /** The changelog cannot be written: told once, until it can be. It then says that it is out of sync. */
   | { readonly kind: 'changelog-failed'; readonly reason: string }
+  /** One of its parts broke, and comes back by itself (docs/ldb.md#parts); or is back. */
+  | PartNews
   | CopyNews;
 
 export interface StartReflectorOptions {
@@ -102,9 +106,11 @@ export interface RunningReflector {
   [Symbol.asyncDispose](): Promise<void>;
   /**
    * Resolves with the reason when it had to give up: LDB_FOREIGN, LDB_CORRUPT, DIR_LOCKED, or an error that says that
-   * repeating is useless. It still answers over HTTP, with 503, until it is stopped.
+   * repeating is useless; ACTOR_STOPPED when its parts broke more than five times in 30 s: end the process. It still answers over HTTP, with 503, until it is stopped.
    */
   readonly failed: Promise<Error>;
+  /** Its parts, each an actor: `kvctl actors --url` shows the same. */
+  listActors(): Promise<ActorsView>;
   /**
    * What changes from now on, once readers see it. A loop that is slower than its bound (`bufferMax`), and one that is there
    * when a snapshot is taken, is told `out-of-sync`, and goes on from there. Ends when the reflector stops.

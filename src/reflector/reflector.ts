@@ -2,9 +2,12 @@
  * A reflector as a service: the loop that plays the ledger into the replica (actors/reflector.ts), fed by the SDK, with
  * an HTTP door for whoever looks after it. An assembly, as node.ts is one for nodes.
  *
- *   cluster → SDK → reflector → LDB → the programs of the host
- *                       │        └→ relay → other reflectors
- *                       └→ /healthz, /readyz, /metrics
+ *   cluster → SDK → follower → LDB → the programs of the host
+ *                      │        └→ relay → other reflectors
+ *                      └→ changes, copies, /healthz, /readyz, /metrics
+ *
+ * Its parts are actors of a system of its own (parts/part.ts), below `/reflector`: one that breaks comes back, and the
+ * others go on. When one breaks too often, or the world says that going on is useless, the reflector has failed.
  *
  * The door opens first: a reflector that waits for its cluster can be asked why it is not ready. It closes last.
  */
@@ -13,19 +16,26 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import type { LdbChanges } from '../actors/ldb-changes.ts';
 import { REAL_WORLD, type ReflectorEvent, type ReflectorOptions, runReflector } from '../actors/reflector.ts';
+import { realClock } from '../actors/runtime/core/clock.ts';
+import { ActorSystem } from '../actors/runtime/core/system.ts';
+import type { ActorRef } from '../actors/runtime/core/types.ts';
 import { connect } from '../client/index.ts';
-import { PLATFORM } from '../client/timing.ts';
+import { PLATFORM, type Timing } from '../client/timing.ts';
 import type { NodeStatus } from '../client/types.ts';
+import { InvariantViolation, must } from '../core/base/assert.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { VERSION } from '../core/base/version.ts';
+import type { ActorsView } from '../core/wire/actors.ts';
 import { checkIdentity, type LdbIdentity } from '../core/wire/fleet.ts';
 import { type LedgerFilter, parseFilter } from '../core/model/ledger-filter.ts';
-import type { TableSchema } from '../core/model/control/schema.ts';
-import { nodeDisk } from '../engine/disk/node-disk.ts';
-import { openLdb } from '../engine/ldb/reader.ts';
 import { LdbWriter } from '../engine/ldb/writer.ts';
+import { type ActorFacts, factsOf, viewOf } from '../net/actor-facts.ts';
+import { ActorTotals, addActors } from '../net/actor-metrics.ts';
 import { HttpDoor } from '../net/http-door.ts';
-import { type Sidecar, startSidecar } from '../sidecar/sidecar.ts';
+import { startSidecar } from '../sidecar/sidecar.ts';
+import { actorsRoute } from './actors-route.ts';
+import { ChangeFeed, type ChangesOptions } from './change-feed.ts';
+import type { LdbChange } from './change-names.ts';
 import { Copies } from './copies/copies.ts';
 import {
   readersOf,
@@ -34,10 +44,20 @@ import {
   type StartReflectorOptions,
   upstreamsOf,
 } from './options.ts';
+import { ChangeTeller } from './parts/changes.ts';
+import { newsOf, PartDecider } from './parts/decider.ts';
+import {
+  guardedTiming,
+  type Part,
+  partActor,
+  type PartArgs,
+  type PartLife,
+  type PartName,
+  type PartProtocol,
+} from './parts/part.ts';
+import { ServedLdb } from './parts/served-ldb.ts';
+import { BREAK_PART, type BreakableParts, Strikes } from './parts/test-hooks.ts';
 import { RelayDoor } from './relay-door.ts';
-import { ChangeFeed, type ChangesOptions } from './change-feed.ts';
-import { ChangeNames, type LdbChange } from './change-names.ts';
-import { Changelog } from './changelog.ts';
 import { LdbReports } from './reports.ts';
 import { reflectorMetrics, type ReflectorStatus, StatusKeeper } from './status.ts';
 import { Upstreams } from './upstreams.ts';
@@ -50,7 +70,9 @@ const STALE_AFTER_MS = 30_000;
 const COME_BACK_MS = 60_000;
 const LEDGER_BYTES = 64 * 1024 * 1024;
 const CONNECTIONS_MAX = 4096;
-const LOOK_EVERY_MS = 500;
+/** A commit of a large snapshot holds the thread for as long as it takes. */
+const STOP_DEADLINE_MS = 600_000;
+const REFLECTOR_PATH = '/reflector';
 
 /**
  * Starts a reflector; on the main thread only. It waits for its cluster for as long as it takes, so what rejects is
@@ -66,26 +88,32 @@ export async function startReflector(options: StartReflectorOptions): Promise<Ru
   return reflector;
 }
 
-class Reflector implements RunningReflector {
+class Reflector implements RunningReflector, BreakableParts {
   readonly #options: StartReflectorOptions;
   readonly #keeper: StatusKeeper;
-  readonly #reports: LdbReports;
-  readonly #stop = new AbortController();
+  readonly #identity: LdbIdentity;
   readonly #onEvent: (event: ReflectorNews) => void;
   readonly #filter: LedgerFilter | undefined;
-  readonly #upstreams: Upstreams;
   /** As a relay; another one with each start, as paths are of this life. */
   readonly #id = `${hostname()}-${randomBytes(4).toString('hex')}`;
   readonly #startedMs = performance.now();
   readonly #copies: Copies;
   readonly #feed = new ChangeFeed();
-  readonly #names: ChangeNames;
-  #changelog: Changelog | undefined;
+  readonly #system: ActorSystem;
+  readonly #actorTotals = new ActorTotals();
+  readonly #strikes = new Strikes();
+  readonly #served: ServedLdb | undefined;
+  /** The newest lives of those parts that others speak to; undefined between two. */
+  #changes: ChangeTeller | undefined;
   #relay: RelayDoor | undefined;
-  #door: HttpDoor | undefined;
-  #sidecar: Sidecar | undefined;
-  #loop: Promise<void> | undefined;
-  #looks: NodeJS.Timeout | undefined;
+  #upstreams: Upstreams | undefined;
+  #reports: LdbReports | undefined;
+  #follower: ActorRef<PartProtocol> | undefined;
+  /** All parts have begun: now the follower may. */
+  readonly #begun = Promise.withResolvers<undefined>();
+  /** Changes were told up to here; undefined: of none yet. */
+  #told: number | undefined;
+  #path: readonly string[] = [];
   #wasFresh = false;
   #failure: Error | undefined;
   #stopped: Promise<void> | undefined;
@@ -96,10 +124,8 @@ class Reflector implements RunningReflector {
     this.#options = options;
     this.#filter = options.filter && parseFilter(options.filter);
     this.#keeper = new StatusKeeper(options.maxLagMs ?? MAX_LAG_MS, options.nowMs ?? Date.now);
-    this.#reports = new LdbReports(identityOf(options), PLATFORM);
+    this.#identity = identityOf(options);
     this.#onEvent = options.onEvent ?? (() => {});
-    this.#names = new ChangeNames(() => tablesIn(options.dir));
-    const { listen, onConnection, token } = options;
     this.#copies = new Copies({
       ...options,
       filter: this.#filter,
@@ -110,98 +136,226 @@ class Reflector implements RunningReflector {
         if (news.kind === 'copy') this.#keeper.copied(news.state === 'sent');
         this.#onEvent(news);
       },
-      onBroken: (error) => this.#fail(error),
     });
-    this.#upstreams = new Upstreams({
-      upstreams: upstreamsOf(options),
-      connect: options.connect ?? connect,
-      deadlineMs: options.connectDeadlineMs ?? CONNECT_DEADLINE_MS,
+    if (options.listen !== undefined) this.#served = new ServedLdb(options.ledgerBytes ?? LEDGER_BYTES);
+    this.failed = new Promise((fail) => {
+      this.#tellFailed = fail;
+    });
+    const decider = new PartDecider(realClock, (news) => this.#onEvent(news));
+    const escalate = (error: StoreError): void => this.#fail(error);
+    const log = newsOf((news) => this.#onEvent(news));
+    this.#system = new ActorSystem({ log }, { path: REFLECTOR_PATH, decider, escalate });
+  }
+
+  // ── its parts ──
+
+  /** They begin in this order, and end in the reverse: whoever reads the LDB before the follower, who closes it. */
+  async open(): Promise<void> {
+    const { http, sidecar, dir, listen } = this.#options;
+    try {
+      if (http !== undefined) await this.#spawn('http', () => this.#openDoor(http));
+      await this.#spawn('changes', (life) => this.#tellChanges(life));
+      this.#follower = await this.#spawn('follower', (life) => this.#follow(life));
+      if (listen !== undefined) await this.#spawn('relay', (life) => this.#serve(listen, life));
+      if (this.#copies.areWanted) await this.#spawn('copies', (life) => this.#copies.begin(life));
+      if (sidecar !== undefined) {
+        await this.#spawn('sidecar', () => startSidecar({ dir, url: sidecar, besideWriter: true }));
+      }
+      await this.#spawn('freshness', () => ({ look: () => this.#look(), close: () => {} }));
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    this.#begun.resolve(undefined);
+  }
+
+  #spawn(name: PartName, begin: PartArgs['begin']): Promise<ActorRef<PartProtocol>> {
+    const args = { begin, isStruck: () => this.#strikes.take(name) };
+    return this.#system.spawn(partActor(name), { name, args, stopDeadlineMs: STOP_DEADLINE_MS });
+  }
+
+  #openDoor(url: string): Promise<Part> {
+    const metrics = reflectorMetrics(() => this.status);
+    addActors(metrics, {
+      actors: () => this.#actorFacts(),
+      actorTotals: this.#actorTotals,
+      deadLetters: this.#system.deadLetters,
+    });
+    return HttpDoor.open({
+      url,
+      routes: [...this.#copies.routes(), actorsRoute(() => this.listActors())],
+      metrics: async () => ({ contentType: metrics.contentType, body: await metrics.metrics() }),
+      health: () => ({
+        ok: this.#failure === undefined,
+        checks: { reflector: this.#failure === undefined ? 'running' : this.#failure.message },
+      }),
+      readiness: () => {
+        const { ok, checks } = this.#keeper.readiness();
+        return { ok: ok && this.#failure === undefined, checks };
+      },
+    });
+  }
+
+  #tellChanges(life: PartLife): Part {
+    const { dir, changelog } = this.#options;
+    const { revision } = this.#keeper.status;
+    const onFailure = ({ message }: Error): void => this.#onEvent({ kind: 'changelog-failed', reason: message });
+    const teller = new ChangeTeller(life, { dir, changelog, feed: this.#feed, revision, onFailure });
+    this.#changes = teller;
+    return {
+      look: () => teller.look(),
+      close: () => {
+        if (this.#changes === teller) this.#changes = undefined;
+        teller.close();
+      },
+    };
+  }
+
+  /** Each life has upstreams and reports of its own, and opens the LDB anew: what broke is not gone on with. */
+  #follow(life: PartLife): Part {
+    const { dir, retryDelayMs, retryDelayMsMax, rebuild = false } = this.#options;
+    const stop = new AbortController();
+    const stopped = new Promise((resolve) => stop.signal.addEventListener('abort', resolve, { once: true }));
+    const timing = guardedTiming(PLATFORM, life);
+    const reports = new LdbReports(this.#identity, timing);
+    const upstreams = this.#newUpstreams(reports, timing);
+    this.#upstreams = upstreams;
+    this.#reports = reports;
+    if (this.#relay !== undefined) reports.feeds(this.#relay.relay.fleet);
+    const own = { ring: this.#options.labels?.[RING_LABEL] };
+    const open = (path: string): Promise<LdbWriter> => this.#served?.openWriter(path, own) ?? LdbWriter.open(path, own);
+    const options: ReflectorOptions = {
+      source: upstreams.source,
+      dir,
+      rebuild,
+      onChanges: (changes) => this.#changed(changes),
+      changesAfter: this.#told ?? this.#changes?.after,
+      signal: stop.signal,
+      onEvent: (event) => {
+        life.strike();
+        this.#note(event, reports);
+      },
+      ...(retryDelayMs === undefined ? {} : { retryDelayMs }),
+      ...(retryDelayMsMax === undefined ? {} : { retryDelayMsMax }),
+    };
+    const loop = (async () => {
+      await Promise.race([this.#begun.promise, stopped]);
+      if (stop.signal.aborted) return;
+      await this.#copies.bootstrap(stop.signal);
+      await runReflector(options, { ...REAL_WORLD, open });
+    })().catch(life.broke);
+    return {
+      close: async () => {
+        stop.abort();
+        await loop;
+        reports.close();
+      },
+    };
+  }
+
+  #newUpstreams(replica: LdbReports, timing: Timing): Upstreams {
+    const { connect: connectTo = connect, connectDeadlineMs, comeBackMs, onConnection, token, listen } = this.#options;
+    return new Upstreams({
+      upstreams: upstreamsOf(this.#options),
+      connect: connectTo,
+      deadlineMs: connectDeadlineMs ?? CONNECT_DEADLINE_MS,
       staleAfterMs: this.#staleAfterMs,
-      comeBackMs: options.comeBackMs ?? COME_BACK_MS,
+      comeBackMs: comeBackMs ?? COME_BACK_MS,
       lagMs: () => this.#keeper.status.lagMs,
       onConnection,
       token,
       filter: this.#filter,
-      replica: this.#reports,
-      relay: listen === undefined ? undefined : { id: this.#id, onPath: (above) => this.#relay?.relay.follows(above) },
-    });
-    this.failed = new Promise((fail) => {
-      this.#tellFailed = fail;
+      replica,
+      relay: listen === undefined ? undefined : { id: this.#id, onPath: (above) => this.#above(above) },
+      timing,
     });
   }
 
-  async open(): Promise<void> {
-    const { http } = this.#options;
-    if (http !== undefined) {
-      const metrics = reflectorMetrics(() => this.status);
-      this.#door = await HttpDoor.open({
-        url: http,
-        routes: this.#copies.routes(),
-        metrics: async () => ({ contentType: metrics.contentType, body: await metrics.metrics() }),
-        health: () => ({
-          ok: this.#failure === undefined,
-          checks: { reflector: this.#failure === undefined ? 'running' : this.#failure.message },
-        }),
-        readiness: () => {
-          const { ok, checks } = this.#keeper.readiness();
-          return { ok: ok && this.#failure === undefined, checks };
-        },
-      });
-    }
-    try {
-      const { sidecar, dir, listen, changelog } = this.#options;
-      if (changelog !== undefined) this.#changelog = this.#openChangelog(changelog);
-      if (listen !== undefined) this.#relay = await this.#serve(listen);
-      if (this.#relay !== undefined) this.#reports.feeds(this.#relay.relay.fleet);
-      if (sidecar !== undefined) this.#sidecar = await startSidecar({ dir, url: sidecar, besideWriter: true });
-    } catch (error) {
-      await this.#relay?.close();
-      await this.#door?.close();
-      throw error;
-    }
-    this.#looks = setInterval(() => this.#look(), LOOK_EVERY_MS);
-    const relay = this.#relay;
-    const own = { ring: this.#options.labels?.[RING_LABEL] };
-    const open = (dir: string): Promise<LdbWriter> => relay?.openWriter(dir, own) ?? LdbWriter.open(dir, own);
-    const world = { ...REAL_WORLD, open };
-    this.#loop = this.#copies
-      .bootstrap(this.#stop.signal)
-      .then(() => runReflector(this.#loopOptions(), world))
-      .catch((error: unknown) => this.#fail(error));
-    this.#copies.start();
+  async #serve(url: string, life: PartLife): Promise<Part> {
+    const options = {
+      url,
+      id: this.#id,
+      readers: readersOf(this.#options),
+      connectionsMax: CONNECTIONS_MAX,
+      hashAt: (revision: number) => this.#upstreams?.hashAt(revision),
+      isFresh: () => this.#keeper.status.lagMs <= this.#staleAfterMs,
+      status: () => this.#relayStatus(),
+      ldb: this.#identity.id,
+      onFleet: () => this.#reports?.belowChanged(),
+      served: must(this.#served, 'one that listens has an LDB to give'),
+    };
+    const door = await RelayDoor.open(options, life);
+    this.#relay = door;
+    door.follows(this.#path);
+    this.#reports?.feeds(door.relay.fleet);
+    return {
+      close: async () => {
+        if (this.#relay === door) this.#relay = undefined;
+        await door.close();
+      },
+    };
   }
 
   #fail(error: unknown): void {
     if (this.#failure !== undefined) return;
     this.#failure = error instanceof Error ? error : new Error(String(error));
-    this.#stop.abort();
+    // It is asked, not awaited: it may be itself who says so.
+    void this.#follower?.stop();
     this.#tellFailed(this.#failure);
   }
 
-  #serve(url: string): Promise<RelayDoor> {
-    const { ledgerBytes = LEDGER_BYTES } = this.#options;
-    return RelayDoor.open({
-      url,
-      id: this.#id,
-      readers: readersOf(this.#options),
-      ledgerBytes,
-      connectionsMax: CONNECTIONS_MAX,
-      hashAt: (revision) => this.#upstreams.hashAt(revision),
-      isFresh: () => this.#keeper.status.lagMs <= this.#staleAfterMs,
-      status: () => this.#relayStatus(),
-      onFailure: (error) => this.#fail(error),
-      ldb: this.#reports.identity.id,
-      onFleet: () => this.#reports.belowChanged(),
-    });
+  [BREAK_PART](part: PartName): void {
+    this.#strikes.arm(part);
   }
 
-  #openChangelog(options: NonNullable<StartReflectorOptions['changelog']>): Changelog {
-    const onFailure = ({ message }: Error): void => this.#onEvent({ kind: 'changelog-failed', reason: message });
-    return new Changelog({ ...options, disk: nodeDisk, onFailure });
+  // ── what the follower tells ──
+
+  #note(event: ReflectorEvent, reports: LdbReports): void {
+    this.#keeper.note(event);
+    this.#served?.note(event);
+    reports.note(event);
+    if (event.kind === 'following') {
+      this.#told ??= event.revision;
+      this.#changes?.begin(event.revision);
+    }
+    this.#onEvent(event);
+    this.#changes?.sync();
+    this.#look();
+  }
+
+  #changed(changes: LdbChanges): void {
+    this.#told = changes.upTo;
+    try {
+      this.#options.onChanges?.(changes);
+    } catch (error) {
+      // It has missed a change, and would never know.
+      this.#fail(new InvariantViolation(`onChanges threw: ${String(error)}`));
+      throw error;
+    }
+    this.#changes?.take(changes);
+  }
+
+  #look(): void {
+    const { isFresh, lagMs } = this.#keeper.status;
+    if (isFresh === this.#wasFresh) return;
+    this.#wasFresh = isFresh;
+    this.#onEvent({ kind: 'freshness', isFresh, lagMs });
+  }
+
+  /** Whom its upstream follows, and so on; kept for the relay's next life. */
+  #above(path: readonly string[]): void {
+    this.#path = path;
+    this.#relay?.follows(path);
   }
 
   get #staleAfterMs(): number {
     return this.#options.staleAfterMs ?? STALE_AFTER_MS;
+  }
+
+  // ── what is asked of it ──
+
+  changes(options?: ChangesOptions): AsyncIterableIterator<LdbChange> {
+    return this.#feed.open(options);
   }
 
   /** As a node would say it: probes of other reflectors, and `kvctl status`. */
@@ -229,84 +383,30 @@ class Reflector implements RunningReflector {
     };
   }
 
-  #loopOptions(): ReflectorOptions {
-    const { dir, retryDelayMs, retryDelayMsMax, rebuild = false } = this.#options;
-    return {
-      source: this.#upstreams.source,
-      dir,
-      rebuild,
-      onChanges: (changes) => this.#changed(changes),
-      changesAfter: this.#changelog?.after,
-      signal: this.#stop.signal,
-      onEvent: (event) => this.#note(event),
-      ...(retryDelayMs === undefined ? {} : { retryDelayMs }),
-      ...(retryDelayMsMax === undefined ? {} : { retryDelayMsMax }),
-    };
-  }
-
-  #note(event: ReflectorEvent): void {
-    this.#keeper.note(event);
-    this.#relay?.note(event);
-    this.#reports.note(event);
-    if (event.kind === 'following') this.#changelog?.begin(event.revision);
-    this.#onEvent(event);
-    this.#look();
-  }
-
-  #changed(changes: LdbChanges): void {
-    this.#options.onChanges?.(changes);
-    if (this.#changelog === undefined && this.#feed.isEmpty) return this.#names.forget();
-    const named = this.#names.named(changes);
-    this.#changelog?.append(named, changes.upTo);
-    this.#feed.push(named);
-  }
-
-  changes(options?: ChangesOptions): AsyncIterableIterator<LdbChange> {
-    return this.#feed.open(options);
-  }
-
-  #look(): void {
-    this.#changelog?.sync();
-    const { isFresh, lagMs } = this.#keeper.status;
-    if (isFresh === this.#wasFresh) return;
-    this.#wasFresh = isFresh;
-    this.#onEvent({ kind: 'freshness', isFresh, lagMs });
-  }
-
   get status(): ReflectorStatus {
     const { connections = 0, followers = 0, path = [] } = this.#relay?.relay ?? {};
-    const upstream = this.#upstreams.current?.join(',') ?? '';
+    const upstream = this.#upstreams?.current?.join(',') ?? '';
     return { ...this.#keeper.status, upstream, connections, followers, path };
+  }
+
+  async listActors(): Promise<ActorsView> {
+    return viewOf(this.#identity.id, await this.#actorFacts(), this.#system.deadLetters);
+  }
+
+  async #actorFacts(): Promise<ActorFacts[]> {
+    return (await this.#system.inspect()).map((report) => factsOf(report, 'node'));
   }
 
   stop(): Promise<void> {
     this.#stopped ??= (async () => {
-      this.#stop.abort();
-      clearInterval(this.#looks);
-      // Before the writer: its reader has the same environment.
-      await this.#sidecar?.close();
-      await this.#copies.stop();
-      await this.#relay?.close();
-      await this.#loop;
-      this.#reports.close();
-      this.#changelog?.close();
+      await this.#system.stop({ deadlineMs: STOP_DEADLINE_MS });
       this.#feed.close();
-      await this.#door?.close();
     })();
     return this.#stopped;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
-  }
-}
-
-function tablesIn(dir: string): readonly TableSchema[] {
-  const ldb = openLdb(dir, { besideWriter: true });
-  try {
-    return ldb.tables();
-  } finally {
-    ldb.close();
   }
 }
 

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import type { ActorRow, ActorsView } from '../../src/client/types.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
@@ -126,4 +129,24 @@ test('--watch draws again and again, each time from the corner, until Ctrl-C', a
     ...{ store, connect, stdout, env: { NO_COLOR: '1' }, signal: stop.signal },
   });
   expect([code, stdout.text.split('\u001b[H\u001b[J').length - 1]).toEqual([0, 2]);
+});
+
+test('the parts of a reflector are asked for over HTTP', async () => {
+  const part = row('/reflector/relay', { part: 'node', name: 'relay', restarts: 2 });
+  const server = createServer(({ url }, response) => {
+    response.writeHead(url === '/debug/actors' ? 200 : 404);
+    response.end(JSON.stringify({ node: 'h:/ldb', rows: [part], leftOff: 0, deadLetters: {} }));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { code, out } = await kvctl(['actors', '--url', url]);
+  expect([code, out.split('\n')[1]]).toEqual([0, expect.stringMatching(/^ {2}relay +main +running .* 2$/)]);
+  server.close();
+  server.closeAllConnections();
+  await once(server, 'close');
+  expect(await kvctl(['actors', '--url', url])).toMatchObject({
+    code: 1,
+    out: expect.stringContaining(`${url}: unreachable (UNAVAILABLE)`) as string,
+    err: expect.stringContaining(`no reflector answers at ${url}`) as string,
+  });
 });

@@ -280,6 +280,7 @@ describe('reflector', () => {
     stop: async () => {},
     failed: new Promise(() => {}),
     changes: () => new ChangeFeed().open(),
+    listActors: async () => ({ node: 'l', rows: [], leftOff: 0, deadLetters: {} }),
     [Symbol.asyncDispose]: async () => {},
     ...over,
   });
@@ -318,6 +319,15 @@ describe('reflector', () => {
     expect(await kvctl(['reflector', '--ldb', 'd'], { startReflector })).toMatchObject({
       code: 1,
       err: expect.stringContaining('it belongs to cluster b (LDB_FOREIGN;') as string,
+    });
+  });
+
+  test('one whose parts break again and again is exit code 70: it may be started again', async () => {
+    const failed = Promise.resolve(new StoreError('ACTOR_STOPPED', '/reflector/relay failed'));
+    const startReflector = async (): Promise<RunningReflector> => running({ failed });
+    expect(await kvctl(['reflector', '--ldb', 'd'], { startReflector })).toMatchObject({
+      code: 70,
+      err: expect.stringContaining('/reflector/relay failed (ACTOR_STOPPED;') as string,
     });
   });
 

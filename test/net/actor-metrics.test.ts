@@ -2,9 +2,10 @@ import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { Durations } from '../../src/actors/runtime/core/durations.ts';
 import type { ActorRow } from '../../src/core/wire/actors.ts';
-import { ActorTotals, addActors, LABELS_MAX, type SeenActor } from '../../src/net/actor-metrics.ts';
+import type { ActorFacts } from '../../src/net/actor-facts.ts';
+import { ActorTotals, addActors, LABELS_MAX } from '../../src/net/actor-metrics.ts';
 
-function actor(path: string, given: Partial<ActorRow & Omit<SeenActor, 'row'>> = {}): SeenActor {
+function actor(path: string, given: Partial<ActorRow & Omit<ActorFacts, 'row'>> = {}): ActorFacts {
   const { durations = new Durations(), incarnation = 1, ...rest } = given;
   const row: ActorRow = {
     part: 'application',
@@ -23,7 +24,7 @@ function actor(path: string, given: Partial<ActorRow & Omit<SeenActor, 'row'>> =
   return { row, durations, incarnation };
 }
 
-const labelsOf = (actors: readonly SeenActor[]): string[] =>
+const labelsOf = (actors: readonly ActorFacts[]): string[] =>
   new ActorTotals().note(actors).map(({ labels }) => `${labels.actor} ${labels.thread}`);
 
 test('actors below the root stand under the names that they were given, all others under what they are', () => {
@@ -65,11 +66,11 @@ test('a total never falls: not with an actor that ends, nor with one that begins
     durations.add(1, count);
     return durations;
   };
-  const scrape = (...actors: SeenActor[]): unknown => {
+  const scrape = (...actors: ActorFacts[]): unknown => {
     const { total } = totals.note(actors)[0] as ReturnType<ActorTotals['note']>[number];
     return [total.handled, total.restarts, total.durations.sumMs];
   };
-  const one = (handled: number, incarnation = 1, path = '/worker-1'): SeenActor =>
+  const one = (handled: number, incarnation = 1, path = '/worker-1'): ActorFacts =>
     actor(path, { handled, incarnation, restarts: incarnation - 1, durations: took(handled) });
   expect(scrape(one(10), one(5, 1, '/worker-2'))).toEqual([15, 0, 15]);
   expect(scrape(one(12))).toEqual([17, 0, 17]);
@@ -86,7 +87,7 @@ test('the series are Prometheus text; a scrape looks once', async () => {
   const durations = new Durations();
   durations.add(0.003, 61);
   durations.add(100_000, 1);
-  const actors = async (): Promise<SeenActor[]> => {
+  const actors = async (): Promise<ActorFacts[]> => {
     looks++;
     return [actor('/a "quoted"', { handled: 62, waits: 3, fullness: 0.5, restarts: 2, durations })];
   };

@@ -61,7 +61,8 @@ function sender(objects: Objects, more: Partial<CopySenderOptions> = {}): CopySe
     nowMs: () => nowMs,
     onSent: () => {},
     onFailed: () => {},
-    onBroken: (error) => expect.unreachable(String(error)),
+    guard: (work) => work(),
+    broke: (error) => expect.unreachable(String(error)),
     chunkBytes: CHUNK_BYTES,
     retryDelayMs: 1,
     ...more,
@@ -270,7 +271,6 @@ test('a disk that cannot take a copy is told, and does not end the reflector', a
     readers: [],
     revision: () => 0,
     onNews: (one) => news.push(one),
-    onBroken: () => expect.unreachable(),
   });
   await copies.bootstrap(new AbortController().signal);
   expect(news).toEqual([{ kind: 'bootstrap', state: 'failed', reason: expect.stringContaining('EEXIST') }]);

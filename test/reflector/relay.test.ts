@@ -1,17 +1,13 @@
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { connect } from '../../src/client/index.ts';
-import type { Client, LedgerFrame, LedgerOptions } from '../../src/client/types.ts';
-import { StoreError } from '../../src/core/base/errors.ts';
-import { decodeRecords, firstRecordFrom } from '../../src/core/model/ledger.ts';
-import { StateHash } from '../../src/core/model/state-hash.ts';
 import { openLdb } from '../../src/engine/ldb/index.ts';
 import { LdbWriter } from '../../src/engine/ldb/writer.ts';
 import { type ReflectorNews, type RunningReflector, startReflector } from '../../src/reflector/index.ts';
 import type { StartReflectorOptions } from '../../src/reflector/options.ts';
-import { dump, put, records, StreamModel, streamRecords, temporaryDir, timeOf } from '../engine/ldb/ledger.ts';
+import { Cluster, freeUrl } from './cluster.ts';
+import { dump, put, records, StreamModel, temporaryDir, timeOf } from '../engine/ldb/ledger.ts';
 
 const WAIT_MS = 60_000;
 
@@ -30,73 +26,6 @@ afterEach(async () => {
   for (const reflector of running) await reflector.stop();
   dir.remove();
 });
-
-/** A cluster with a ledger that grows, and remembers who asked for what. */
-class Cluster {
-  readonly asked: LedgerOptions[] = [];
-  #chunks: Uint8Array[] = [];
-  #last = 0;
-  #wake: (() => void)[] = [];
-  readonly hash = new StateHash();
-  /** Hash parts are sent with what is appended, when this is set. */
-  hashes = false;
-  readonly #hashes = new Map<number, number>();
-
-  append(bytes: Uint8Array): void {
-    this.#chunks.push(bytes);
-    this.#last = decodeRecords(bytes).at(-1)?.revision ?? this.#last;
-    this.hash.fold(bytes, 0, bytes.length);
-    this.#hashes.set(this.#last, this.hash.ledger);
-    for (const wake of this.#wake.splice(0)) wake();
-  }
-
-  grow(count: number): void {
-    this.append(streamRecords(this.#last + 1, count));
-  }
-
-  get connect(): NonNullable<StartReflectorOptions['connect']> {
-    const ledger = (options: LedgerOptions): AsyncIterable<LedgerFrame> => this.#ledger(options);
-    return async () => ({ ledger, close: async () => {} }) as unknown as Client;
-  }
-
-  async *#ledger(options: LedgerOptions): AsyncGenerator<LedgerFrame> {
-    this.asked.push(options);
-    yield { kind: 'hello', cluster: 'c1', node: 'n1', filter: options.filter };
-    let next: number = options.fromRevision;
-    for (let i = 0; ; i++) {
-      while (i >= this.#chunks.length) await this.#grown(options.signal);
-      const chunk = this.#chunks[i] as Uint8Array;
-      const bytes = chunk.subarray(firstRecordFrom(chunk, next));
-      if (bytes.length === 0) continue;
-      const last = decodeRecords(bytes).at(-1)?.revision ?? 0;
-      next = last + 1;
-      const hash = this.#hashes.get(last);
-      if (this.hashes && hash !== undefined) {
-        yield { kind: 'hash', revision: last as never, hash };
-      }
-      yield { kind: 'records', bytes };
-    }
-  }
-
-  #grown(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#wake.push(resolve);
-      const end = (): void => reject(new StoreError('CANCELLED', 'stopped'));
-      if (signal?.aborted === true) end();
-      signal?.addEventListener('abort', end, { once: true });
-    });
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((done) => server.once('listening', done));
-  const { port } = server.address() as { port: number };
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
-const freeUrl = async (): Promise<string> => `ws://127.0.0.1:${await freePort()}`;
 
 async function start(options: Partial<StartReflectorOptions> & { readonly dir: string }): Promise<RunningReflector> {
   const reflector = await startReflector({

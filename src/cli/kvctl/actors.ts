@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
 import type { Command } from 'commander';
 import type { ActorRow, ActorsView, ActorState } from '../../client/types.ts';
+import { isStoreError, StoreError } from '../../core/base/errors.ts';
+import { decodeActorsView } from '../../core/wire/actors.ts';
 import { type Terminal, wantsColour } from '../cluster/console.ts';
 import { type Answered, askEach, type Unanswered, unreachable } from './ask-each.ts';
 import type { Context, Run } from './context.ts';
@@ -13,6 +15,7 @@ import { parseDuration } from './duration.ts';
 
 interface ActorsFlags {
   readonly node?: string;
+  readonly url?: string;
   readonly watch?: boolean;
   readonly every: number;
   readonly kinds?: boolean;
@@ -38,6 +41,7 @@ export function registerActors(program: Command, run: Run): void {
 Exit code 1 when no node answers, or none is called --node.`,
     )
     .option('--node <id>', 'only this node')
+    .option('--url <url>', 'instead: the parts of the reflector whose --http this is, like http://127.0.0.1:7440')
     .option('--kinds', 'p99 of each kind of message, too')
     .option('--watch', 'draws it again and again; ends with Ctrl-C')
     .option('--every <duration>', 'how often --watch looks', parseDuration, EVERY_MS)
@@ -63,16 +67,32 @@ async function actors(context: Context, flags: ActorsFlags): Promise<number> {
   return code;
 }
 
-async function look(context: Context, { node }: ActorsFlags): Promise<Answer[]> {
+async function look(context: Context, { node, url }: ActorsFlags): Promise<Answer[]> {
+  if (url !== undefined) return [await lookOverHttp(context, url)];
   const answers = await askEach(context, (client, call) => client.listActors(call));
   if (node === undefined) return answers;
   return answers.filter((one) => one.ok && one.value.node === node);
 }
 
-const silence = ({ node }: ActorsFlags): string =>
-  node === undefined
+/** A reflector has no port for clients. */
+async function lookOverHttp({ deps, deadlineMs }: Context, url: string): Promise<Answer> {
+  const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(deadlineMs)]);
+  try {
+    const response = await fetch(new URL('/debug/actors', url), { signal });
+    if (!response.ok) throw new StoreError('UNAVAILABLE', `it answers ${response.status}`);
+    return { endpoint: url, ok: true, value: decodeActorsView(new Uint8Array(await response.arrayBuffer())) };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return { endpoint: url, ok: false, code: isStoreError(error) ? error.code : 'UNAVAILABLE', reason };
+  }
+}
+
+function silence({ node, url }: ActorsFlags): string {
+  if (url !== undefined) return `kvctl: no reflector answers at ${url}; is it its --http?`;
+  return node === undefined
     ? 'kvctl: no node answers; is the cluster up? see --endpoints'
     : `kvctl: no node that answers is called ${node}; see kvctl status`;
+}
 
 const asJson = (one: Answer): object =>
   one.ok ? { endpoint: one.endpoint, reachable: true, ...one.value } : unreachable(one);

@@ -11,6 +11,7 @@ import { showMs } from './duration.ts';
 /** Progress lines, at most. */
 const PROGRESS_EVERY_MS = 5_000;
 
+type PartNews = ReflectorNews & { readonly kind: 'part' };
 type OnEvent = (event: ReflectorNews) => void;
 
 /** A reader that has left must not end the replica. */
@@ -69,6 +70,8 @@ function printProgress(context: Context): OnEvent {
         return say(`copy ${event.name} put away: ${showBytes(event.storedBytes)} of ${showBytes(event.bytes)}`);
       case 'changelog-failed':
         return say(`the changelog cannot be written, and will say that it is out of sync: ${event.reason}`);
+      case 'part':
+        return say(PART_NEWS[event.state](event));
       case 'freshness':
         return say(event.isFresh ? 'fresh' : `older than it may be: lag ${showMs(event.lagMs)}`);
       default:
@@ -76,6 +79,12 @@ function printProgress(context: Context): OnEvent {
     }
   };
 }
+
+const PART_NEWS: Readonly<Record<PartNews['state'], (news: PartNews) => string>> = {
+  failed: ({ part, reason }) => `its part "${part}" broke, and comes back: ${reason}`,
+  back: ({ part }) => `its part "${part}" is back`,
+  warned: ({ part, reason }) => `${part === '' ? '' : `its part "${part}": `}${reason}`,
+};
 
 /** Each tenth of it, and its end. */
 function bootstrapped(event: ReflectorNews & { readonly kind: 'bootstrap' }, say: (line: string) => void): void {

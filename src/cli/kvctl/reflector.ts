@@ -2,19 +2,22 @@
  * reflector: the one process of a host that keeps its replica up to date, with doors for whoever looks after it.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { isStoreError } from '../../core/base/errors.ts';
 import { loadConfig, readerGrants } from '../../config/index.ts';
 import type { FilterInput } from '../../reflector/index.ts';
 import type { StartReflectorOptions } from '../../reflector/options.ts';
 import { parseEndpoints, wholeNumber } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { parseDuration, showMs } from './duration.ts';
-import { UsageError } from './errors.ts';
+import { describe, UsageError } from './errors.ts';
 import { noteConnection, onReflectorEvent } from './reflector-events.ts';
 
 const MAX_LAG_MS = 60_000;
 const STALE_AFTER_MS = 30_000;
 const SNAPSHOT_EVERY_MS = 3_600_000;
 const SNAPSHOT_KEEP = 5;
+/** As a node that cannot go on because of one of its actors. */
+const EXIT_GAVE_UP = 70;
 
 interface Flags {
   readonly from?: string[][];
@@ -45,7 +48,7 @@ export function registerReflector(program: Command, run: Run): void {
     .command('reflector')
     .summary('keep a replica up to date, as a service')
     .description(
-      'Applies the ledger to the replica until SIGTERM or Ctrl-C, and says over HTTP how it is: /healthz, /readyz, /metrics. With --listen it feeds other reflectors.',
+      'Applies the ledger to the replica until SIGTERM or Ctrl-C, and says over HTTP how it is: /healthz, /readyz, /metrics. With --listen it feeds other reflectors. Exit code 70: one of its parts breaks again and again.',
     )
     .addOption(
       new Option(
@@ -183,6 +186,9 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
   else signal.addEventListener('abort', () => resolve(undefined), { once: true });
   const failure = await Promise.race([asked, reflector.failed]);
   await reflector.stop();
-  if (failure !== undefined) throw failure;
-  return 0;
+  if (failure === undefined) return 0;
+  if (!isStoreError(failure, 'ACTOR_STOPPED')) throw failure;
+  // A part of it cannot come back: another process may.
+  context.note(describe(failure));
+  return EXIT_GAVE_UP;
 }

@@ -3,11 +3,13 @@
  * to who asks over HTTP.
  */
 import { Readers, type ReaderGrant } from '../../actors/gateway/readers.ts';
+import { must } from '../../core/base/assert.ts';
 import { isStoreError } from '../../core/base/errors.ts';
 import type { LedgerFilter } from '../../core/model/ledger-filter.ts';
 import type { Route } from '../../net/http/route.ts';
 import { bootstrap } from './bootstrap.ts';
 import type { Objects } from './objects.ts';
+import type { Part, PartLife } from '../parts/part.ts';
 import { openObjects } from './open-objects.ts';
 import { copyRoutes } from './routes.ts';
 import { CopySender, type CopySent } from './sender.ts';
@@ -52,7 +54,6 @@ export interface CopiesOptions {
   /** Where the replica is; 0: not filled, or of no use. */
   readonly revision: () => number;
   readonly onNews: (news: CopyNews) => void;
-  readonly onBroken: (error: unknown) => void;
 }
 
 const SNAPSHOT_EVERY_MS = 3_600_000;
@@ -62,7 +63,6 @@ export class Copies {
   readonly #options: CopiesOptions;
   readonly #from: Objects | undefined;
   readonly #to: Objects | undefined;
-  #sender: CopySender | undefined;
 
   /** Throws BAD_REQUEST for a URL that is none of copies. */
   constructor(options: CopiesOptions) {
@@ -97,14 +97,19 @@ export class Copies {
     }
   }
 
-  /** Puts copies away from now on. */
-  start(): void {
-    if (this.#to === undefined) return;
+  /** Whether copies are to be put away. */
+  get areWanted(): boolean {
+    return this.#to !== undefined;
+  }
+
+  /** Puts copies away from now on, as a part of the reflector. */
+  begin({ guard, broke }: PartLife): Part {
+    const objects = must(this.#to, 'who is asked for copies knows where to');
     const { dir, snapshotEveryMs = SNAPSHOT_EVERY_MS, snapshotKeep = SNAPSHOT_KEEP, nowMs = Date.now } = this.#options;
-    const { onNews, onBroken, revision, retryDelayMs } = this.#options;
-    this.#sender = new CopySender({
+    const { onNews, revision, retryDelayMs } = this.#options;
+    const sender = new CopySender({
       dir,
-      objects: this.#to,
+      objects,
       everyMs: snapshotEveryMs,
       keep: snapshotKeep,
       nowMs,
@@ -112,9 +117,12 @@ export class Copies {
       onSent: (sent) => onNews({ kind: 'copy', state: 'sent', ...sent }),
       onFailed: (error) =>
         onNews({ kind: 'copy', state: 'failed', reason: error instanceof Error ? error.message : String(error) }),
-      onBroken,
+      guard,
+      broke,
       retryDelayMs,
     });
+    // The copy under way is given up.
+    return { close: () => sender.stop() };
   }
 
   routes(): Route[] {
@@ -125,11 +133,6 @@ export class Copies {
       grant: (token) => readers.grant(token, undefined),
       held: () => this.#options.filter,
     });
-  }
-
-  /** The copy under way is given up. */
-  async stop(): Promise<void> {
-    await this.#sender?.stop();
   }
 }
 

@@ -48,8 +48,9 @@ export interface CopySenderOptions {
   readonly nowMs: () => number;
   readonly onSent: (sent: CopySent) => void;
   readonly onFailed: (error: unknown) => void;
-  /** A broken invariant: the end of it. */
-  readonly onBroken: (error: unknown) => void;
+  /** Runs what a timer asks for; what that throws is the end of it, as is what `broke` is told: a broken invariant. */
+  readonly guard: (work: () => void) => void;
+  readonly broke: (error: unknown) => void;
   /** For tests: size of a chunk, and the first pause between tries. */
   readonly chunkBytes?: number;
   readonly retryDelayMs?: number | undefined;
@@ -85,15 +86,17 @@ export class CopySender {
   }
 
   #look(): void {
-    const { revision, nowMs } = this.#options;
-    if (this.#underWay !== undefined || revision() === 0 || nowMs() < (this.#dueMs ?? 0)) return;
-    this.#underWay = this.#turn().finally(() => {
-      this.#underWay = undefined;
+    const { revision, nowMs, guard } = this.#options;
+    guard(() => {
+      if (this.#underWay !== undefined || revision() === 0 || nowMs() < (this.#dueMs ?? 0)) return;
+      this.#underWay = this.#turn().finally(() => {
+        this.#underWay = undefined;
+      });
     });
   }
 
   async #turn(): Promise<void> {
-    const { everyMs, nowMs, onSent, onFailed, onBroken } = this.#options;
+    const { everyMs, nowMs, onSent, onFailed, broke } = this.#options;
     try {
       const newest = (await this.#copies()).whole.at(-1);
       this.#dueMs = newest === undefined ? 0 : createdMsOf(newest) + everyMs;
@@ -106,7 +109,7 @@ export class CopySender {
         onSent(sent);
       }
     } catch (error) {
-      if (error instanceof InvariantViolation) return onBroken(error);
+      if (error instanceof InvariantViolation) return broke(error);
       if (this.#stop.signal.aborted) return;
       this.#dueMs = nowMs() + Math.min(everyMs, AFTER_FAILURE_MS);
       onFailed(error);
