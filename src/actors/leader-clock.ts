@@ -44,6 +44,12 @@ export class LeaderClock {
     return this.#begun.wallMs + (this.#clock.monotonicMs() - this.#begun.monotonicMs);
   }
 
+  /** Stamps what is proposed now. */
+  stamp(term: number, commands: readonly Uint8Array[]): void {
+    const stampMs = this.stampMs(term);
+    for (const command of commands) stampTime(command, stampMs);
+  }
+
   wasSet(term: number): boolean {
     const stampMs = this.stampMs(term);
     if (this.#clock.monotonicMs() - this.#begun.monotonicMs < STEP_EVERY_MS) return false;

@@ -17,15 +17,15 @@
 import { assert } from '../core/base/assert.ts';
 import { ByteReader, ByteWriter } from '../core/base/bytes.ts';
 import type { Clock } from '../core/base/env.ts';
-import type { ErrorCode } from '../core/base/errors.ts';
 import type { Index } from '../core/base/position.ts';
-import { stampTime, tokenOf } from '../core/model/commands.ts';
+import { tokenOf } from '../core/model/commands.ts';
 import { resultCode } from '../core/model/machine.ts';
 import type { Member } from '../core/raft/membership.ts';
 import type { Raft } from '../core/raft/raft.ts';
 import type { Message, NodeId, Ready } from '../core/raft/types.ts';
 import type { MeshMessage } from '../core/wire/mesh.ts';
 import { ApplyOutbox } from './apply-outbox.ts';
+import { CommandGate } from './command-gate.ts';
 import type { DiskWatch } from './disk-watch.ts';
 import { FleetRelay } from './fleet-relay.ts';
 import { GatewayOutbox } from './gateway-outbox.ts';
@@ -95,6 +95,7 @@ export class Replication {
   readonly #snapshots: Snapshots | undefined;
   #promised: Promised[] = [];
   readonly #gateway: GatewayOutbox;
+  readonly #gate: CommandGate;
 
   readonly #held = new HeldCommands();
   readonly #reads: ReadRelay;
@@ -131,6 +132,7 @@ export class Replication {
     const post = (to: NodeId, message: MeshMessage): void => this.#outbox.post(to, message);
     this.#reads = new ReadRelay({ raft: world.raft, tell, post });
     const { raft, founders, clock, transport, log, toFiles } = world;
+    this.#gate = new CommandGate({ peers: () => raft.configuration.peersOf(raft.id), log });
     this.#snapshots = toFiles && new Snapshots({ ...world, toFiles, post });
     this.#members = new Members({
       dir: world.dir ?? '',
@@ -187,7 +189,7 @@ export class Replication {
           this.#proposeForwarded(from, mesh.commands);
           break;
         case 'refused':
-          this.#tellRefused(mesh.code, mesh.tokens);
+          this.#gateway.refused(mesh.code, mesh.tokens);
           break;
         case 'readIndex':
           this.#reads.ask({ from, id: mesh.id });
@@ -234,9 +236,10 @@ export class Replication {
     this.flush();
   }
 
-  /** A peer was let in, with this data directory. */
-  sawDir(peer: NodeId, dir: string): void {
+  /** A peer was let in, with this data directory; it can apply commands up to `level`. */
+  met(peer: NodeId, dir: string, level: number): void {
     this.#members.sawDir(peer, dir);
+    this.#gate.met(peer, level);
   }
 
   /** The connection on which we send bulk to `peer` broke. */
@@ -351,8 +354,7 @@ export class Replication {
   #route(commands: readonly Uint8Array[]): void {
     if (this.#raft.isLeader && !this.#raft.isTransferring) {
       this.#world.shared.add('proposals', commands.length);
-      const refused = this.#propose(commands);
-      if (refused !== undefined) this.#tellRefused(resultCode(refused), commands.map(tokenOf));
+      this.#propose(commands, (code, tokens) => this.#gateway.refused(code, tokens));
       return;
     }
     const leader = this.#raft.leader;
@@ -361,32 +363,27 @@ export class Replication {
       this.#outbox.forward(leader, commands);
       return;
     }
-    if (!this.#held.hold(commands)) this.#tellRefused(resultCode('UNAVAILABLE'), commands.map(tokenOf));
+    if (!this.#held.hold(commands)) this.#gateway.refused(resultCode('UNAVAILABLE'), commands.map(tokenOf));
   }
 
-  #propose(commands: readonly Uint8Array[]): ErrorCode | undefined {
-    const stampMs = this.#time.stampMs(this.#raft.term);
-    for (const command of commands) stampTime(command, stampMs);
-    if (this.#raft.propose(commands) !== undefined) return undefined;
-    return this.#raft.isLeader ? 'OVERLOADED' : 'NOT_LEADER';
+  /** Says whether any went into the log; `refuse` is told of those that did not. */
+  #propose(commands: readonly Uint8Array[], refuse: GatewayOutbox['refused']): boolean {
+    const { may, mayNot } = this.#gate.sort(commands);
+    if (mayNot.length > 0) refuse(resultCode('UPGRADE_PENDING'), mayNot.map(tokenOf));
+    if (may.length === 0) return false;
+    this.#time.stamp(this.#raft.term, may);
+    if (this.#raft.propose(may) !== undefined) return true;
+    refuse(resultCode(this.#raft.isLeader ? 'OVERLOADED' : 'NOT_LEADER'), may.map(tokenOf));
+    return false;
   }
 
   #proposeForwarded(from: NodeId, commands: readonly Uint8Array[]): void {
     if (commands.length === 0) return;
     this.#world.shared.add('proposals', commands.length);
-    const refused = this.#propose(commands);
-    if (refused === undefined) {
-      // Their clients are answered there, when the entries are applied there.
-      this.#raft.awaitCommit(from, this.#raft.log.last);
-      return;
-    }
-    this.#outbox.post(from, { kind: 'refused', code: resultCode(refused), tokens: commands.map(tokenOf) });
-  }
-
-  #tellRefused(code: number, tokens: readonly number[]): void {
-    const frame = new ByteWriter(16 + tokens.length * 4).u8(TO_GATEWAY.refused).u8(code);
-    for (const token of tokens) frame.u32(token);
-    this.#gateway.tell(frame);
+    const refuse: GatewayOutbox['refused'] = (code, tokens) =>
+      this.#outbox.post(from, { kind: 'refused', code, tokens });
+    // Their clients are answered there, when the entries are applied there.
+    if (this.#propose(commands, refuse)) this.#raft.awaitCommit(from, this.#raft.log.last);
   }
 
   /** Log time must go on while nobody writes: keys expire by it, and a replica's age is measured by it. */

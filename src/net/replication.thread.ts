@@ -145,7 +145,7 @@ export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (arg
       guard(() => replication.receive(from, messages));
       planFlush();
     },
-    onPeerDir: (peer, dir) => guard(() => replication.sawDir(peer, dir)),
+    onMet: (peer, dir, commands) => guard(() => replication.met(peer, dir, commands)),
     onConnected: (peer) => {
       actors.connected(peer);
       guard(() => replication.connected(peer));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ERROR_CODE_LIST } from '../../src/core/base/errors.ts';
 import { toIndex, toTerm } from '../../src/core/base/position.ts';
+import { COMMAND_LEVEL } from '../../src/core/model/command-levels.ts';
 import { encodeMembership, initialMembership, type Member, withLearner } from '../../src/core/raft/membership.ts';
 import { encodeMemberRequest } from '../../src/core/wire/members.ts';
 import { initialMembers, ReplicationWorld } from './replication-world.ts';
@@ -208,10 +209,10 @@ describe('whose data directory is which', () => {
 
   test('the leader has the log remember it, once all have come', () => {
     const world = leading();
-    world.replication.sawDir('n2', 'd2');
+    world.replication.met('n2', 'd2', COMMAND_LEVEL);
     world.replication.tick();
     expect(dirs(world), 'n3 may come').toEqual([undefined, undefined, undefined]);
-    world.replication.sawDir('n3', 'd3');
+    world.replication.met('n3', 'd3', COMMAND_LEVEL);
     world.replication.tick();
     expect(dirs(world)).toEqual(['d1', 'd2', 'd3']);
     world.replication.turn();
@@ -224,7 +225,7 @@ describe('whose data directory is which', () => {
 
   test('who does not come for long is not waited for', () => {
     const world = leading();
-    world.replication.sawDir('n2', 'd2');
+    world.replication.met('n2', 'd2', COMMAND_LEVEL);
     world.replication.tick();
     world.pass(5_000);
     world.replication.tick();
@@ -236,7 +237,7 @@ describe('whose data directory is which', () => {
     world.settle();
     world.askMembers(1, { op: 'add', member: member('n2') });
     world.settle();
-    world.replication.sawDir('n2', 'lost');
+    world.replication.met('n2', 'lost', COMMAND_LEVEL);
     world.replication.tick();
     world.settle();
     expect(dirs(world)).toEqual(['d1', 'lost']);
@@ -246,7 +247,7 @@ describe('whose data directory is which', () => {
     world.settle();
     world.replication.tick();
     expect(dirs(world)).toEqual(['d1', undefined]);
-    world.replication.sawDir('n2', 'new');
+    world.replication.met('n2', 'new', COMMAND_LEVEL);
     world.replication.tick();
     expect(dirs(world)).toEqual(['d1', 'new']);
   });

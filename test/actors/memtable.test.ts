@@ -5,6 +5,7 @@ import { url } from '../../src/actors/memtable.thread.ts';
 import { RING_BYTES } from '../../src/actors/topology.ts';
 import { createRing, RingReader, RingWriter } from '../../src/actors/runtime/ring.ts';
 import { Shared } from '../../src/actors/shared.ts';
+import { createTableSizes } from '../../src/actors/table-sizes.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
 import { encodeTxn, stampTime } from '../../src/core/model/commands.ts';
 import { decodeRecords } from '../../src/core/model/ledger.ts';
@@ -38,6 +39,7 @@ async function startMemtable(options: { readonly dir?: string; readonly tree?: P
     answers: createRing(RING_BYTES.answers),
     ledger: createRing(RING_BYTES.ledger),
     checkpoints: createCheckpoints(),
+    tableSizes: createTableSizes(),
   };
   const args = { ...state, ...buffers, origin: ORIGIN, ledgerBytes: 64 * MIB, ledgerMs: 1e9, historyMs: 0 };
   const { thread } = spawnActor(shared, 'memtable', url, args, { compactor: memtablePort });
@@ -99,6 +101,23 @@ test('entries of a frame are applied in order; each makes one record, and an ans
   expect(revisions).toEqual([1, 2, 3, 4]);
   expect(reader.get(utf8('a'))?.value).toEqual(utf8('2'));
   expect(shared.get('memtableKeys')).toBe(2);
+});
+
+test('a command of a later version ends the thread, in words, behind all that came before it', async () => {
+  const { shared, thread, reader, commit } = await startMemtable();
+  commit([putCommand('a', '1', { origin: ORIGIN, token: 1 })]);
+  await until('the put is applied', () => shared.get('applied') === 1);
+  const later = putCommand('a', '2', { origin: ORIGIN, token: 2 }).with(0, 9);
+  commit([later, putCommand('a', '3', { origin: ORIGIN, token: 3 })]);
+  expect(await thread.ended).toMatchObject({
+    code: 'DIR_FOREIGN',
+    message: expect.stringMatching(
+      /entry 2 of the log is a command that this version .* does not know: start this node/,
+    ),
+    data: { index: 2 },
+  });
+  expect(shared.get('applied')).toBe(1);
+  expect(reader.get(utf8('a'))?.value).toEqual(utf8('1'));
 });
 
 test('transactions that each read four mebibytes, in one frame, are answered and do not end the thread', async () => {

@@ -42,7 +42,7 @@ test('deaths that lie far apart are forgotten', () => {
 test('only what has no code of its own comes back', () => {
   expect(mayComeBack(deathBy('memtable', new TypeError('x is not a function')))).toBe(true);
   expect(mayComeBack(deathBy('memtable', new StoreError('ACTOR_STOPPED', 'memtable ended (code 1)')))).toBe(true);
-  for (const code of ['DISK_FAILED', 'TABLE_CORRUPT', 'WAL_CORRUPT', 'DIVERGED'] as const) {
+  for (const code of ['DISK_FAILED', 'TABLE_CORRUPT', 'WAL_CORRUPT', 'DIVERGED', 'DIR_FOREIGN'] as const) {
     expect(mayComeBack(deathBy('memtable', new StoreError(code, 'so it is')))).toBe(false);
   }
 });

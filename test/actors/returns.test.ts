@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { nextChange } from '../../src/actors/returns.ts';
 import { ERROR_CODE_LIST } from '../../src/core/base/errors.ts';
 import { toIndex, toTerm } from '../../src/core/base/position.ts';
+import { COMMAND_LEVEL } from '../../src/core/model/command-levels.ts';
 import { initialMembership, votersOnly, withLearner } from '../../src/core/raft/membership.ts';
 import { decodeMemberRequest, encodeMemberRequest, type MemberRequest } from '../../src/core/wire/members.ts';
 import { ReplicationWorld } from './replication-world.ts';
@@ -15,7 +16,7 @@ const asks = (fields: Partial<typeof wish> = {}): MemberRequest => ({ op: 'readm
 function leading(): ReplicationWorld {
   const world = new ReplicationWorld({ nodes: ['n1', 'n2', 'n3'], dir: 'd1' });
   world.lead();
-  for (const id of ['n2', 'n3']) world.replication.sawDir(id, `d${id.slice(1)}`);
+  for (const id of ['n2', 'n3']) world.replication.met(id, `d${id.slice(1)}`, COMMAND_LEVEL);
   world.replication.tick();
   follow(world);
   return world;
@@ -104,7 +105,7 @@ describe('a member that returns', () => {
     world.replication.peerLeft('n3');
     world.askMembers(1, asks());
     // A socket that was let in before the new one was named.
-    world.replication.sawDir('n3', 'd3');
+    world.replication.met('n3', 'd3', COMMAND_LEVEL);
     follow(world);
     world.replication.tick();
     follow(world);

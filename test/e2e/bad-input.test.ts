@@ -383,6 +383,7 @@ describe('mesh port', () => {
       lineage: [],
       began: { term: toTerm(0), lastTerm: toTerm(0), lastIndex: toIndex(0) },
       dir: '',
+      commands: 1,
       ...over,
     });
     return writer.take();

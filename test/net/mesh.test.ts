@@ -79,7 +79,7 @@ async function open(
     life: { ...FIRST_LIFE, boot: options.boot ?? 1, dir: `dir of ${name}` },
     meet: (peer, life) => witness.meet(peer, life),
     onRolledBack: (peer, reason) => events.push(`rolled back: ${peer} says ${reason}`),
-    onPeerDir: (peer, dir) => dirs.push(`${peer}: ${dir}`),
+    onMet: (peer, dir) => dirs.push(`${peer}: ${dir}`),
     listen: new URL(options.listen ?? peers[name] ?? '').host,
     guests: asPeers(options.guests ?? {}),
     log: (level, event, fields) => {
@@ -143,6 +143,7 @@ const hello = (fields: Partial<Parameters<typeof encodeMeshHello>[1]> = {}): Uin
     mesh: '127.0.0.1:9',
     membersIndex: 0,
     dir: 'dir of n2',
+    commands: 1,
     ...fields,
   });
   return writer.take();

@@ -89,8 +89,8 @@ export class Ear {
   }
 
   /** `peer` was let in. */
-  sawDir(peer: string, dir: string): void {
-    this.#hear(({ replication }) => replication.sawDir(peer, dir));
+  met(peer: string, { dir, commands }: Pick<MeshHello, 'dir' | 'commands'>): void {
+    this.#hear(({ replication }) => replication.met(peer, dir, commands));
   }
 
   /** `peer` has seen more of this node's directory than there is in it. */

@@ -304,7 +304,7 @@ export class SimNetwork {
     const { from, dir } = hello;
     if (as === 'peer') {
       this.#met.set(metKey(host, from, dir), must(this.#hosts.get(from)?.life, 'who dials lives'));
-      host.ear.sawDir(from, dir);
+      host.ear.met(from, hello);
       return;
     }
     const { guests } = this.#dialledBy(host.name);

@@ -9,6 +9,7 @@ import type { StoreError } from '../../src/core/base/errors.ts';
 import type { Member } from '../../src/core/raft/membership.ts';
 import type { Raft } from '../../src/core/raft/raft.ts';
 import { type LifeSign, type LogEnd, Witness } from '../../src/core/raft/witness.ts';
+import { COMMAND_LEVEL } from '../../src/core/model/command-levels.ts';
 import { type Channel, MESH_VERSION, type MeshHello, type MeshMessage } from '../../src/core/wire/mesh.ts';
 import { markDamaged } from '../../src/engine/disk/damaged.ts';
 import { beginLife } from '../../src/engine/disk/lives.ts';
@@ -65,7 +66,8 @@ export class Presence {
     const { name } = this.#world;
     assert(this.began !== undefined, 'who introduces itself has recovered its log');
     const names = { version: MESH_VERSION, channel, cluster: CLUSTER, from: name, to, mesh: `${name}:1` };
-    return { ...this.#life, ...names, began: this.began, membersIndex: this.admission.membersIndex };
+    const { membersIndex } = this.admission;
+    return { ...this.#life, ...names, began: this.began, membersIndex, commands: COMMAND_LEVEL };
   }
 
   heard(messages: readonly MeshMessage[], raft: Raft): void {

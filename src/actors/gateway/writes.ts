@@ -155,7 +155,7 @@ export class Writes {
   /** Replication did not propose these: nothing happened to them. */
   refused(reader: ByteReader): void {
     const code = errorOfResult(reader.u8()) ?? 'INTERNAL';
-    const error = new StoreError(code, code === 'OVERLOADED' ? 'too much is uncommitted' : 'no leader took the write');
+    const error = new StoreError(code, REFUSED_MESSAGES[code] ?? 'no leader took the write');
     while (reader.left > 0) {
       this.#fail(reader.u32(), error);
     }
@@ -234,6 +234,12 @@ export class Writes {
     return write;
   }
 }
+
+const REFUSED_MESSAGES: Partial<Record<StoreError['code'], string>> = {
+  OVERLOADED: 'too much is uncommitted',
+  UPGRADE_PENDING:
+    'a member of the cluster runs a version that does not know this command, or has not been seen since the leader started',
+};
 
 const APPLIED_MESSAGES: Partial<Record<StoreError['code'], string>> = {
   SESSION_EXPIRED: 'the session has expired; whether earlier unanswered writes happened is not known',

@@ -14,6 +14,7 @@ import { assert } from '../base/assert.ts';
 import { ByteReader, ByteWriter, equalBytes } from '../base/bytes.ts';
 import { ERROR_CODE_LIST, type ErrorCode, isStoreError, StoreError } from '../base/errors.ts';
 import { type Index, type Revision, toIndex } from '../base/position.ts';
+import { checkLevel, FOREIGN_MIN } from './command-levels.ts';
 import {
   type CommandKind,
   commandKind,
@@ -52,9 +53,6 @@ export const TXN_ANSWER_BYTES_MAX: number = 4 * 1024 * 1024;
 const NONE = new Uint8Array(0);
 const FOUND = new Uint8Array([1]);
 const NOT_FOUND = new Uint8Array([0]);
-
-/** Entries that begin with this or more are not the model's. */
-const FOREIGN_MIN = 0x80;
 
 /** Of what `save` writes; its first byte. Without one, the number of `applied` stood there. */
 const SAVED_VERSION = 3;
@@ -156,9 +154,13 @@ export class Machine {
     this.#expiry.push({ expiryMs, revision, key });
   }
 
-  /** Applies the entry at `index`. Empty data is a no-op that still makes its (empty) ledger record. */
+  /**
+   * Applies the entry at `index`. Empty data is a no-op that still makes its (empty) ledger record. Throws DIR_FOREIGN,
+   * before it changes anything, for a command of a later version.
+   */
   apply(index: Index, data: Uint8Array): void {
     assert(index === this.applied + 1, 'entries are applied in order, each once');
+    checkLevel(index, data);
     this.applied = index;
     this.#changes = [];
     if (data.length > 0) this.#command(index, data);

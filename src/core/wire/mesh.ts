@@ -1,11 +1,12 @@
 /**
- * The mesh protocol, version 6: between nodes. Each node dials every peer twice and sends only on what it
+ * The mesh protocol, version 7: between nodes. Each node dials every peer twice and sends only on what it
  * dialled: `control` (votes, heartbeats, acks, reads: small, never behind bulk) and `bulk` (appends, forwarded
  * proposals, snapshots, what actors say).
  *
  *   hello    = magic u32 "CTLP" | version u8 | channel u8 | cluster string | from string | to string | boot u64
  *              | mesh string | membersIndex u64 | dir string
  *              | life u64 | lineage | began          core/raft/witness.ts
+ *              | commands varint                   core/model/command-levels.ts
  *   lineage  = count u8 (32 at most) | boot u64 *
  *   began    = term u64 | lastTerm u64 | lastIndex u64
  *   message  = kind u8 | …                       several follow each other in one WebSocket message
@@ -20,7 +21,7 @@ import type { Entry, Message, NodeId } from '../raft/types.ts';
 import { LINEAGE_MAX, type LifeSign } from '../raft/witness.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotMessage } from './snapshot.ts';
 
-export const MESH_VERSION = 6;
+export const MESH_VERSION = 7;
 export const MESH_MAGIC = 0x504c5443;
 
 export type Channel = 'control' | 'bulk';
@@ -35,6 +36,8 @@ export interface MeshHello extends LifeSign {
   readonly mesh: string;
   /** The entry of its log that says who the members are: whoever has an older one may be the one that is behind. */
   readonly membersIndex: number;
+  /** The newest level of commands that the sender can apply. */
+  readonly commands: number;
 }
 
 export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
@@ -47,7 +50,7 @@ export function encodeMeshHello(writer: ByteWriter, hello: MeshHello): void {
   const { life, lineage, began } = hello;
   writer.u64(life).u8(lineage.length);
   for (const boot of lineage) writer.u64(boot);
-  writer.u64(began.term).u64(began.lastTerm).u64(began.lastIndex);
+  writer.u64(began.term).u64(began.lastTerm).u64(began.lastIndex).varint(hello.commands);
 }
 
 export function decodeMeshHello(bytes: Uint8Array): MeshHello {
@@ -77,6 +80,7 @@ export function decodeMeshHello(bytes: Uint8Array): MeshHello {
       lastTerm: toTerm(reader.u64()),
       lastIndex: toIndex(reader.u64()),
     },
+    commands: reader.varint(),
   } as const;
   reader.end();
   return hello;

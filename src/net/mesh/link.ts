@@ -8,6 +8,7 @@
 import { WebSocket } from 'ws';
 import { ByteWriter } from '../../core/base/bytes.ts';
 import { crc32c } from '../../core/base/crc32c.ts';
+import { COMMAND_LEVEL } from '../../core/model/command-levels.ts';
 import { type Channel, encodeMeshHello, MESH_VERSION } from '../../core/wire/mesh.ts';
 import type { LifeSign } from '../../core/raft/witness.ts';
 import { Backoff } from '../backoff.ts';
@@ -124,7 +125,7 @@ export class Link {
       const { cluster, from, to, life, channel, mesh, membersIndex } = this.#options;
       const hello = new ByteWriter(128);
       const known = { ...life, version: MESH_VERSION, channel, cluster, from, to };
-      encodeMeshHello(hello, { ...known, mesh, membersIndex: membersIndex() });
+      encodeMeshHello(hello, { ...known, mesh, membersIndex: membersIndex(), commands: COMMAND_LEVEL });
       socket.send(hello.take());
       this.#heardMs = performance.now();
       this.#isOpen = true;

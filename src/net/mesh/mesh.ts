@@ -31,8 +31,8 @@ export interface MeshOptions extends AdmissionOptions {
   readonly onMessages: (from: string, messages: readonly MeshMessage[]) => void;
   /** A peer has seen more of this node's directory than there is in it. */
   readonly onRolledBack: (peer: string, reason: string) => void;
-  /** A peer was let in, with this data directory. */
-  readonly onPeerDir: (peer: string, dir: string) => void;
+  /** A peer was let in, with this data directory; it can apply commands up to this level. */
+  readonly onMet: (peer: string, dir: string, commands: number) => void;
   readonly onConnected: (peer: string) => void;
   readonly onDisconnected: (peer: string) => void;
   /** The last socket on which `peer` spoke to us closed. */
@@ -183,7 +183,7 @@ export class Mesh implements Transport {
     if (guest !== undefined) {
       this.#admission.came(hello);
       this.#dial(from, guest);
-    } else this.#options.onPeerDir(from, hello.dir);
+    } else this.#options.onMet(from, hello.dir, hello.commands);
     // It is there: what waits to try it again need not wait.
     const linked = this.#linked.get(from);
     for (const channel of CHANNELS) linked?.links[channel].hurry();

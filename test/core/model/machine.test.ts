@@ -3,6 +3,7 @@ import { InvariantViolation } from '../../../src/core/base/assert.ts';
 import { ByteReader, ByteWriter, text, utf8 } from '../../../src/core/base/bytes.ts';
 import { toIndex } from '../../../src/core/base/position.ts';
 import { COMMAND_HEADER_BYTES, encodeClock, type Txn } from '../../../src/core/model/commands.ts';
+import { COMMAND_LEVEL, levelOf } from '../../../src/core/model/command-levels.ts';
 import { errorOfResult, TXN_ANSWER_BYTES_MAX } from '../../../src/core/model/machine.ts';
 import { RESULT_BYTES_MAX, RESULTS_MAX } from '../../../src/core/model/sessions.ts';
 import { below, forSeeds, pick, randomBytes } from '../base/seeded.ts';
@@ -397,7 +398,7 @@ describe('bytes that are no command', () => {
 
   test('of an unknown kind or operation are refused and change nothing', () => {
     const bench = new Bench();
-    for (const kind of [0, 8, 255]) {
+    for (const kind of [0, 8, 128, 255]) {
       const bytes = put('k', 'v');
       bytes[0] = kind;
       expect(errorOfResult(bench.apply(bytes).answer!.code)).toBe('BAD_REQUEST');
@@ -409,12 +410,30 @@ describe('bytes that are no command', () => {
     expect(bench.all()).toEqual([]);
   });
 
+  test.each([
+    ['command', (bytes: Uint8Array) => bytes.with(0, 9)],
+    ['control command', () => command('control', { session: 300, seq: 2 ** 30, acked: 7 }, (w) => w.u8(17).u8(0))],
+  ])('a %s of a later version is never passed over: the machine stops before it, and says so', (_what, make) => {
+    const bench = new Bench();
+    bench.apply(put('key', 'v'));
+    const saved = bench.all();
+    const later = make(put('k', 'v', { timeMs: 5000 }));
+    for (let i = 0; i < 2; i++) {
+      expect(() => bench.apply(later)).toThrow(
+        expect.objectContaining({ code: 'DIR_FOREIGN', message: expect.stringContaining('entry 2 of the log') }),
+      );
+    }
+    expect([bench.machine.applied, bench.machine.timeMs, bench.all()]).toEqual([1, 0, saved]);
+  });
+
   test('of any kind never stop the machine, and two machines make the same of them', () => {
     forSeeds(300, (random) => {
       const machines = [new Bench({ arenaBytes: 64 * 1024 }), new Bench({ arenaBytes: 64 * 1024 })];
       for (let i = 0; i < 20; i++) {
         const entry = random() < 0.5 ? randomBytes(random, below(random, 60)) : pick(random, whole).slice();
         if (entry.length > 0 && random() < 0.7) entry[below(random, entry.length)] = below(random, 256);
+        // A later version's is another matter.
+        if (levelOf(entry) > COMMAND_LEVEL) entry[0] = 0;
         const [a, b] = machines.map((bench) => bench.apply(entry));
         expect(a).toEqual(b);
         expect(a!.record.revision).toBe(i + 1);

@@ -16,7 +16,7 @@ const newMachine = (): Machine => new Machine(new PlainState(new SharedArrayBuff
 function randomEntry(random: () => number, i: number): Uint8Array {
   const kind = pick(random, ['put', 'put', 'delete', 'none', 'junk'] as const);
   if (kind === 'none') return new Uint8Array(0);
-  if (kind === 'junk') return randomBytes(random, 1 + below(random, 20)).fill(0x50, 0, 1);
+  if (kind === 'junk') return randomBytes(random, 1 + below(random, 20)).fill(0, 0, 1);
   const writer = new ByteWriter(64);
   encodeCommandHeader(writer, { kind, origin: pick(random, [ORIGIN, 1]), token: 1 });
   writer.varint(0).varint(0).varint(0);

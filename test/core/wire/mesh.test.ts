@@ -128,6 +128,7 @@ describe('the hello', () => {
     to: 'n2',
     boot: 2 ** 53 - 1,
     dir: '6f9a',
+    commands: 300,
   } as const;
   const encoded = (over: Partial<typeof hello> & { version?: number } = {}): Uint8Array => {
     const writer = new ByteWriter(1);

@@ -114,6 +114,8 @@ const KINDS: readonly (ControlKind | undefined)[] = [
   'dropStage',
 ];
 
+export const controlKind = (code: number): ControlKind | undefined => KINDS[code];
+
 /** These need a secret. */
 const WITH_SECRET: ReadonlySet<ControlKind> = new Set(['mutate', 'registerWriter', 'rotateWriter', 'setCookie']);
 /** These take rows away for good: off, unless the cluster's configuration says otherwise. */
