@@ -26,7 +26,8 @@ import { Connection, type Door } from './gateway/connection.ts';
 import { FleetStreams } from './gateway/fleet-streams.ts';
 import type { Readers } from './gateway/readers.ts';
 import { Subscriptions } from './gateway/subscriptions.ts';
-import { Shipper, type ShipperWorld, type ToShipper } from './shipper.ts';
+import { Shipper, type ShipperWorld } from './shipper.ts';
+import type { ToShipper } from './shipper-messages.ts';
 
 /** The LDB, as its relay reads it (engine/ldb/ldb-state.ts). */
 export interface RelayState {
@@ -66,10 +67,11 @@ export class Relay {
   readonly #world: RelayWorld;
   readonly #connections = new Set<Connection>();
   readonly #dirty = new Set<Connection>();
-  readonly #subscriptions = new Subscriptions(
-    (message) => this.#toShipper(message),
-    (sub) => this.#left(sub),
-  );
+  readonly #subscriptions = new Subscriptions({
+    toShipper: (message) => this.#toShipper(message),
+    onEnded: (sub) => this.#left(sub),
+    monotonicMs: () => this.#world.monotonicMs(),
+  });
   /** The LDBs among those that follow it: its own upstream is told of them. */
   readonly fleet: FleetStreams;
   /** Relays that follow it: told when the path changes. */

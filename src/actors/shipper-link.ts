@@ -4,7 +4,7 @@
  */
 import { must } from '../core/base/assert.ts';
 import { type MessagePort, portPair } from './runtime/thread.ts';
-import type { FromShipper, ToShipper } from './shipper.ts';
+import type { FromShipper, ToShipper } from './shipper-messages.ts';
 
 export class ShipperLink {
   readonly #receive: (message: FromShipper) => void;

@@ -1,6 +1,6 @@
 /**
  * shipper: the thread that keeps the ledger's newest part and feeds it on. Commands and parts go through a port
- * (a few per second and subscription, bytes transferred, never cloned); records come in a ring.
+ * (a few for all that is sent in a turn, bytes transferred, never cloned); records come in a ring.
  */
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
@@ -12,7 +12,8 @@ import { RingReader } from './runtime/ring.ts';
 import type { StartActor } from './runtime/thread.ts';
 import { must } from '../core/base/assert.ts';
 import { ownerOf, Shared } from './shared.ts';
-import { type FromShipper, Shipper, type ToShipper } from './shipper.ts';
+import { Shipper } from './shipper.ts';
+import type { FromShipper, ToShipper } from './shipper-messages.ts';
 
 export interface ShipperArgs {
   readonly shared: SharedArrayBuffer;
@@ -52,12 +53,18 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
     heldBytesMax: HELD_BYTES_MAX,
     hashAt: (revision) => checkpoints.ledgerAt(revision),
     post: (message: FromShipper) => {
-      if (message.kind === 'part') port.postMessage(message, [message.frame.buffer as ArrayBuffer]);
-      else port.postMessage(message);
+      const frames = message.kind === 'parts' ? message.frames : [];
+      port.postMessage(
+        message,
+        frames.map(({ buffer }) => buffer),
+      );
     },
   });
 
-  const intake = new LedgerIntake(shared, new RingReader(args.ledger), shipper);
+  const intake = new LedgerIntake(shared, new RingReader(args.ledger), shipper, (delayMs, work) => {
+    const timer = setTimeout(work, delayMs);
+    return { cancel: () => clearTimeout(timer) };
+  });
   port.on('message', (message: ToShipper) => intake.receive(message));
   const loop = listen(shared.bell('shipper'), () => intake.turn());
   const looks = setInterval(() => {
@@ -69,6 +76,7 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
     ended: loop.ended,
     stop: async () => {
       clearInterval(looks);
+      intake.close();
       await loop.stop();
       port.close();
       shipper.close();

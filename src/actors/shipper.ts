@@ -12,11 +12,12 @@
  *
  * On the put path: stop 9 of 9. From memtable; to the doors and, over them, to reflectors.
  */
+import { unreachable } from '../core/base/assert.ts';
 import { ByteWriter, compareBytes } from '../core/base/bytes.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.ts';
-import { encodeFilter, type LedgerFilter, TableDirectory } from '../core/model/ledger-filter.ts';
+import { encodeFilter, TableDirectory } from '../core/model/ledger-filter.ts';
 import { LedgerWindow } from '../core/model/window.ts';
 import { beginChecked, endChecked, FRAME, PART } from '../core/wire/client.ts';
 import { checksum } from '../engine/disk/checksum.ts';
@@ -24,53 +25,9 @@ import type { StateCursor, StateReader } from '../engine/state/state-reader.ts';
 import { checkpointBefore } from './checkpoints.ts';
 import { FilteredLedger } from './filtered-ledger.ts';
 import { ReaderBudget } from './reader-budget.ts';
+import { Shipment } from './shipment.ts';
+import type { FromShipper, Subscribe, ToShipper } from './shipper-messages.ts';
 import { SnapshotFeed } from './snapshot-feed.ts';
-
-export interface Subscribe {
-  readonly kind: 'subscribe';
-  /** Number of the subscription, given by the gateway. */
-  readonly sub: number;
-  /** Id of the request on its connection: goes into the frames. */
-  readonly request: number;
-  readonly mode: 'watch' | 'ledger';
-  readonly fromRevision: number;
-  /** Watch: keys in [from, to); empty `to` = to the end. */
-  readonly from: Uint8Array;
-  readonly to: Uint8Array;
-  readonly creditBytes: number;
-  /** Who reads: the connection, as the gateway numbers it. */
-  readonly reader: number;
-  /** Watch: a progress part at every look. */
-  readonly bookmarks: boolean;
-  /** Watch: a behind part when it is slow. */
-  readonly tellSlow: boolean;
-  /** Ledger: what it gets; undefined: everything. */
-  readonly filter?: LedgerFilter | undefined;
-  /** Ledger: it begins with a snapshot, whatever is kept. */
-  readonly wantsSnapshot?: boolean | undefined;
-  /** Ledger, of everything: hash parts. */
-  readonly wantsHashes?: boolean | undefined;
-  /** Ledger: checked parts, for snapshots and what is filtered. */
-  readonly wantsChecks?: boolean | undefined;
-}
-
-export type ToShipper =
-  | Subscribe
-  | { readonly kind: 'credit'; readonly sub: number; readonly bytes: number }
-  | { readonly kind: 'cancel'; readonly sub: number }
-  /** By reader: bytes that have left the node. */
-  | { readonly kind: 'taken'; readonly taken: readonly (readonly [reader: number, bytes: number])[] };
-
-export type FromShipper =
-  /** Whole STREAM frames for the client's socket. */
-  | { readonly kind: 'part'; readonly sub: number; readonly reader: number; readonly frame: Uint8Array }
-  | { readonly kind: 'end'; readonly sub: number; readonly error: EndReason };
-
-export interface EndReason {
-  readonly code: StoreError['code'];
-  readonly message: string;
-  readonly data: StoreError['data'];
-}
 
 export interface ShipperWorld {
   readonly state: Pick<StateReader, 'scan' | 'readLedger'>;
@@ -112,8 +69,18 @@ interface Subscription {
   check: number;
 }
 
+/** Records that a subscription was just sent: the next one that is at the same place gets the same frame. */
+interface Span {
+  readonly from: Revision;
+  readonly bytes: Uint8Array;
+  readonly last: Revision;
+  /** By the request that is in it. */
+  readonly frames: Map<number, Uint8Array<ArrayBuffer>>;
+}
+
 export class Shipper {
   readonly #world: ShipperWorld;
+  readonly #shipment: Shipment;
   readonly window: LedgerWindow;
   readonly #subs = new Map<number, Subscription>();
   readonly #budget: ReaderBudget;
@@ -121,11 +88,14 @@ export class Shipper {
   /** Somebody was sent less than there was, because of what the node holds already. */
   #hasHeldBack = false;
   #slow = 0;
+  /** Until the shipment leaves. */
+  #span: Span | undefined;
   /** Watches that ended because their position was no longer kept. */
   compacted = 0;
 
   constructor(world: ShipperWorld) {
     this.#world = world;
+    this.#shipment = new Shipment(world.post);
     this.#budget = new ReaderBudget(world.heldBytesMax);
     this.window = new LedgerWindow(world.windowBytes);
   }
@@ -150,28 +120,38 @@ export class Shipper {
   }
 
   receive(message: ToShipper): void {
-    if (message.kind === 'subscribe') {
-      this.#subscribe(message);
-      return;
+    switch (message.kind) {
+      case 'subscribe':
+        this.#subscribe(message);
+        break;
+      case 'taken':
+        for (const [reader, bytes] of message.taken) this.#budget.taken(reader, bytes);
+        if (this.#hasHeldBack) this.pumpAll();
+        break;
+      case 'cancel':
+        this.#remove(message.sub);
+        break;
+      case 'credit': {
+        const sub = this.#subs.get(message.sub);
+        if (sub === undefined) break;
+        sub.credit += message.bytes;
+        this.#pump(sub);
+        break;
+      }
+      case 'sent':
+        // For whoever paces the rounds (ledger-intake.ts).
+        break;
+      default:
+        unreachable(message);
     }
-    if (message.kind === 'taken') {
-      for (const [reader, bytes] of message.taken) this.#budget.taken(reader, bytes);
-      if (this.#hasHeldBack) this.pumpAll();
-      return;
-    }
-    const sub = this.#subs.get(message.sub);
-    if (sub === undefined) return;
-    if (message.kind === 'cancel') this.#remove(message.sub);
-    else {
-      sub.credit += message.bytes;
-      this.#pump(sub);
-    }
+    this.#leave();
   }
 
-  /** Sends everybody what is there for them and they have credit for. */
-  pumpAll(): void {
+  /** Sends everybody what is there for them and they have credit for. True: who gets it will say when it is `sent`. */
+  pumpAll(endsRound = false): boolean {
     this.#hasHeldBack = false;
     for (const sub of this.#subs.values()) this.#pump(sub);
+    return this.#leave(endsRound);
   }
 
   /** Twice a second: says where watches are that asked for it, and who is slow. */
@@ -184,6 +164,7 @@ export class Shipper {
         if (sub.options.bookmarks && sub.credit > 0) this.#sendProgress(sub, plus(sub.next, -1));
       }
     }
+    this.#leave();
   }
 
   /** There is more for it, and it is not sent. */
@@ -268,7 +249,7 @@ export class Shipper {
         continue;
       }
       if (sub.next > this.window.last && sub.next > this.#world.applied()) return;
-      const records = this.#read(sub.next, Math.min(PART_BYTES, Math.max(sub.credit, 1)));
+      const records = this.#spanFor(sub);
       if (records === undefined) {
         if (!this.#isCompacted(sub)) return;
         if (sub.options.mode === 'watch') {
@@ -287,11 +268,31 @@ export class Shipper {
         this.#postChecked(sub, (writer) => void writer.u8(PART.records).raw(rest));
       } else if (sub.options.mode === 'ledger') {
         if (sub.options.wantsHashes === true) this.#sendHash(sub, records.last);
-        this.#post(sub, (writer) => writer.u8(PART.records).raw(records.bytes));
+        this.#sendSpan(sub, records);
       } else this.#sendWatched(sub, records.bytes, records.last);
       sub.next = plus(records.last, 1);
       sub.waited = 0;
     }
+  }
+
+  /** What comes next for it: as for the last one, when that was at the same place. */
+  #spanFor(sub: Subscription): Span | undefined {
+    const bytesMax = Math.min(PART_BYTES, Math.max(sub.credit, 1));
+    const span = this.#span;
+    if (span !== undefined && span.from === sub.next && span.bytes.length <= bytesMax) return span;
+    const records = this.#read(sub.next, bytesMax);
+    this.#span = records && { from: sub.next, bytes: records.bytes, last: records.last, frames: new Map() };
+    return this.#span;
+  }
+
+  #sendSpan(sub: Subscription, { bytes, frames }: Span): void {
+    const { request } = sub.options;
+    let frame = frames.get(request);
+    if (frame === undefined) {
+      frame = this.#frame(sub, bytes.length).u8(PART.records).raw(bytes).take();
+      frames.set(request, frame);
+    }
+    this.#send(sub, frame);
   }
 
   /** From the window, or from the tree, which keeps what has left it. */
@@ -329,7 +330,7 @@ export class Shipper {
       if (changes.length > 0) encodeRecord(writer, { ...record, changes });
     }
     if (writer.length > empty) {
-      this.#send(sub, writer);
+      this.#send(sub, writer.take());
       sub.toldProgress = last;
     }
     if (last - sub.toldProgress >= PROGRESS_EVERY) {
@@ -382,12 +383,12 @@ export class Shipper {
 
   // ── frames ──
 
-  #frame(sub: Subscription): ByteWriter {
-    return new ByteWriter(1024).u8(FRAME.stream).varint(sub.options.request);
+  #frame(sub: Subscription, bytes = 1024): ByteWriter {
+    return new ByteWriter(bytes + 16).u8(FRAME.stream).varint(sub.options.request);
   }
 
   #post(sub: Subscription, fill: (writer: ByteWriter) => ByteWriter): void {
-    this.#send(sub, fill(this.#frame(sub)));
+    this.#send(sub, fill(this.#frame(sub)).take());
   }
 
   /** A part that its reader can check, if it asked for that. Nothing is sent when `fill` says false. */
@@ -400,15 +401,21 @@ export class Shipper {
       sub.check = checksum(writer.view(), at, writer.length, sub.check);
       endChecked(writer, at, sub.check);
     }
-    this.#send(sub, writer);
+    this.#send(sub, writer.take());
   }
 
-  #send(sub: Subscription, writer: ByteWriter): void {
-    const frame = writer.take();
+  #send(sub: Subscription, frame: Uint8Array<ArrayBuffer>): void {
     const { sub: number, reader } = sub.options;
     sub.credit -= frame.length;
     this.#budget.handed(reader, frame.length);
-    this.#world.post({ kind: 'part', sub: number, reader, frame });
+    this.#shipment.add(number, reader, frame);
+    if (this.#shipment.isFull) this.#leave();
+  }
+
+  /** What was sent leaves. The frames are gone with it. */
+  #leave(endsRound = false): boolean {
+    this.#span = undefined;
+    return this.#shipment.leave(endsRound);
   }
 
   /** Lets go of all cursors. */
@@ -423,8 +430,10 @@ export class Shipper {
 
   #end(sub: number, error: StoreError): void {
     this.#remove(sub);
+    // Behind what it was sent.
+    this.#leave();
     const { code, message, data } = error;
-    this.#world.post({ kind: 'end', sub, error: { code, message, data } });
+    this.#shipment.end(sub, { code, message, data });
   }
 }
 

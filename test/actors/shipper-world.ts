@@ -2,7 +2,8 @@
  * A shipper, with the memtable, the ledger on disk and the gateway played by the test.
  */
 import { expect } from 'vitest';
-import { type FromShipper, Shipper, type Subscribe } from '../../src/actors/shipper.ts';
+import { Shipper } from '../../src/actors/shipper.ts';
+import type { FromShipper, Subscribe } from '../../src/actors/shipper-messages.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
 import { toIndex } from '../../src/core/base/position.ts';
 import type { LedgerWindow } from '../../src/core/model/window.ts';
@@ -78,8 +79,13 @@ export class World {
   readonly #records: Uint8Array[] = [];
 
   ship(): void {
-    for (const record of this.#records.splice(0)) this.shipper.append(record);
+    this.append();
     this.shipper.pumpAll();
+  }
+
+  /** Into the window, and no further. */
+  append(): void {
+    for (const record of this.#records.splice(0)) this.shipper.append(record);
   }
 
   subscribe(sub: number, options: Partial<Subscribe> = {}): void {
@@ -105,7 +111,7 @@ export class World {
 
   /** Parts of one subscription so far. */
   parts(sub: number): Part[] {
-    return this.posted.flatMap((message) => (message.kind === 'part' && message.sub === sub ? [decode(message)] : []));
+    return this.posted.flatMap(handed).flatMap((part) => (part.sub === sub ? [decode(part)] : []));
   }
 
   revisions(sub: number): number[] {
@@ -120,9 +126,7 @@ export class World {
   /** Bytes that a reader was handed and has not taken. */
   held(reader: number): number {
     let bytes = -(this.#taken.get(reader) ?? 0);
-    for (const message of this.posted) {
-      if (message.kind === 'part' && message.reader === reader) bytes += message.frame.length;
-    }
+    for (const part of this.posted.flatMap(handed)) if (part.reader === reader) bytes += part.frame.length;
     return bytes;
   }
 
@@ -142,7 +146,25 @@ export class World {
   }
 }
 
-function decode(message: FromShipper & { kind: 'part' }): Part {
+/** Who gets which frame. */
+export function handed(message: FromShipper): Handed[] {
+  if (message.kind !== 'parts') return [];
+  const { frames, to } = message;
+  const parts: Handed[] = [];
+  for (let at = 0; at < to.length; at += 3) {
+    const [sub, reader, place] = to.slice(at, at + 3) as [number, number, number];
+    parts.push({ sub, reader, frame: frames[place] as Uint8Array });
+  }
+  return parts;
+}
+
+export interface Handed {
+  readonly sub: number;
+  readonly reader: number;
+  readonly frame: Uint8Array;
+}
+
+function decode(message: Handed): Part {
   const reader = new ByteReader(message.frame);
   expect(reader.u8()).toBe(FRAME.stream);
   expect(reader.varint()).toBe(message.sub);

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { ByteReader, utf8 } from '../../src/core/base/bytes.ts';
 import { parseFilter } from '../../src/core/model/ledger-filter.ts';
 import { openChecked, PART } from '../../src/core/wire/client.ts';
-import { type Part, put, upTo, World } from './shipper-world.ts';
+import { handed, type Part, put, upTo, World } from './shipper-world.ts';
+import type { FromShipper } from '../../src/actors/shipper-messages.ts';
 
 const MIB = 1024 * 1024;
 
@@ -212,6 +213,65 @@ describe('replicas', () => {
   });
 });
 
+describe('many at one place', () => {
+  const messagesOf = (world: World) => world.posted.flatMap((message) => (message.kind === 'parts' ? [message] : []));
+
+  test('a round is one message, with one frame for all that ask by the same number', () => {
+    const world = new World({ subscriptionsMax: 100 });
+    for (let sub = 1; sub <= 50; sub++) world.subscribe(sub, { mode: 'ledger', request: 7 });
+    for (let sub = 51; sub <= 60; sub++) world.subscribe(sub, { mode: 'ledger', request: 8 });
+    world.posted.length = 0;
+    world.write([put('a', 'x'.repeat(1000))]);
+    const [message, ...more] = messagesOf(world);
+    expect(more).toEqual([]);
+    expect(message?.frames).toHaveLength(2);
+    expect(message?.to).toHaveLength(60 * 3);
+    const readers = handed(message as FromShipper).map(({ sub, frame }) => [sub, frame[1]]);
+    expect(readers).toEqual(upTo(1, 60).map((sub) => [sub, sub <= 50 ? 7 : 8]));
+  });
+
+  test('who is elsewhere, or may have less, gets its own', () => {
+    const world = new World();
+    world.subscribe(1, { mode: 'ledger' });
+    world.subscribe(2, { mode: 'ledger', creditBytes: 60 });
+    world.subscribe(3, { mode: 'ledger', fromRevision: 2 });
+    world.write([put('a')], false);
+    world.write([put('b')], false);
+    world.ship();
+    for (let revision = 3; revision <= 6; revision++) world.write([put('c')]);
+    world.credit(2, MIB);
+    expect(world.revisions(1)).toEqual(upTo(1, 6));
+    expect(world.revisions(2)).toEqual(upTo(1, 6));
+    expect(world.revisions(3)).toEqual(upTo(2, 6));
+  });
+
+  test('more than a message may hold leaves in several, each with frames of its own', () => {
+    const world = new World({ subscriptionsMax: 100 });
+    for (let sub = 1; sub <= 40; sub++) world.subscribe(sub, { mode: 'ledger', request: sub });
+    world.posted.length = 0;
+    world.write([put('a', 'x'.repeat(100_000))]);
+    const messages = messagesOf(world);
+    expect(messages.length).toBeGreaterThan(5);
+    expect(new Set(messages.flatMap(({ frames }) => frames)).size).toBe(40);
+    for (let sub = 1; sub <= 40; sub++) expect(world.revisions(sub)).toEqual([1]);
+  });
+
+  test('only the last message of a round ends it, and a round of nothing is none', () => {
+    const world = new World({ subscriptionsMax: 100 });
+    expect(world.shipper.pumpAll(true)).toBe(false);
+    for (let sub = 1; sub <= 40; sub++) world.subscribe(sub, { mode: 'ledger', request: sub });
+    world.write([put('a', 'x'.repeat(100_000))], false);
+    world.posted.length = 0;
+    world.append();
+    expect(world.shipper.pumpAll(true)).toBe(true);
+    const ends = messagesOf(world).map(({ endsRound }) => endsRound);
+    expect(ends.length).toBeGreaterThan(5);
+    expect(ends.filter(Boolean)).toHaveLength(1);
+    expect(ends.at(-1)).toBe(true);
+    expect(world.shipper.pumpAll(true)).toBe(false);
+  });
+});
+
 describe('state hashes', () => {
   test('come before the records they are of: the newest of a part, to who asked and has everything', () => {
     const world = new World();
@@ -226,7 +286,7 @@ describe('state hashes', () => {
     const hashes = parts.flatMap((part, i) =>
       part.part === 'hash' ? [{ told: part.revisions, next: parts[i + 1] }] : [],
     );
-    expect(hashes.map(({ told }) => told)).toEqual([64, 128, 192, 256].map((at) => [at, world.hashes.get(at)]));
+    expect(hashes.map(({ told }) => told)).toEqual([192, 256].map((at) => [at, world.hashes.get(at)]));
     for (const { told, next } of hashes) {
       expect(next?.part).toBe('records');
       expect(next?.revisions).toContain(told[0]);
@@ -246,15 +306,15 @@ describe('checked parts', () => {
   /** What `sub` was sent, opened as its reader opens it: the kinds of parts that were checked. */
   function opened(world: World, sub: number): number[] {
     let before = 0;
-    return world.posted.flatMap((message) => {
-      if (message.kind !== 'part' || message.sub !== sub) return [];
-      const reader = new ByteReader(message.frame, 1);
+    return world.posted.flatMap(handed).flatMap((part) => {
+      if (part.sub !== sub) return [];
+      const reader = new ByteReader(part.frame, 1);
       reader.varint();
       const payload = reader.raw(reader.left);
       if (payload[0] !== PART.checked) return [];
-      const { check, part } = openChecked(payload, before);
-      before = check;
-      return [part[0] as number];
+      const opens = openChecked(payload, before);
+      before = opens.check;
+      return [opens.part[0] as number];
     });
   }
 
@@ -266,8 +326,8 @@ describe('checked parts', () => {
     const parts = opened(world, 1);
     expect(parts).toEqual([snapshotBegin, ...parts.slice(1, -1).map(() => snapshotEntries), snapshotEnd]);
     expect(parts.length).toBeGreaterThan(4);
-    const end = world.posted.findLast((message) => message.kind === 'part');
-    const reader = new ByteReader(end?.kind === 'part' ? end.frame.subarray(-16) : new Uint8Array(0));
+    const end = world.posted.flatMap(handed).at(-1);
+    const reader = new ByteReader(end?.frame.subarray(-16) ?? new Uint8Array(0));
     expect([reader.u64(), reader.u64()]).toEqual([20, 20]);
     // Behind it the hashes of all records say more.
     world.write([put('a')]);
@@ -289,8 +349,8 @@ describe('checked parts', () => {
     world.subscribe(2, { mode: 'ledger', filter: parseFilter({ prefixes: ['k'] }) });
     expect([opened(world, 1), opened(world, 2)]).toEqual([[], []]);
     expect(world.parts(1).map(({ part }) => part)).toEqual(['hello', 'begin', 'entries', 'end']);
-    const [end] = world.posted.filter((message) => message.kind === 'part' && message.sub === 1).slice(-1);
+    const end = world.posted.flatMap(handed).findLast(({ sub }) => sub === 1);
     // Frame type, request, part, revision: as it was before there were checks.
-    expect(end?.kind === 'part' && end.frame.length).toBe(11);
+    expect(end?.frame.length).toBe(11);
   });
 });

@@ -16,7 +16,8 @@ import { PauseWatch } from '../../src/actors/pause-watch.ts';
 import { Replication } from '../../src/actors/replication.ts';
 import { RingReader, RingWriter } from '../../src/actors/runtime/ring.ts';
 import { type ActorName, Shared } from '../../src/actors/shared.ts';
-import { type FromShipper, Shipper, type ToShipper } from '../../src/actors/shipper.ts';
+import { Shipper } from '../../src/actors/shipper.ts';
+import type { FromShipper, ToShipper } from '../../src/actors/shipper-messages.ts';
 import { SnapshotFiles } from '../../src/actors/snapshot-files.ts';
 import { WalSyncer } from '../../src/actors/syncer.ts';
 import { WalCommitter } from '../../src/actors/wal-committer.ts';
@@ -130,6 +131,11 @@ export class Life {
     const [toGateway, toShipper, toCompactor] = [world.port(), world.port(), world.port()];
     const [toFiles, toReplication] = [world.port(), world.port()];
 
+    const later = (delayMs: number, work: () => void): { cancel(): void } =>
+      world.later(delayMs, () => {
+        world.async();
+        work();
+      });
     this.#compactor = new Compactor({
       shared,
       tree,
@@ -138,11 +144,7 @@ export class Life {
       options: TREE,
       runner: this.#runner(tree.arenas),
       reserveBytes: RESERVE_BYTES,
-      later: (delayMs, work) =>
-        world.later(delayMs, () => {
-          world.async();
-          work();
-        }),
+      later,
       log: (level, event, fields) => world.log(level, event, fields),
     });
     void this.#compactor.failed.then((failure) => world.onFailed(failure));
@@ -276,7 +278,7 @@ export class Life {
       heldBytesMax: MIB,
       post: (message: FromShipper) => toGateway(() => this.gateway.ship(message)),
     });
-    this.#intake = new LedgerIntake(shared, new RingReader(rings.ledger), shipper);
+    this.#intake = new LedgerIntake(shared, new RingReader(rings.ledger), shipper, later);
 
     this.#answers = new RingWriter(rings.answers);
     this.#ledger = new TappedWriter(rings.ledger, (frame) => {

@@ -9,11 +9,14 @@ import { StoreError } from '../../core/base/errors.ts';
 import type { StoredValue } from '../../core/model/store.ts';
 import * as wire from '../../core/wire/client.ts';
 import type { StateCursor } from '../../engine/state/state-reader.ts';
+import type { SharedFrame } from '../shipment.ts';
 
 /** A client's socket, or an embedding application. */
 export interface Door {
   /** Sends one frame; the bytes are the door's from now on. */
   send(frame: Uint8Array): void;
+  /** Sends one that other doors send as well. Without this each gets a copy to itself. */
+  sendShared?(frame: SharedFrame): void;
   /** Ends the connection after what was sent. */
   close(): void;
   /** Sent and not yet taken by the network. */
@@ -105,6 +108,13 @@ export class Connection {
     for (const [request, stream] of this.#ranges) this.#pump(request, stream);
   }
 
+  /** One that others get as well. */
+  sendShared(frame: SharedFrame): void {
+    const { door } = this;
+    if (door.sendShared === undefined) door.send(frame.bytes.slice());
+    else door.sendShared(frame);
+  }
+
   notice(leader: string, leaderUrl: string): void {
     if (!this.isGreeted || this.isClosed) return;
     this.door.send(new ByteWriter(64).u8(wire.FRAME.notice).string(leader).string(leaderUrl).take());
@@ -146,6 +156,10 @@ export class Connection {
         data: { limit: STREAMS_MAX },
       });
     }
+  }
+
+  get hasRanges(): boolean {
+    return this.#ranges.size > 0;
   }
 
   startRange(request: number, stream: RangeStream): void {

@@ -22,7 +22,7 @@ import type { FleetTable } from '../fleet-table.ts';
 import { TO_GATEWAY } from '../messages.ts';
 import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import { ROLES, type Shared } from '../shared.ts';
-import type { FromShipper, ToShipper } from '../shipper.ts';
+import type { FromShipper, ToShipper } from '../shipper-messages.ts';
 import { Connection, type Door } from './connection.ts';
 import { Inspections } from './inspections.ts';
 import { Fleet } from './fleet.ts';
@@ -68,6 +68,8 @@ export interface GatewayWorld {
   readonly readers?: readonly ReaderGrant[];
 }
 
+/** Connections that are sent nothing by the sweep itself are looked at this often, not each time. */
+const LOOK_EVERY_MS = 250;
 const DEADLINE_MS_MAX = 10 * 60 * 1000;
 
 const notShown = (): Promise<never> => Promise.reject(new StoreError('DISABLED', 'this node does not show its actors'));
@@ -84,6 +86,7 @@ export class Gateway {
   #hasLeader = false;
   #requests = 0;
   #refused = 0;
+  #lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(world: GatewayWorld) {
     this.#world = world;
@@ -197,11 +200,18 @@ export class Gateway {
     this.#members.sweep(nowMs);
     this.#fleet.sweep(nowMs);
     this.#reads.release();
+    this.#lookAtConnections(nowMs);
+    for (const connection of this.#dirty) connection.flush();
+  }
+
+  #lookAtConnections(nowMs: number): void {
+    const isTimeForAll = nowMs - this.#lookedMs >= LOOK_EVERY_MS;
+    if (isTimeForAll) this.#lookedMs = nowMs;
     for (const connection of this.#connections) {
+      if (!isTimeForAll && !connection.hasRanges) continue;
       const lateness = connection.checkDeadlines(nowMs);
       if (lateness !== undefined) this.#drop(connection, lateness);
     }
-    for (const connection of this.#dirty) connection.flush();
   }
 
   /** Says goodbye to every client. */

@@ -19,7 +19,6 @@ import type { StateCursor, StateReader } from '../../engine/state/state-reader.t
 import { TO_REPLICATION } from '../messages.ts';
 import type { Bell } from '../runtime/bell.ts';
 import type { RingWriter } from '../runtime/ring.ts';
-import type { FromShipper, ToShipper } from '../shipper.ts';
 import type { Connection } from './connection.ts';
 import type { FleetStreams } from './fleet-streams.ts';
 import type { Readers } from './readers.ts';
@@ -27,6 +26,7 @@ import { readControl } from './control-reads.ts';
 import { ReadBarrier, type Waiter } from './read-barrier.ts';
 import { Subscriptions } from './subscriptions.ts';
 import type { TableSizes } from './table-sizes.ts';
+import type { FromShipper, ToShipper } from '../shipper-messages.ts';
 
 export interface ReadsWorld {
   readonly state: Pick<StateReader, 'get' | 'scan' | 'getPrivate' | 'privateRows'>;
@@ -81,7 +81,11 @@ export class Reads {
 
   constructor(world: ReadsWorld) {
     this.#world = world;
-    this.#subscriptions = new Subscriptions(world.toShipper, (sub) => world.fleet.left(sub));
+    this.#subscriptions = new Subscriptions({
+      toShipper: world.toShipper,
+      onEnded: (sub) => world.fleet.left(sub),
+      monotonicMs: world.monotonicMs,
+    });
     this.#barrier = new ReadBarrier({ ask: (id) => this.#ask(id), nowMs: world.monotonicMs, firstId: world.origin });
   }
 

@@ -6,7 +6,8 @@
  */
 import { StoreError } from '../../core/base/errors.ts';
 import type * as wire from '../../core/wire/client.ts';
-import type { FromShipper, Subscribe, ToShipper } from '../shipper.ts';
+import { SharedFrame } from '../shipment.ts';
+import type { EndReason, FromShipper, Subscribe, ToShipper } from '../shipper-messages.ts';
 import type { Connection } from './connection.ts';
 import { Undelivered } from './undelivered.ts';
 
@@ -34,11 +35,19 @@ export class Subscriptions {
   readonly #onEnded: (sub: number) => void;
   readonly #subs = new Map<number, Sub>();
   readonly #undelivered = new Undelivered();
+  readonly #monotonicMs: () => number;
   #nextSub = 1;
+  /** What the round that comes in has taken so far. */
+  #roundMs = 0;
 
-  constructor(toShipper: (message: ToShipper) => void, onEnded: (sub: number) => void) {
-    this.#toShipper = toShipper;
-    this.#onEnded = onEnded;
+  constructor(world: {
+    readonly toShipper: (message: ToShipper) => void;
+    readonly onEnded: (sub: number) => void;
+    readonly monotonicMs: () => number;
+  }) {
+    this.#toShipper = world.toShipper;
+    this.#onEnded = world.onEnded;
+    this.#monotonicMs = world.monotonicMs;
   }
 
   /** Gives the number that it has from now on. */
@@ -66,26 +75,41 @@ export class Subscriptions {
 
   /** From the shipper: parts go on as they are. */
   ship(message: FromShipper): void {
-    const owner = this.#subs.get(message.sub);
-    if (message.kind === 'part') {
-      const { length } = message.frame;
-      if (owner === undefined) return this.#undelivered.dropped(message.reader, length);
-      owner.credit -= length;
-      this.#undelivered.given(owner.connection, length);
-      owner.connection.door.send(message.frame);
-      return;
+    if (message.kind === 'end') return this.#end(message.sub, message.error);
+    const { to, endsRound } = message;
+    const beganMs = this.#monotonicMs();
+    const frames = message.frames.map((bytes) => new SharedFrame(bytes));
+    for (let at = 0; at < to.length; at += 3) {
+      this.#hand(to[at] as number, to[at + 1] as number, frames[to[at + 2] as number] as SharedFrame);
     }
+    this.#roundMs += this.#monotonicMs() - beganMs;
+    if (!endsRound) return;
+    this.#toShipper({ kind: 'sent', tookMs: this.#roundMs });
+    this.#roundMs = 0;
+  }
+
+  #hand(sub: number, reader: number, frame: SharedFrame): void {
+    const owner = this.#subs.get(sub);
+    const { length } = frame.bytes;
+    if (owner === undefined) return this.#undelivered.dropped(reader, length);
+    owner.credit -= length;
+    this.#undelivered.given(owner.connection, length);
+    owner.connection.sendShared(frame);
+  }
+
+  #end(sub: number, { code, message, data }: EndReason): void {
+    const owner = this.#subs.get(sub);
     if (owner === undefined) return;
-    this.#subs.delete(message.sub);
-    this.#onEnded(message.sub);
+    this.#subs.delete(sub);
+    this.#onEnded(sub);
     owner.connection.subs.delete(owner.request);
-    const { code, message: text, data } = message.error;
-    owner.connection.endStream(owner.request, new StoreError(code, text, { data }));
+    owner.connection.endStream(owner.request, new StoreError(code, message, { data }));
   }
 
   /** All end with `error`, which says to ask again: the shipper is gone, and its positions with it. */
   endAll(error: StoreError): void {
     this.#undelivered.forget();
+    this.#roundMs = 0;
     const subs = [...this.#subs];
     this.#subs.clear();
     for (const [sub, { connection, request }] of subs) {

@@ -8,7 +8,7 @@
  * Invariant: records are contiguous: every revision from `first` to `last` is here, each once.
  */
 import { assert } from '../base/assert.ts';
-import { type Revision, toIndex } from '../base/position.ts';
+import { plus, type Revision, toIndex } from '../base/position.ts';
 import { RECORD_HEADER_BYTES } from './ledger.ts';
 
 interface Chunk {
@@ -75,10 +75,26 @@ export class LedgerWindow {
   }
 
   /**
-   * Whole records from `from` on, at least one, at most about `bytesMax`, as views; undefined when `from` is not
-   * here (yet, or any more).
+   * Whole records from `from` on, at least one, at most about `bytesMax`; undefined when `from` is not here (yet, or
+   * any more). Of several chunks a copy, else a view: what came one by one leaves together.
    */
   read(from: Revision, bytesMax: number): { readonly bytes: Uint8Array; readonly last: Revision } | undefined {
+    const records = this.#readChunk(from, bytesMax);
+    if (records === undefined || records.last === this.last) return records;
+    const pieces = [records.bytes];
+    let { last } = records;
+    let bytes = records.bytes.length;
+    while (last < this.last) {
+      const more = this.#readChunk(plus(last, 1), bytesMax - bytes);
+      if (more === undefined || bytes + more.bytes.length > bytesMax) break;
+      pieces.push(more.bytes);
+      bytes += more.bytes.length;
+      last = more.last;
+    }
+    return pieces.length === 1 ? records : { bytes: concat(pieces), last };
+  }
+
+  #readChunk(from: Revision, bytesMax: number): { readonly bytes: Uint8Array; readonly last: Revision } | undefined {
     if (from < this.first || from > this.last) return undefined;
     let low = this.#head;
     let high = this.#chunks.length - 1;
@@ -101,6 +117,16 @@ export class LedgerWindow {
     }
     return { bytes: bytes.subarray(start, end), last: toIndex(last) };
   }
+}
+
+function concat(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((bytes, piece) => bytes + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -7,7 +7,7 @@ import { Gateway } from '../../../src/actors/gateway/gateway.ts';
 import { TO_GATEWAY, TO_REPLICATION } from '../../../src/actors/messages.ts';
 import { createRing, RingReader, RingWriter } from '../../../src/actors/runtime/ring.ts';
 import { Shared } from '../../../src/actors/shared.ts';
-import type { ToShipper } from '../../../src/actors/shipper.ts';
+import type { ToShipper } from '../../../src/actors/shipper-messages.ts';
 import { ByteReader, ByteWriter, utf8 } from '../../../src/core/base/bytes.ts';
 import { type ErrorCode, StoreError } from '../../../src/core/base/errors.ts';
 import { type Revision, toIndex } from '../../../src/core/base/position.ts';

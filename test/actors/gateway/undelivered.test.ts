@@ -1,8 +1,8 @@
 /** What clients' sockets hold of watches, as the shipper is told it. */
 import { expect, test } from 'vitest';
 import * as wire from '../../../src/core/wire/client.ts';
-import type { Subscribe } from '../../../src/actors/shipper.ts';
 import { ask, GatewayWorld, type Peer } from './gateway-world.ts';
+import type { Subscribe } from '../../../src/actors/shipper-messages.ts';
 
 const subscribed = (world: GatewayWorld): Subscribe[] =>
   world.shipped.splice(0).flatMap((message) => (message.kind === 'subscribe' ? [message] : []));
@@ -14,7 +14,7 @@ const taken = (world: GatewayWorld): (readonly [number, number])[] =>
 function hand(world: GatewayWorld, peer: Peer, { sub, reader, request }: Subscribe, bytes: number): void {
   peer.bufferedBytes += bytes;
   const frame = new Uint8Array(bytes).with(0, wire.FRAME.stream).with(1, request);
-  world.gateway.ship({ kind: 'part', sub, reader, frame });
+  world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, reader, 0], endsRound: false });
 }
 
 test('what a client wishes for goes to the shipper, with one number for all that it reads', () => {

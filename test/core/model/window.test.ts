@@ -126,3 +126,24 @@ describe('a read', () => {
     expect(window.read(toIndex(2), 1_000)?.bytes.buffer).toBe(bytes.buffer);
   });
 });
+
+describe('what came one by one', () => {
+  test('is read together, up to the bound; the first record comes whatever it is', () => {
+    const window = new LedgerWindow(100_000);
+    for (let revision = 1; revision <= 50; revision++) window.append(chunk(revision, [100]));
+    expect(readAll(window, 1, 100_000)).toEqual(upTo(1, 50));
+    const few = window.read(toIndex(3), 500);
+    expect(few?.bytes.length).toBeLessThanOrEqual(500);
+    expect(revisionsIn(few?.bytes ?? new Uint8Array(0))).toEqual(upTo(3, few?.last ?? 0));
+    expect(few?.last).toBeGreaterThan(4);
+    expect(window.read(toIndex(3), 1)?.last).toBe(3);
+    expect(readAll(window, 1, 1)).toEqual(upTo(1, 50));
+  });
+
+  test('of one chunk there is no copy', () => {
+    const window = new LedgerWindow(100_000);
+    const bytes = chunk(1, [100, 100]);
+    window.append(bytes);
+    expect(window.read(toIndex(2), 1_000)?.bytes.buffer).toBe(bytes.buffer);
+  });
+});

@@ -1,0 +1,60 @@
+/**
+ * What a gateway and its shipper say to each other: subscriptions and credit one way, parts and ends the other.
+ */
+import type { StoreError } from '../core/base/errors.ts';
+import type { LedgerFilter } from '../core/model/ledger-filter.ts';
+
+export interface Subscribe {
+  readonly kind: 'subscribe';
+  /** Number of the subscription, given by the gateway. */
+  readonly sub: number;
+  /** Id of the request on its connection: goes into the frames. */
+  readonly request: number;
+  readonly mode: 'watch' | 'ledger';
+  readonly fromRevision: number;
+  /** Watch: keys in [from, to); empty `to` = to the end. */
+  readonly from: Uint8Array;
+  readonly to: Uint8Array;
+  readonly creditBytes: number;
+  /** Who reads: the connection, as the gateway numbers it. */
+  readonly reader: number;
+  /** Watch: a progress part at every look. */
+  readonly bookmarks: boolean;
+  /** Watch: a behind part when it is slow. */
+  readonly tellSlow: boolean;
+  /** Ledger: what it gets; undefined: everything. */
+  readonly filter?: LedgerFilter | undefined;
+  /** Ledger: it begins with a snapshot, whatever is kept. */
+  readonly wantsSnapshot?: boolean | undefined;
+  /** Ledger, of everything: hash parts. */
+  readonly wantsHashes?: boolean | undefined;
+  /** Ledger: checked parts, for snapshots and what is filtered. */
+  readonly wantsChecks?: boolean | undefined;
+}
+
+export type ToShipper =
+  | Subscribe
+  | { readonly kind: 'credit'; readonly sub: number; readonly bytes: number }
+  | { readonly kind: 'cancel'; readonly sub: number }
+  /** All parts of a round have been given to their sockets, which took so long. */
+  | { readonly kind: 'sent'; readonly tookMs: number }
+  /** By reader: bytes that have left the node. */
+  | { readonly kind: 'taken'; readonly taken: readonly (readonly [reader: number, bytes: number])[] };
+
+export type FromShipper =
+  /** Whole STREAM frames for clients' sockets, and who gets which. */
+  | {
+      readonly kind: 'parts';
+      readonly frames: readonly Uint8Array<ArrayBuffer>[];
+      /** In threes: sub, reader, place in `frames`; in the order in which they leave. */
+      readonly to: readonly number[];
+      /** The last of a round: the shipper is told when it has left (`sent`). */
+      readonly endsRound: boolean;
+    }
+  | { readonly kind: 'end'; readonly sub: number; readonly error: EndReason };
+
+export interface EndReason {
+  readonly code: StoreError['code'];
+  readonly message: string;
+  readonly data: StoreError['data'];
+}
