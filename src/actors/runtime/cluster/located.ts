@@ -7,7 +7,7 @@
  */
 import { unreachable } from '../../../core/base/assert.ts';
 import { isStoreError, StoreError } from '../../../core/base/errors.ts';
-import { type Answer, Envelope } from '../core/envelope.ts';
+import { type Answer, Envelope, type Sink } from '../core/envelope.ts';
 import { type MailboxLimits, mailboxLimits, type Offered } from '../core/mailbox.ts';
 import type { Protocol } from '../core/protocol.ts';
 import { type Table, tableOf } from '../core/table.ts';
@@ -47,7 +47,7 @@ type Sent = Offered | 'ended' | Promise<void> | undefined;
 
 /** Messages that wait until somebody is there. */
 const WAITING_MAX = 1_024;
-/** How long a tell waits. An ask has its deadline. */
+/** How long a tell, or a stream's beginning, waits. An ask has its deadline. */
 const TELL_WAITS_MS = 5_000;
 const PAUSE_MIN_MS = 20;
 const PAUSE_MAX_MS = 250;
@@ -73,8 +73,8 @@ export class Located implements Target {
 
   offer(envelope: Envelope, _mayWait: boolean): Offered | 'ended' {
     const { sink, answer } = envelope.waiting;
-    if (sink !== undefined) {
-      envelope.discard(new StoreError('BAD_REQUEST', `${this.path} may be on another node: there are no streams`));
+    if (sink !== undefined && this.#options.isDurable) {
+      envelope.discard(new StoreError('BAD_REQUEST', `${this.path} is a durable actor: those have no streams`));
       return 'taken';
     }
     if (this.#waiting.length >= WAITING_MAX) return 'full';
@@ -165,8 +165,7 @@ export class Located implements Target {
 
   #expire(item: Item): void {
     const { kind } = item.envelope.message;
-    const isAsk = item.envelope.waiting.answer !== undefined;
-    this.#world.deadLetters.add(isAsk ? 'given-up' : 'unreachable', this.path, kind);
+    this.#world.deadLetters.add(item.isAwaited ? 'given-up' : 'unreachable', this.path, kind);
     item.fail(new StoreError('DEADLINE_EXCEEDED', `nobody was there for ${kind} to ${this.path}`));
   }
 
@@ -234,6 +233,11 @@ class Item implements Answer {
     return this.envelope.waiting.answer !== undefined;
   }
 
+  /** Somebody is told what becomes of it. */
+  get isAwaited(): boolean {
+    return this.isAsk || this.envelope.waiting.sink !== undefined;
+  }
+
   get attempt(): number {
     return this.#attempt;
   }
@@ -262,8 +266,9 @@ class Item implements Answer {
 
   outbound(): Envelope {
     const { message, bytes, waiting } = this.envelope;
-    const { admission, trace } = waiting;
-    return new Envelope(message, bytes, { admission, trace, answer: this.isAsk ? this : undefined });
+    const { admission, trace, sink } = waiting;
+    const opening = sink === undefined ? undefined : new Opening(sink, (error) => this.#located.rejected(this, error));
+    return new Envelope(message, bytes, { admission, trace, answer: this.isAsk ? this : undefined, sink: opening });
   }
 
   /** Nobody waits for it any more. */
@@ -302,6 +307,60 @@ class Item implements Answer {
   reject(error: Error): void {
     if (this.isSettled) this.over();
     else this.#located.rejected(this, error);
+  }
+}
+
+/** A stream's taker, until its first item comes: the one who has the address may not be there any more. */
+class Opening implements Sink {
+  readonly #sink: Sink;
+  readonly #refused: (error: Error) => void;
+  #hasBegun = false;
+
+  constructor(sink: Sink, refused: (error: Error) => void) {
+    this.#sink = sink;
+    this.#refused = refused;
+  }
+
+  get window(): number {
+    return this.#sink.window;
+  }
+
+  get isSettled(): boolean {
+    return this.#sink.isSettled;
+  }
+
+  get onItemTaken(): (() => void) | undefined {
+    return this.#sink.onItemTaken;
+  }
+
+  set onItemTaken(call: (() => void) | undefined) {
+    this.#sink.onItemTaken = call;
+  }
+
+  get onGiveUp(): ((reason: StoreError) => void) | undefined {
+    return this.#sink.onGiveUp;
+  }
+
+  set onGiveUp(call: ((reason: StoreError) => void) | undefined) {
+    this.#sink.onGiveUp = call;
+  }
+
+  wanted(): Promise<void> {
+    return this.#sink.wanted();
+  }
+
+  item(value: unknown): void {
+    this.#hasBegun = true;
+    this.#sink.item(value);
+  }
+
+  end(): void {
+    this.#sink.end();
+  }
+
+  reject(error: Error): void {
+    if (this.#hasBegun || this.isSettled) this.#sink.reject(error);
+    else this.#refused(error);
   }
 }
 

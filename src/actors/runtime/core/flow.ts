@@ -9,6 +9,7 @@ import type { Sink } from './envelope.ts';
 import { Queue } from './queue.ts';
 
 export const STREAM_WINDOW = 64;
+export const STREAM_WINDOW_MAX = 65_536;
 
 type Taken<T> = IteratorResult<T, undefined>;
 

@@ -4,7 +4,7 @@
  */
 import { StoreError } from '../../../core/base/errors.ts';
 import { Envelope, type Waiting } from './envelope.ts';
-import { Flow, STREAM_WINDOW } from './flow.ts';
+import { Flow, STREAM_WINDOW, STREAM_WINDOW_MAX } from './flow.ts';
 import { ASK_DEADLINE_MS, Pending } from './pending.ts';
 import type { AnyMessage, ItemOf, KindsOf, MessageOf, Protocol, ReplyOf } from './protocol.ts';
 import { bytesOf, type KindTable } from './table.ts';
@@ -13,8 +13,6 @@ import type { ActorRef, AskOptions, StopOptions, StreamOptions, TellOptions } fr
 
 /** What a ref needs of its system. */
 export type RefWorld = Pick<World, 'clock' | 'deadLetters'> & Partial<Pick<World, 'running'>>;
-
-const WINDOW_MAX = 65_536;
 
 export class Ref<P extends Protocol> implements ActorRef<P> {
   readonly #world: RefWorld;
@@ -82,8 +80,8 @@ export class Ref<P extends Protocol> implements ActorRef<P> {
     options: StreamOptions = {},
   ): AsyncIterableIterator<ItemOf<P, K>> {
     const { window = STREAM_WINDOW, signal, trace, transfer } = options;
-    if (!(window >= 1 && window <= WINDOW_MAX)) {
-      throw new StoreError('BAD_REQUEST', `a stream's window must be 1 to ${WINDOW_MAX}, not ${window}`);
+    if (!(window >= 1 && window <= STREAM_WINDOW_MAX)) {
+      throw new StoreError('BAD_REQUEST', `a stream's window must be 1 to ${STREAM_WINDOW_MAX}, not ${window}`);
     }
     const target = this.#target();
     const kind = this.#kindOf(target, message, 'stream');

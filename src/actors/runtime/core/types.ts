@@ -72,10 +72,14 @@ export interface AnyRef {
   readonly incarnation: number;
   /**
    * Stops it, and those it spawned before it, newest first; it is not started again. Resolves when it has ended, also
-   * when it had before. May be called twice.
+   * when it had before. May be called twice. Of an actor of another node it rejects with UNAVAILABLE (nothing was said),
+   * OVERLOADED, OUTCOME_UNKNOWN (the connection broke); of an address with BAD_REQUEST.
    */
   stop(options?: StopOptions): Promise<void>;
-  /** Ends it without another word to it: no stop hook, no drain. A failure to its supervisor, who may start it again. */
+  /**
+   * Ends it without another word to it: no stop hook, no drain. A failure to its supervisor, who may start it again.
+   * Throws UNAVAILABLE when its node is out of reach, BAD_REQUEST for an address.
+   */
   kill(): void;
 }
 

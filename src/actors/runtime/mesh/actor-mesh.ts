@@ -92,7 +92,12 @@ export class ActorMesh implements WireEvents {
       newSession: this.#newName,
       send: (batch) => this.#wire?.send(id, batch),
       deliver: (say, waiting) => this.#deliver(say, waiting),
-      watch: (to, hasEnded) => this.#watch(to, hasEnded),
+      here: {
+        watch: (to, hasEnded) => this.#watch(to, hasEnded),
+        // Whoever asked hears of the end, not of this.
+        stop: (to, stopOptions) => void this.#find(to)?.stop(stopOptions),
+        kill: (to) => this.#find(to)?.kill(),
+      },
       soon: this.#options.soon ?? ((call) => void setImmediate(call)),
     });
     this.#peers.set(id, peer);
@@ -214,7 +219,8 @@ export class ActorMesh implements WireEvents {
 
   /** Throws what refuses it. */
   put(target: Target, envelope: Envelope): void {
-    const offered = target.offer(envelope, envelope.waiting.answer !== undefined);
+    const { answer, sink } = envelope.waiting;
+    const offered = target.offer(envelope, answer !== undefined || sink !== undefined);
     if (offered === 'taken' || offered === 'waits') return;
     throw refusal(offered, target.path, envelope.bytes);
   }

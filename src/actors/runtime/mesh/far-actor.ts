@@ -10,7 +10,7 @@ import type { Protocol } from '../core/protocol.ts';
 import type { KindTable, Table } from '../core/table.ts';
 import type { Target } from '../core/target.ts';
 import { parseReply } from '../core/trust.ts';
-import type { DeathNotice, EndReason } from '../core/types.ts';
+import type { DeathNotice, EndReason, StopOptions } from '../core/types.ts';
 import type { To, ToActor } from './frames.ts';
 import type { Peer } from './peer.ts';
 
@@ -94,16 +94,13 @@ export class FarActor implements Target {
     return this.#world.peer().watch(this.#to, (reason: EndReason) => listener({ path, incarnation, reason }));
   }
 
-  stop(): Promise<void> {
-    return Promise.reject(this.#notOurs('stopped'));
+  /** As its own node does it. Peers trust each other: who has a ref may end its actor. */
+  stop(options: StopOptions = {}): Promise<void> {
+    return this.#world.peer().stop(this.#to, options);
   }
 
   kill(): void {
-    throw this.#notOurs('killed');
-  }
-
-  #notOurs(what: string): StoreError {
-    return new StoreError('BAD_REQUEST', `${this.path} is ${what} on its own node; send it a message`);
+    this.#world.peer().kill(this.#to);
   }
 }
 
@@ -120,11 +117,9 @@ export interface FarSaying {
  */
 export function sayOrTell(peer: Peer, envelope: Envelope, { message, ...saying }: FarSaying): Offered {
   const { path } = saying;
-  const isTell = envelope.waiting.answer === undefined && envelope.waiting.admission === undefined;
+  const { answer, admission, sink } = envelope.waiting;
+  const isTell = answer === undefined && admission === undefined && sink === undefined;
   try {
-    if (envelope.waiting.sink !== undefined) {
-      throw new StoreError('BAD_REQUEST', `${path} is on another node: there are no streams between nodes`);
-    }
     const said = peer.say(envelope, { ...saying, message: message() });
     if (said === 'sent') return 'taken';
     if (said !== 'away') return said;

@@ -5,17 +5,19 @@
  *
  *   batch    JSON { session, number, frames }
  *   welcome  the peer's session was heard of: what was sent before it is settled, and what follows is not lost unheard
- *   say      a message: to an actor of this life of the peer's, or to whoever has an address; told or asked
- *   answer, failed   of what was asked; `failed` also of what was told and not taken
+ *   say      a message: to an actor of this life of the peer's, or to whoever has an address; told, asked, or for a stream
+ *   answer, failed   of what was asked; `failed` also of what was told and not taken, of streams, watches and stops
  *   taken    so many that were told have left their mailboxes there: the sender may send as much again
- *   giveUp   nobody waits for the answer any more
- *   watch, ended     the end of an actor
+ *   item, end        of a stream; `want`: so many items were taken, as many more may come
+ *   giveUp   nobody waits for the answer, or the items, any more
+ *   watch, ended     the end of an actor; `stop`: it is wanted, and told as to who watches; `kill`: so it is, and nobody waits
  *
  * `call` is the number that the asking side gave. What comes is parsed here (its form) and by the protocol of the actor
  * that it is for (its fields): peers may run other programs, or other versions of this one.
  */
 import { z } from 'zod';
 import { ERROR_CODE_LIST, type ErrorCode, StoreError } from '../../../core/base/errors.ts';
+import { STREAM_WINDOW_MAX } from '../core/flow.ts';
 import { decodeValue } from './codec.ts';
 
 const number = z.int().min(0);
@@ -62,11 +64,13 @@ const failure = z.strictObject({
 export interface Say<Whom extends To = To> {
   readonly frame: 'say';
   readonly call: number;
-  readonly how: 'tell' | 'ask';
+  readonly how: 'tell' | 'ask' | 'stream';
   readonly to: Whom;
   readonly message: unknown;
   /** What an asker will still wait. */
   readonly remainingMs?: number | undefined;
+  /** Items of a stream that may be under way. */
+  readonly window?: number | undefined;
   readonly trace?: string | undefined;
 }
 
@@ -76,9 +80,20 @@ export type Frame =
   | { readonly frame: 'answer'; readonly call: number; readonly value: unknown }
   | { readonly frame: 'failed'; readonly call: number; readonly failure: Failure }
   | { readonly frame: 'taken'; readonly calls: readonly number[] }
+  | { readonly frame: 'item'; readonly call: number; readonly value: unknown }
+  | { readonly frame: 'end'; readonly call: number }
+  | { readonly frame: 'want'; readonly call: number; readonly count: number }
   | { readonly frame: 'giveUp'; readonly call: number }
   | { readonly frame: 'watch'; readonly call: number; readonly to: ToActor }
   | { readonly frame: 'unwatch'; readonly call: number }
+  | {
+      readonly frame: 'stop';
+      readonly call: number;
+      readonly to: ToActor;
+      readonly drain: boolean;
+      readonly deadlineMs?: number | undefined;
+    }
+  | { readonly frame: 'kill'; readonly to: ToActor }
   | { readonly frame: 'ended'; readonly call: number; readonly failure?: Failure | undefined };
 
 const frame = z.discriminatedUnion('frame', [
@@ -86,18 +101,30 @@ const frame = z.discriminatedUnion('frame', [
   z.strictObject({
     frame: z.literal('say'),
     call: number,
-    how: z.enum(['tell', 'ask']),
+    how: z.enum(['tell', 'ask', 'stream']),
     to,
     message: z.unknown(),
     remainingMs: z.number().min(0).optional(),
+    window: z.int().min(1).max(STREAM_WINDOW_MAX).optional(),
     trace: z.string().max(1024).optional(),
   }),
   z.strictObject({ frame: z.literal('answer'), call: number, value: z.unknown() }),
   z.strictObject({ frame: z.literal('failed'), call: number, failure }),
   z.strictObject({ frame: z.literal('taken'), calls: z.array(number) }),
+  z.strictObject({ frame: z.literal('item'), call: number, value: z.unknown() }),
+  z.strictObject({ frame: z.literal('end'), call: number }),
+  z.strictObject({ frame: z.literal('want'), call: number, count: z.int().min(1) }),
   z.strictObject({ frame: z.literal('giveUp'), call: number }),
   z.strictObject({ frame: z.literal('watch'), call: number, to: toActor }),
   z.strictObject({ frame: z.literal('unwatch'), call: number }),
+  z.strictObject({
+    frame: z.literal('stop'),
+    call: number,
+    to: toActor,
+    drain: z.boolean(),
+    deadlineMs: z.number().min(0).optional(),
+  }),
+  z.strictObject({ frame: z.literal('kill'), to: toActor }),
   z.strictObject({ frame: z.literal('ended'), call: number, failure: failure.optional() }),
 ]);
 

@@ -6,48 +6,38 @@
  * actor and for the peer; there is room again when an ask is settled, or a tell has left its mailbox over there.
  *
  * Invariants:
- *  - every message that was sent is settled once: answered, taken, failed, given up, or lost with the connection;
+ *  - every message that was sent is settled once: answered, taken, ended, failed, given up, or lost with the connection;
  *  - when a batch may have been lost, either way, nobody goes on waiting for what was in it: `lost` settles all.
  */
+import { unreachable } from '../../../core/base/assert.ts';
 import { isStoreError, StoreError } from '../../../core/base/errors.ts';
 import type { ActorClock } from '../core/clock.ts';
 import type { DeadLetters } from '../core/dead-letters.ts';
-import type { Answer, Envelope, Waiting } from '../core/envelope.ts';
-import type { EndReason } from '../core/types.ts';
+import type { Envelope, Sink, Waiting } from '../core/envelope.ts';
+import type { EndReason, StopOptions } from '../core/types.ts';
 import type { LogFunction } from '../thread.ts';
 import { decodeValue, encodeValue } from './codec.ts';
-import {
-  type Batch,
-  encodeBatch,
-  type Frame,
-  fromFailure,
-  type Say,
-  type To,
-  type ToActor,
-  toFailure,
-} from './frames.ts';
+import { type ActorsHere, Ends, endOf } from './ends.ts';
+import { type Batch, type Frame, fromFailure, type Say, type To, type ToActor, toFailure } from './frames.ts';
+import { PeerOutbox, type PeerOutboxWorld } from './outbox.ts';
+import { type Asking, ItemRoom, type Served, ServedAnswer, ServedStream } from './served.ts';
 
 /** Messages and bytes under way to a peer, and messages to one actor. */
 const PEER_MESSAGES_MAX = 4_096;
 const PEER_BYTES_MAX = 8 * 1024 * 1024;
 export const ACTOR_MESSAGES_MAX: number = 1_024;
 export const MESSAGE_BYTES_MAX: number = 1024 * 1024;
-/** Watches of a peer's actors, and of ours by a peer. */
-const WATCHES_MAX = 4_096;
+/** Streams that are open to a peer. */
+export const PEER_STREAMS_MAX: number = 1_024;
 
-export interface PeerWorld {
+export interface PeerWorld extends PeerOutboxWorld {
   readonly clock: ActorClock;
   readonly log: LogFunction;
   readonly deadLetters: DeadLetters;
-  /** Another one each time. */
-  readonly newSession: () => string;
-  readonly send: (batch: Uint8Array<ArrayBuffer>) => void;
   /** Hands a message to whoever it is for; throws a StoreError: why not. */
   readonly deliver: (say: Say, waiting: Waiting) => void;
-  /** Watches an actor here for the peer. */
-  readonly watch: (to: ToActor, hasEnded: (reason: EndReason) => void) => () => void;
-  /** Calls when this turn is over. */
-  readonly soon: (call: () => void) => void;
+  /** Whose ends the peer may watch, and want. */
+  readonly here: ActorsHere;
 }
 
 export interface Saying {
@@ -56,55 +46,60 @@ export interface Saying {
   readonly path: string;
   /** The message, its refs as tokens. */
   readonly message: unknown;
-  /** Checks an answer. */
+  /** Checks an answer, or an item. */
   readonly parse: (value: unknown) => unknown;
 }
 
 interface Open extends Pick<Saying, 'path' | 'parse'> {
   readonly envelope: Envelope;
-  readonly bytes: number;
+  bytes: number;
   readonly key: string;
+  /** Of a stream: items that may come before others are wanted. */
+  credit: number;
+  /** Those that came and wait to be taken. */
+  untaken: number;
 }
 
-interface Watch {
-  readonly hasEnded: (reason: EndReason) => void;
-}
-
-export class Peer {
+export class Peer implements Asking {
   readonly id: string;
   readonly #world: PeerWorld;
   readonly #open = new Map<number, Open>();
   readonly #underWay = new Map<string, number>();
   #openBytes = 0;
-  readonly #watches = new Map<number, Watch>();
+  #streams = 0;
+  readonly #ends: Ends;
   readonly #served = new Map<number, Served>();
-  readonly #watchedHere = new Map<number, () => void>();
-  #isConnected = false;
+  readonly #room = new ItemRoom();
+  readonly #out: PeerOutbox;
   /** The peer has heard of this session. Before that it may yet settle, as lost, what would be sent now. */
   #isWelcome = false;
   #calls = 0;
-  #session: string;
-  #sent = 0;
-  #outbox: string[] = [];
-  #outboxBytes = 0;
-  #taken: number[] = [];
-  #isFlushPlanned = false;
   /** What the peer's next batch has to be; undefined: nothing was heard yet. */
   #expected: { readonly session: string; readonly number: number } | undefined;
 
   constructor(id: string, world: PeerWorld) {
     this.id = id;
     this.#world = world;
-    this.#session = world.newSession();
+    this.#out = new PeerOutbox(world);
+    this.#ends = new Ends({
+      peer: id,
+      newCall: () => ++this.#calls,
+      put: (frame) => this.#out.frame(frame),
+      here: world.here,
+    });
+  }
+
+  get clock(): ActorClock {
+    return this.#world.clock;
   }
 
   /** Nothing would be lost with it. */
   get isIdle(): boolean {
-    return !this.#isConnected && this.#open.size === 0 && this.#watches.size === 0;
+    return !this.#out.isOpen && this.#open.size === 0 && this.#ends.isIdle;
   }
 
   get isUp(): boolean {
-    return this.#isConnected && this.#isWelcome;
+    return this.#out.isOpen && this.#isWelcome;
   }
 
   /** Messages sent and not settled. */
@@ -115,22 +110,14 @@ export class Peer {
   // ── the connection ──
 
   up(): void {
-    if (this.#isConnected) return;
-    this.#isConnected = true;
+    if (this.#out.isOpen) return;
     // The peer hears by it that what went before is over.
-    if (this.#expected !== undefined) this.#welcome(this.#expected.session);
-    this.#flush();
+    this.#out.open(this.#expected === undefined ? [] : [welcome(this.#expected.session)]);
   }
 
   down(): void {
-    this.#isConnected = false;
     this.#isWelcome = false;
-    this.#outbox = [];
-    this.#outboxBytes = 0;
-    this.#taken = [];
-    // The peer hears by it that something is missing.
-    this.#session = this.#world.newSession();
-    this.#sent = 0;
+    this.#out.close();
     this.lost('the connection broke');
   }
 
@@ -141,17 +128,14 @@ export class Peer {
     });
     const served = [...this.#served.values()];
     this.#served.clear();
-    for (const answer of served) answer.giveUp(error);
-    for (const end of this.#watchedHere.values()) end();
-    this.#watchedHere.clear();
+    for (const one of served) one.giveUp(error);
     const open = [...this.#open.values()];
     this.#open.clear();
     this.#underWay.clear();
     this.#openBytes = 0;
+    this.#streams = 0;
     for (const { envelope, path } of open) this.#unhandled(envelope, path, error);
-    const watches = [...this.#watches.values()];
-    this.#watches.clear();
-    for (const watch of watches) watch.hasEnded({ kind: 'failed', error });
+    this.#ends.lost(error);
   }
 
   // ── out ──
@@ -159,48 +143,80 @@ export class Peer {
   /** Sends a message now, or says why not; BAD_REQUEST: it is no plain data. */
   say(envelope: Envelope, { to, path, message, parse }: Saying): 'sent' | 'away' | 'full' | 'too-large' {
     if (!this.isUp) return 'away';
-    const { answer, trace } = envelope.waiting;
+    const { answer, sink, trace } = envelope.waiting;
+    if (sink !== undefined && this.#streams >= PEER_STREAMS_MAX) return 'full';
     const call = ++this.#calls;
     const text = JSON.stringify({
       frame: 'say',
       call,
-      how: answer === undefined ? 'tell' : 'ask',
+      how: answer !== undefined ? 'ask' : sink !== undefined ? 'stream' : 'tell',
       to,
       message: encodeValue(message),
       ...(answer === undefined ? {} : { remainingMs: Math.max(0, answer.deadlineAtMs - this.#world.clock.nowMs()) }),
+      ...(sink === undefined ? {} : { window: sink.window }),
       ...(trace === undefined ? {} : { trace }),
     } satisfies Say);
     const bytes = text.length;
     if (bytes > MESSAGE_BYTES_MAX) return 'too-large';
-    const key = 'address' in to ? to.address : String(to.id);
+    // A stream is long: it takes no place from what is asked and told.
+    const key = `${sink === undefined ? '' : 'stream '}${'address' in to ? to.address : String(to.id)}`;
     const underWay = this.#underWay.get(key) ?? 0;
-    if (underWay >= ACTOR_MESSAGES_MAX || this.#open.size >= PEER_MESSAGES_MAX) return 'full';
-    if (this.#openBytes + bytes > PEER_BYTES_MAX && this.#open.size > 0) return 'full';
+    if (underWay >= ACTOR_MESSAGES_MAX || this.#open.size >= PEER_MESSAGES_MAX + this.#streams) return 'full';
+    if (this.#openBytes + bytes > PEER_BYTES_MAX && this.#open.size > this.#streams) return 'full';
     this.#underWay.set(key, underWay + 1);
     this.#openBytes += bytes;
-    this.#open.set(call, { envelope, bytes, key, path, parse });
+    const open: Open = { envelope, bytes, key, path, parse, credit: sink?.window ?? 0, untaken: 0 };
+    this.#open.set(call, open);
     if (answer !== undefined) answer.onGiveUp = () => this.#giveUp(call);
-    this.#put(text);
+    if (sink !== undefined) this.#take(call, open, sink);
+    this.#out.put(text);
     return 'sent';
+  }
+
+  /**
+   * Items are asked for half a window at a time; and when all that came is taken, as the maker may wait for room that
+   * others have.
+   */
+  #take(call: number, open: Open, sink: Sink): void {
+    this.#streams++;
+    sink.onGiveUp = () => this.#giveUp(call);
+    let taken = 0;
+    let isPlanned = false;
+    const want = (): void => {
+      if (taken === 0 || !this.#open.has(call)) return;
+      this.#out.frame({ frame: 'want', call, count: taken });
+      open.credit += taken;
+      taken = 0;
+    };
+    sink.onItemTaken = () => {
+      taken++;
+      open.untaken--;
+      if (taken >= sink.window / 2) want();
+      else if (open.untaken === 0 && !isPlanned) {
+        isPlanned = true;
+        this.#world.soon(() => {
+          isPlanned = false;
+          if (open.untaken === 0) want();
+        });
+      }
+    };
   }
 
   /** Tells once that an actor over there has ended, or cannot be heard of any more. The result ends the watch. */
   watch(to: ToActor, hasEnded: (reason: EndReason) => void): () => void {
-    if (!this.isUp || this.#watches.size >= WATCHES_MAX) {
-      const code = this.isUp ? 'OVERLOADED' : 'UNAVAILABLE';
-      hasEnded({ kind: 'failed', error: new StoreError(code, `${to.path} on ${this.id} cannot be watched now`) });
-      return () => {};
-    }
-    const call = ++this.#calls;
-    this.#watches.set(call, { hasEnded });
-    this.#frame({ frame: 'watch', call, to });
-    return () => {
-      if (this.#watches.delete(call)) this.#frame({ frame: 'unwatch', call });
-    };
+    return this.#ends.watch(to, hasEnded, this.isUp);
+  }
+
+  stop(to: ToActor, options: StopOptions): Promise<void> {
+    return this.#ends.stop(to, options, this.isUp);
+  }
+
+  kill(to: ToActor): void {
+    this.#ends.kill(to, this.isUp);
   }
 
   #giveUp(call: number): void {
-    if (this.#settle(call) !== undefined) this.#frame({ frame: 'giveUp', call });
+    if (this.#settle(call) !== undefined) this.#out.frame({ frame: 'giveUp', call });
   }
 
   #settle(call: number): Open | undefined {
@@ -208,6 +224,7 @@ export class Peer {
     if (open === undefined) return undefined;
     this.#open.delete(call);
     this.#openBytes -= open.bytes;
+    if (open.envelope.waiting.sink !== undefined) this.#streams--;
     const left = (this.#underWay.get(open.key) ?? 1) - 1;
     if (left === 0) this.#underWay.delete(open.key);
     else this.#underWay.set(open.key, left);
@@ -215,42 +232,11 @@ export class Peer {
   }
 
   #unhandled(envelope: Envelope, path: string, error: StoreError): void {
-    if (envelope.waiting.answer === undefined) {
+    const { answer, sink } = envelope.waiting;
+    if (answer === undefined && sink === undefined) {
       this.#world.deadLetters.add('unreachable', path, envelope.message.kind);
     }
     envelope.discard(error);
-  }
-
-  #frame(frame: Frame): void {
-    this.#put(JSON.stringify(frame));
-  }
-
-  #put(text: string): void {
-    if (!this.#isConnected) return;
-    this.#outbox.push(text);
-    this.#outboxBytes += text.length;
-    if (this.#outboxBytes >= MESSAGE_BYTES_MAX) this.#flush();
-    else this.#flushSoon();
-  }
-
-  #flushSoon(): void {
-    if (this.#isFlushPlanned) return;
-    this.#isFlushPlanned = true;
-    this.#world.soon(() => {
-      this.#isFlushPlanned = false;
-      if (this.#isConnected && (this.#outbox.length > 0 || this.#taken.length > 0)) this.#flush();
-    });
-  }
-
-  #flush(): void {
-    if (this.#taken.length > 0) {
-      this.#outbox.push(JSON.stringify({ frame: 'taken', calls: this.#taken } satisfies Frame));
-      this.#taken = [];
-    }
-    this.#world.send(encodeBatch(this.#session, this.#sent, this.#outbox));
-    this.#sent++;
-    this.#outbox = [];
-    this.#outboxBytes = 0;
   }
 
   // ── in ──
@@ -260,18 +246,14 @@ export class Peer {
     this.#expected = { session, number: number + 1 };
     const isNext = expected === undefined ? number === 0 : expected.session === session && expected.number === number;
     if (!isNext) this.lost('something it said was lost');
-    if (expected?.session !== session) this.#welcome(session);
+    if (expected?.session !== session) this.#out.frame(welcome(session));
     for (const frame of frames) this.#hear(frame);
-  }
-
-  #welcome(session: string): void {
-    this.#frame({ frame: 'welcome', session });
   }
 
   #hear(frame: Frame): void {
     switch (frame.frame) {
       case 'welcome':
-        if (frame.session === this.#session) this.#isWelcome = true;
+        if (frame.session === this.#out.session) this.#isWelcome = true;
         return;
       case 'say':
         this.#said(frame);
@@ -280,36 +262,77 @@ export class Peer {
         this.#answered(frame.call, frame.value);
         return;
       case 'failed': {
-        const open = this.#settle(frame.call);
-        if (open === undefined) return;
         const error = fromFailure(frame.failure);
-        if (open.envelope.waiting.answer === undefined) this.#unhandled(open.envelope, open.path, error);
-        else open.envelope.discard(error);
+        const open = this.#settle(frame.call);
+        if (open !== undefined) this.#unhandled(open.envelope, open.path, error);
+        else this.#ends.failed(frame.call, error);
         return;
       }
       case 'taken':
-        for (const call of frame.calls) this.#settle(call)?.envelope.waiting.admission?.resolve();
+        for (const call of frame.calls) this.#wasTaken(call);
         return;
+      case 'item':
+        this.#itemCame(frame.call, frame.value);
+        return;
+      case 'end':
+        this.#settle(frame.call)?.envelope.waiting.sink?.end();
+        return;
+      case 'want': {
+        const stream = this.#served.get(frame.call);
+        if (stream instanceof ServedStream) stream.want(frame.count);
+        return;
+      }
       case 'giveUp': {
-        const answer = this.#served.get(frame.call);
+        const served = this.#served.get(frame.call);
         this.#served.delete(frame.call);
-        answer?.giveUp(new StoreError('CANCELLED', 'whoever asked has given up'));
+        served?.giveUp(new StoreError('CANCELLED', 'whoever asked has given up'));
         return;
       }
       case 'watch':
-        this.#watchHere(frame.call, frame.to);
+        this.#ends.watchHere(frame.call, frame.to);
         return;
       case 'unwatch':
-        this.#watchedHere.get(frame.call)?.();
-        this.#watchedHere.delete(frame.call);
+        this.#ends.unwatchHere(frame.call);
         return;
-      case 'ended': {
-        const watch = this.#watches.get(frame.call);
-        this.#watches.delete(frame.call);
-        const { failure } = frame;
-        watch?.hasEnded(failure === undefined ? { kind: 'stopped' } : { kind: 'failed', error: fromFailure(failure) });
+      case 'stop':
+        this.#ends.stopHere(frame);
         return;
-      }
+      case 'kill':
+        this.#ends.killHere(frame.to);
+        return;
+      case 'ended':
+        this.#ends.ended(frame.call, endOf(frame));
+        return;
+      default:
+        unreachable(frame);
+    }
+  }
+
+  #wasTaken(call: number): void {
+    const open = this.#open.get(call);
+    if (open?.envelope.waiting.sink === undefined) {
+      this.#settle(call)?.envelope.waiting.admission?.resolve();
+      return;
+    }
+    // The stream goes on; the message that opened it is gone.
+    this.#openBytes -= open.bytes;
+    open.bytes = 0;
+  }
+
+  #itemCame(call: number, value: unknown): void {
+    const open = this.#open.get(call);
+    const sink = open?.envelope.waiting.sink;
+    // Ended here before it came.
+    if (open === undefined || sink === undefined) return;
+    if (open.credit === 0) throw new StoreError('PROTOCOL_ERROR', `${open.path} sent more items than were wanted`);
+    open.credit--;
+    open.untaken++;
+    try {
+      sink.item(open.parse(decodeValue(value)));
+    } catch (cause) {
+      const { code, message } = told(cause);
+      this.#giveUp(call);
+      sink.reject(new StoreError(code, `an item of ${open.path}: ${message}`, { cause }));
     }
   }
 
@@ -330,113 +353,54 @@ export class Peer {
   }
 
   #said(say: Say): void {
-    const { call, how, remainingMs = 0 } = say;
-    const fail = (error: StoreError): void => this.#frame({ frame: 'failed', call, failure: toFailure(error) });
+    const { call, how, remainingMs = 0, window = 1 } = say;
     if (this.#served.size >= PEER_MESSAGES_MAX * 2 || this.#served.has(call)) {
-      fail(new StoreError('OVERLOADED', 'more is under way than this node agreed to'));
+      this.failed(call, new StoreError('OVERLOADED', 'more is under way than this node agreed to'));
       return;
     }
     const waiting: Waiting = { trace: say.trace };
+    const onTaken = (): void => this.#out.took(call);
     try {
-      if (how === 'tell') {
-        this.#world.deliver(say, { ...waiting, onTaken: () => this.#tookOut(call) });
-        return;
+      if (how === 'tell') this.#world.deliver(say, { ...waiting, onTaken });
+      else if (how === 'ask') {
+        const answer = new ServedAnswer(this, call, remainingMs);
+        this.#served.set(call, answer);
+        this.#world.deliver(say, { ...waiting, answer });
+      } else {
+        const sink = new ServedStream(this, call, window, this.#room);
+        this.#served.set(call, sink);
+        this.#world.deliver(say, { ...waiting, sink, onTaken });
       }
-      const answer = new Served(this, call, this.#world.clock, remainingMs);
-      this.#served.set(call, answer);
-      this.#world.deliver(say, { ...waiting, answer });
     } catch (error) {
       this.#served.delete(call);
-      fail(told(error));
+      this.failed(call, told(error));
     }
   }
 
-  #tookOut(call: number): void {
-    this.#taken.push(call);
-    this.#flushSoon();
+  // ── for Served ──
+
+  over(call: number, served: Served): boolean {
+    return this.#served.get(call) === served && this.#served.delete(call);
   }
 
-  /** For Served: an answer to the peer. */
-  answer(served: Served, outcome: { readonly value: unknown } | { readonly error: Error }): void {
-    const { call } = served;
-    if (this.#served.get(call) !== served) return;
-    this.#served.delete(call);
-    if ('error' in outcome) {
-      this.#frame({ frame: 'failed', call, failure: toFailure(outcome.error) });
-      return;
-    }
-    try {
-      const text = JSON.stringify({ frame: 'answer', call, value: encodeValue(outcome.value) } satisfies Frame);
-      if (text.length > MESSAGE_BYTES_MAX) throw new StoreError('VALUE_TOO_LARGE', 'the answer is too large');
-      this.#put(text);
-    } catch (error) {
-      if (!isStoreError(error)) throw error;
-      this.#frame({ frame: 'failed', call, failure: toFailure(error) });
-    }
+  failed(call: number, error: Error): void {
+    this.#out.frame({ frame: 'failed', call, failure: toFailure(error) });
   }
 
-  #watchHere(call: number, to: ToActor): void {
-    const tell = (reason: EndReason): void => {
-      this.#watchedHere.delete(call);
-      const failure = reason.kind === 'failed' ? { failure: toFailure(reason.error) } : {};
-      this.#frame({ frame: 'ended', call, ...failure });
-    };
-    if (this.#watchedHere.size >= WATCHES_MAX) {
-      tell({ kind: 'failed', error: new StoreError('OVERLOADED', 'too many watches') });
-      return;
-    }
-    // An actor that has ended tells at once, before there is anything to end.
-    let isOver = false;
-    const end = this.#world.watch(to, (reason) => {
-      isOver = true;
-      tell(reason);
-    });
-    if (!isOver) this.#watchedHere.set(call, end);
+  end(call: number): void {
+    this.#out.frame({ frame: 'end', call });
+  }
+
+  value(frame: 'answer' | 'item', call: number, value: unknown): number {
+    const text = JSON.stringify({ frame, call, value: encodeValue(value) } satisfies Frame);
+    if (text.length > MESSAGE_BYTES_MAX) throw new StoreError('VALUE_TOO_LARGE', `the ${frame} is too large`);
+    this.#out.put(text);
+    return text.length;
   }
 }
+
+const welcome = (session: string): Frame => ({ frame: 'welcome', session });
 
 /** Why it did not go on. Schemas are the application's: what they throw is told to who asked, and ends nobody here. */
 const told = (error: unknown): StoreError =>
   isStoreError(error) ? error : new StoreError('INTERNAL', error instanceof Error ? error.message : 'it threw');
-
-/** Who asked, over there. */
-export class Served implements Answer {
-  readonly call: number;
-  readonly deadlineAtMs: number;
-  onGiveUp: ((reason: StoreError) => void) | undefined;
-  readonly #peer: Peer;
-  readonly #clock: ActorClock;
-  #isSettled = false;
-
-  constructor(peer: Peer, call: number, clock: ActorClock, remainingMs: number) {
-    this.#peer = peer;
-    this.call = call;
-    this.#clock = clock;
-    this.deadlineAtMs = clock.nowMs() + remainingMs;
-  }
-
-  /** Past the deadline nobody waits over there, whether or not that was said. */
-  get isSettled(): boolean {
-    return this.#isSettled || this.#clock.nowMs() > this.deadlineAtMs;
-  }
-
-  resolve(value: unknown): void {
-    this.#settle({ value });
-  }
-
-  reject(error: Error): void {
-    this.#settle({ error });
-  }
-
-  giveUp(reason: StoreError): void {
-    if (this.#isSettled) return;
-    this.#isSettled = true;
-    this.onGiveUp?.(reason);
-  }
-
-  #settle(outcome: { readonly value: unknown } | { readonly error: Error }): void {
-    if (this.#isSettled) return;
-    this.#isSettled = true;
-    this.#peer.answer(this, outcome);
-  }
-}

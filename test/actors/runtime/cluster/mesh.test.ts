@@ -1,9 +1,10 @@
 /** Refs between nodes: what is promised of a message to another node's actor, and of the border that it crosses. */
 import { expect, test } from 'vitest';
 import { z } from 'zod';
-import { type ActorRef, ask, commit, defineActor, durable, refTo, tell } from '../../../../src/actors/runtime/index.ts';
+import { type ActorRef, ask, defineActor, tell } from '../../../../src/actors/runtime/index.ts';
 import { MESSAGE_BYTES_MAX } from '../../../../src/actors/runtime/mesh/peer.ts';
 import { ClusterWorld } from './cluster-world.ts';
+import { farRef } from './far-ref.ts';
 
 const echo = {
   say: ask({ value: z.unknown() }, z.unknown()),
@@ -57,25 +58,7 @@ async function pair(schemas: typeof echo = echo): Promise<{
       end: (_state, _message, ctx) => ctx.stop(),
     },
   });
-  const board = { pin: ask({ who: refTo(schemas) }, z.boolean()) };
-  let pinned: Echo | undefined;
-  const boardOf1 = durable({
-    name: 'board',
-    protocol: board,
-    state: z.strictObject({}),
-    initial: () => ({}),
-    on: {
-      pin: (_state, { who }) => {
-        pinned = who;
-        return commit({}, true);
-      },
-    },
-  });
-  at.node(1).actors.host(boardOf1);
-  const local = await at.run(at.node(2).actors.spawn(definition, { name: 'echo' }));
-  await at.run(at.node(2).actors.lookup(boardOf1, 'a').ask({ kind: 'pin', who: local }));
-  if (pinned === undefined) throw new Error('the ref did not arrive');
-  return { at, ref: pinned, local, notes, aborted };
+  return { at, ...(await farRef(at, definition, schemas)), notes, aborted };
 }
 
 test('values come as they were, and answers too', async () => {
@@ -110,8 +93,6 @@ test('what cannot travel is told to who sends it', async () => {
   // What the compiler would have refused is refused by the receiving side.
   const wrong = { kind: 'text', text: 5 } as unknown as { kind: 'text'; text: string };
   await expect(at.run(ref.ask(wrong))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
-  await expect(at.run(ref.stop())).rejects.toMatchObject({ code: 'BAD_REQUEST' });
-  expect(() => ref.kill()).toThrow(/own node/);
   await at.stop();
 });
 
@@ -188,5 +169,40 @@ test('an answer that the asker’s protocol does not have is not given', async (
   const { at, ref } = await pair({ ...echo, text: ask({ text: z.string() }, z.string().max(3)) });
   expect(await at.run(ref.ask({ kind: 'text', text: 'abc' }))).toBe('abc');
   await expect(at.run(ref.ask({ kind: 'text', text: 'abcd' }))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  await at.stop();
+});
+
+test('an actor is stopped, and killed, from another node: as by its own', async () => {
+  const { at, ref, notes } = await pair();
+  const ends: string[] = [];
+  at.node(2).actors.watch(ref, ({ reason }) => void ends.push(reason.kind));
+  for (let n = 0; n < 5; n++) ref.tell({ kind: 'note', n });
+  // What was told before is handled before.
+  await at.run(ref.stop());
+  expect([notes, ends]).toEqual([[0, 1, 2, 3, 4], ['stopped']]);
+  await at.run(ref.stop());
+  await expect(at.run(ref.ask({ kind: 'text', text: 'x' }))).rejects.toMatchObject({ code: 'ACTOR_STOPPED' });
+  await at.stop();
+
+  const other = await pair();
+  const asked = other.ref.ask({ kind: 'never' });
+  const failed = expect(other.at.run(asked)).rejects.toMatchObject({ code: 'ACTOR_STOPPED' });
+  other.at.node(1).actors.watch(other.ref, ({ reason }) => void ends.push(reason.kind));
+  other.ref.kill();
+  await failed;
+  expect(ends).toEqual(['stopped', 'stopped']);
+  await other.at.stop();
+});
+
+test('a stop that the connection took may have happened; out of reach nothing is said', async () => {
+  const { at, ref } = await pair();
+  const asked = at.run(ref.ask({ kind: 'never' }, { deadlineMs: 60_000 })).catch((error: unknown) => error);
+  const stopping = expect(at.run(ref.stop({ deadlineMs: 30_000 }))).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  await at.advance(50);
+  at.cut(at.node(2));
+  await stopping;
+  await asked;
+  await expect(at.run(ref.stop())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  expect(() => ref.kill()).toThrow('n2 is out of reach');
   await at.stop();
 });
