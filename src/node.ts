@@ -9,6 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import type { Registry } from 'prom-client';
+import { Callers } from './actors/gateway/callers.ts';
 import { type Death, Restarts } from './actors/restarts.ts';
 import type { ClusterActors } from './actors/runtime/cluster/cluster-actors.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
@@ -17,7 +18,7 @@ import type { ActorName } from './actors/shared.ts';
 import { StoreClient } from './client/client.ts';
 import type { Bytes, Client, Entry, NodeStatus } from './client/types.ts';
 import type { ClusterConfig, ClusterConfigInput } from './config/index.ts';
-import { foundingMembers, memberOf, parseConfig } from './config/index.ts';
+import { callerGrants, foundingMembers, memberOf, parseConfig } from './config/index.ts';
 import { StoreError } from './core/base/errors.ts';
 import { VERSION } from './core/base/version.ts';
 import type { Member } from './core/raft/membership.ts';
@@ -103,11 +104,12 @@ export async function startNode(
   const logger = options.logger ?? pino({ level: resolved.logLevel, base: { node: id } });
   const log: LogFunction = (level, event, fields = {}) => logger[level](fields, event);
   const { [WATCHDOG_BOUNDS]: watchdog = PULSE } = options as TestOptions;
-  const given = { logger, watchdog, onTrace: options.tracer && spansFor(options.tracer, log) };
+  const callers = new Callers(callerGrants(resolved, process.env));
+  const given = { logger, watchdog, callers, onTrace: options.tracer && spansFor(options.tracer, log) };
   return startIn({ config: resolved, id, dataDir: own.dataDir, log }, (opened) => Node.start(opened, given));
 }
 
-type Given = Pick<LifeWorld, 'watchdog' | 'onTrace'> & { readonly logger: Logger };
+type Given = Pick<LifeWorld, 'watchdog' | 'onTrace' | 'callers'> & { readonly logger: Logger };
 
 class Node implements RunningNode, Breakable {
   readonly id: string;
@@ -248,6 +250,7 @@ class Node implements RunningNode, Breakable {
       health: () => this.#health(),
       readiness: () => this.#readiness(),
       routes: executiveRoutes(this.#client.control, () => this.#readiness().ok),
+      callers: this.#given.callers,
       connectionsMax: this.#config.connectionsMax,
       originsAllowed: this.#config.originsAllowed,
       hostsAllowed: this.#config.hostsAllowed,

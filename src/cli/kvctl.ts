@@ -92,6 +92,7 @@ function build(deps: KvctlDeps, execute: (work: Work) => Promise<void>): Command
         .argParser(parseDuration)
         .default(DEADLINE_DEFAULT_MS, '10s'),
     )
+    .option('--token-file <file>', "the caller's token, where the cluster wants one (else env CTLMESH_TOKEN)")
     .option('--json', 'JSON output: an object a line')
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({

@@ -89,6 +89,7 @@ export class StoreClient implements api.Client {
       urls,
       dial,
       timing,
+      token: options.token,
       pinned: options.pinned ?? false,
       followLeader: options.followLeader ?? true,
       onConnected: () => this.#connected(),

@@ -20,6 +20,8 @@ export interface ConnectorOptions {
   readonly urls: readonly string[];
   readonly dial: Dial;
   readonly timing: Timing;
+  /** Who asks, where the cluster wants to know. */
+  readonly token?: string | undefined;
   /** Stay on the first endpoint. */
   readonly pinned: boolean;
   /** Prefer the leader to the endpoint that answered. */
@@ -129,7 +131,8 @@ export class Connector {
         onOpen: () => {
           if (!isCurrent()) return;
           const version = wire.PROTOCOL_VERSION;
-          const hello = wire.encodeHello({ versionMin: version, versionMax: version, client: 'ctlmesh-js' });
+          const { token } = this.#options;
+          const hello = wire.encodeHello({ versionMin: version, versionMax: version, client: 'ctlmesh-js', token });
           this.#transport?.send(Uint8Array.from(hello));
         },
         onFrame: (frame) => {

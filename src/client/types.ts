@@ -207,6 +207,8 @@ export interface ConnectOptions {
   readonly inFlightMax?: number;
   /** Told about connections coming and going. */
   readonly onEvent?: (event: ClientEvent) => void;
+  /** Who asks, where the cluster's config names its callers: without it, or with nobody's, calls fail with TOKEN_INVALID. */
+  readonly token?: string;
   /** Stay on this node: no move to the leader, no other endpoint (status tools). */
   readonly pinned?: boolean;
   /** Move to the leader when it is another node (default true): a write there saves a hop. Replicas need not. */

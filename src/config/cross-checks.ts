@@ -6,7 +6,7 @@ import { resolve, sep } from 'node:path';
 import { isStoreError } from '../core/base/errors.ts';
 import { parseFilter } from '../core/model/ledger-filter.ts';
 import { HEARTBEATS_PER_TIMEOUT_MIN, JOINING_MAX, NODES_MAX, RAFT_OPTIONS } from './options.ts';
-import type { ConfigFault, ReaderConfig } from './types.ts';
+import type { ConfigFault, ReaderConfig, TokenConfig } from './types.ts';
 import { isLoopback, parseAddress } from './url.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -19,6 +19,7 @@ export function crossFaults(value: unknown, baseDir: string): ConfigFault[] {
     ...portFaults(nodes),
     ...directoryFaults(nodes, baseDir),
     ...raftFaults(fields(config['raft'])),
+    ...callerFaults(fields(config['callers'])),
     ...readerFaults(fields(config['readers'])),
   ];
 }
@@ -101,22 +102,43 @@ function raftFaults(raft: Fields): ConfigFault[] {
   return [{ path: 'raft.electionTimeoutMs', message }];
 }
 
-/** Each has one token, says what it may have, and nobody may be taken for another. */
-function readerFaults(readers: Fields): ConfigFault[] {
+/** Each has one token, and nobody may be taken for another. */
+function tokenFaults(list: 'callers' | 'readers', all: Fields): ConfigFault[] {
   const faults: ConfigFault[] = [];
   const seen = new Map<unknown, string>();
-  for (const [name, written] of Object.entries(readers)) {
-    const path = `readers.${name}`;
-    const reader = fields(written);
-    const { tokenSha256, tokenEnv, all } = reader as Readonly<Record<keyof ReaderConfig, unknown>>;
+  for (const [name, written] of Object.entries(all)) {
+    const path = `${list}.${name}`;
+    const { tokenSha256, tokenEnv } = fields(written) as Readonly<Record<keyof TokenConfig, unknown>>;
     const say = (message: string): void => void faults.push({ path, message });
     if ((tokenSha256 === undefined) === (tokenEnv === undefined)) {
-      say('a reader has a token: tokenSha256 or tokenEnv, one of them');
+      say(`a ${list.slice(0, -1)} has a token: tokenSha256 or tokenEnv, one of them`);
     }
     const token = tokenEnv ?? (typeof tokenSha256 === 'string' ? tokenSha256.toLowerCase() : undefined);
     const other = seen.get(token);
-    if (token !== undefined && other !== undefined) say(`has the same token as readers.${other}`);
+    if (token !== undefined && other !== undefined) say(`has the same token as ${list}.${other}`);
     seen.set(token, name);
+  }
+  return faults;
+}
+
+function callerFaults(callers: Fields): ConfigFault[] {
+  const faults = tokenFaults('callers', callers);
+  const roles = Object.values(callers).map((caller) => fields(caller)['role']);
+  if (roles.length === 0 || roles.includes('admin')) return faults;
+  return [
+    ...faults,
+    { path: 'callers', message: 'one of them has the role admin: nobody else can manage the cluster' },
+  ];
+}
+
+/** Each says what it may have. */
+function readerFaults(readers: Fields): ConfigFault[] {
+  const faults = tokenFaults('readers', readers);
+  for (const [name, written] of Object.entries(readers)) {
+    const path = `readers.${name}`;
+    const reader = fields(written);
+    const { all } = reader as Readonly<Record<keyof ReaderConfig, unknown>>;
+    const say = (message: string): void => void faults.push({ path, message });
     const named = ['families', 'tables', 'prefixes'].some((field) => reader[field] !== undefined);
     if (all === true && named) say('all: true is everything; leave out families, tables and prefixes');
     if (all !== true && !named) say('say what it may have: families, tables, prefixes, or all: true');

@@ -3,7 +3,7 @@
  *
  * The schema, the resolved config and the documentation are all made from it, so that they cannot disagree.
  */
-import type { ClusterConfig, LogLevel, ReaderConfig, RepairMode } from './types.ts';
+import type { CallerConfig, ClusterConfig, LogLevel, ReaderConfig, RepairMode } from './types.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -159,6 +159,9 @@ export const READER_FIELDS: readonly (keyof ReaderConfig)[] = [
   'prefixes',
 ];
 
+/** And about who asks. */
+export const CALLER_FIELDS: readonly (keyof CallerConfig)[] = ['tokenSha256', 'tokenEnv', 'role'];
+
 export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'cluster',
   'nodes',
@@ -174,6 +177,7 @@ export const TOP_KEYS: readonly (keyof ClusterConfig)[] = [
   'historyMs',
   'connectionsMax',
   'inFlightMax',
+  'callers',
   'readers',
   'destructiveSchemaChanges',
   'originsAllowed',

@@ -3,7 +3,9 @@
  * (ports, directories, timeouts) is in cross-checks.ts.
  */
 import { z } from 'zod';
+import { CALLER_ROLES, type CallerRole } from '../core/wire/access.ts';
 import {
+  CALLER_FIELDS,
   CLUSTER_NAME_DEFAULT,
   LOG_LEVEL_DEFAULT,
   LOG_LEVELS,
@@ -49,7 +51,7 @@ const node = z.strictObject({
 
 const names = z.array(z.string()).optional();
 
-const reader = z.strictObject({
+const token = {
   tokenSha256: z
     .string()
     .refine((value) => /^[0-9a-f]{64}$/i.test(value), {
@@ -57,6 +59,12 @@ const reader = z.strictObject({
     })
     .optional(),
   tokenEnv: z.string().min(1).optional(),
+};
+
+const caller = z.strictObject({ ...token, role: z.enum(CALLER_ROLES as [CallerRole, ...CallerRole[]]) });
+
+const reader = z.strictObject({
+  ...token,
   all: z.boolean().optional(),
   families: names,
   tables: names,
@@ -73,6 +81,7 @@ const schema = z.strictObject({
   nodes: z.record(z.string().regex(NODE_ID), node),
   raft: z.strictObject(numbers(RAFT_OPTIONS)).prefault({}),
   ...numbers(TUNING_OPTIONS),
+  callers: z.record(z.string().min(1), caller).default({}),
   readers: z.record(z.string().min(1), reader).default({}),
   destructiveSchemaChanges: z.boolean().default(false),
   originsAllowed: z
@@ -135,6 +144,7 @@ function toFaults(issue: z.core.$ZodIssue): ConfigFault[] {
 function keysAt(path: readonly string[]): readonly string[] {
   if (path.length === 0) return TOP_KEYS;
   if (path[0] === 'readers') return READER_FIELDS;
+  if (path[0] === 'callers') return CALLER_FIELDS;
   return path[0] === 'raft' ? RAFT_OPTIONS.map((option) => option.name) : Object.keys(NODE_FIELDS);
 }
 

@@ -2,6 +2,7 @@
  * The cluster's config: as people write it (`ClusterConfigInput`) and as the node reads it (`ClusterConfig`,
  * every default filled in, every path absolute).
  */
+import type { CallerRole } from '../core/wire/access.ts';
 
 /** One node: the three addresses it listens on and the directory it owns. */
 export interface NodeConfig {
@@ -26,12 +27,22 @@ export interface RaftConfig {
   readonly heartbeatMs: number;
 }
 
-/** A reader of the ledger, known by its token: what its replicas may hold. */
-export interface ReaderConfig {
+/** A token, by its hash or by where it is. */
+export interface TokenConfig {
   /** SHA-256 of the token, 64 hexadecimal digits; this or `tokenEnv`. */
   readonly tokenSha256?: string | undefined;
   /** The environment variable of the node that holds the token. */
   readonly tokenEnv?: string | undefined;
+}
+
+/** Somebody who asks, known by a token. */
+export interface CallerConfig extends TokenConfig {
+  /** What it may: `read`, `write` (keys and rows too), `admin` (everything). */
+  readonly role: CallerRole;
+}
+
+/** A reader of the ledger, known by its token: what its replicas may hold. */
+export interface ReaderConfig extends TokenConfig {
   /** Everything; else what the next three name. */
   readonly all?: boolean | undefined;
   readonly families?: readonly string[] | undefined;
@@ -79,6 +90,8 @@ export interface ClusterConfig extends TuningConfig {
   readonly cluster: string;
   readonly nodes: Readonly<Record<string, NodeConfig>>;
   readonly raft: RaftConfig;
+  /** Who may ask, over HTTP and at the client port, by name; none: everybody may. */
+  readonly callers: Readonly<Record<string, CallerConfig>>;
   /** Who may follow the ledger, by name; none: everybody may. */
   readonly readers: Readonly<Record<string, ReaderConfig>>;
 }
@@ -88,6 +101,7 @@ export interface ClusterConfigInput extends Partial<TuningConfig> {
   readonly cluster?: string;
   readonly nodes: Readonly<Record<string, NodeConfig>>;
   readonly raft?: Partial<RaftConfig>;
+  readonly callers?: Readonly<Record<string, CallerConfig>>;
   readonly readers?: Readonly<Record<string, ReaderConfig>>;
 }
 

@@ -7,6 +7,7 @@
  *             send traffic elsewhere
  */
 import { z } from 'zod';
+import type { Callers } from '../actors/gateway/callers.ts';
 import type { LogFunction } from '../actors/runtime/thread.ts';
 import { type Answered, HttpCounts } from './http/counts.ts';
 import { openApiOf } from './http/openapi.ts';
@@ -32,6 +33,8 @@ export interface HttpDoorOptions {
   readonly originsAllowed?: readonly string[];
   /** Names beside its own under which it may be asked; default none. Probes are answered under any. */
   readonly hostsAllowed?: readonly string[];
+  /** Who may ask for what needs a role; default: everybody. */
+  readonly callers?: Callers;
   /** Default: nothing is logged. */
   readonly log?: LogFunction;
 }
@@ -56,7 +59,10 @@ export class HttpDoor {
     const documents = documentRoutes(() => [...all, ...documents]);
     const served = [...all, ...documents];
     return new HttpDoor(
-      await HttpServer.open({ url, routes: served, connectionsMax, originsAllowed, hostsAllowed, log, onAnswered }),
+      await HttpServer.open({
+        ...{ url, routes: served, connectionsMax, originsAllowed, hostsAllowed, log, onAnswered },
+        callers: options.callers,
+      }),
     );
   }
 

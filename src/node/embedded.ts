@@ -4,6 +4,7 @@
  * While the node starts again there is no gateway: a dial waits for the next one, so that the application's calls go on
  * as soon as there is somebody to take them.
  */
+import { OWN_CALLER } from '../actors/gateway/callers.ts';
 import type { Gateway } from '../actors/gateway/gateway.ts';
 import type { Dial } from '../client/transport.ts';
 
@@ -32,13 +33,10 @@ export class EmbeddedDoor {
       events.onClose('closed');
     };
     const connect = (gateway: Gateway): void => {
-      const connection = gateway.open({
-        send: (frame) => {
-          if (!isClosed) events.onFrame(frame);
-        },
-        close,
-        bufferedBytes: 0,
-      });
+      const deliver = (frame: Uint8Array): void => {
+        if (!isClosed) events.onFrame(frame);
+      };
+      const connection = gateway.open({ send: deliver, close, bufferedBytes: 0 }, OWN_CALLER);
       send = (frame) => gateway.receive(connection, frame);
       leave = () => gateway.closed(connection);
       queueMicrotask(() => events.onOpen());

@@ -3,6 +3,7 @@
  * gateway. A node that was given a snapshot gets new ones; its lock, its logger and its own client stay.
  */
 import { randomBytes } from 'node:crypto';
+import type { Callers } from '../actors/gateway/callers.ts';
 import { Gateway } from '../actors/gateway/gateway.ts';
 import { type PutTrace, PutTraces } from '../actors/gateway/put-traces.ts';
 import { TableSizes } from '../actors/gateway/table-sizes.ts';
@@ -43,6 +44,8 @@ export interface PartsWorld {
   readonly dirId: string;
   readonly founders: readonly Member[];
   readonly log: LogFunction;
+  /** Who may ask. */
+  readonly callers: Callers;
   readonly leader: () => { readonly name: string; readonly url: string };
   readonly status: () => NodeStatus;
   readonly actors: () => Promise<ActorsView>;
@@ -150,6 +153,7 @@ export function assembleParts(world: PartsWorld): Parts {
     onMembers: world.onMembers,
     appliedBefore: world.appliedBefore,
     inFlightMax: config.inFlightMax,
+    callers: world.callers,
     readers: readerGrants(config, process.env),
   });
   return { plumbing, state, supervisor, gateway, tableSizes };

@@ -18,7 +18,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectWith } from '../client/connect.ts';
 import { dialWs } from '../client/transport-ws.ts';
-import type { ClusterConfig } from '../config/index.ts';
+import { type ClusterConfig, nodeToken } from '../config/index.ts';
 import { isStoreError, type StoreError } from '../core/base/errors.ts';
 import { isDamage } from '../engine/disk/damaged.ts';
 import type { Repair } from '../engine/repair/record.ts';
@@ -67,7 +67,9 @@ async function readmit(world: RepairWorld, repair: Repair): Promise<void> {
   for (;;) {
     try {
       const { deadlineMs: connectDeadlineMs } = options();
-      const client = await connectWith(dialWs, othersOf(config, id), { connectDeadlineMs });
+      const token = nodeToken(config, process.env);
+      const shown = token === undefined ? {} : { token };
+      const client = await connectWith(dialWs, othersOf(config, id), { connectDeadlineMs, ...shown });
       try {
         const { members } = await client.members.list(options());
         const named = members.find((member) => member.id === id)?.dir;

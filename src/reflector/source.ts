@@ -30,6 +30,7 @@ export function ledgerSource(options: SourceOptions): LedgerSource {
       deadlineMs,
       connectDeadlineMs: deadlineMs,
       followLeader: false,
+      ...(token === undefined ? {} : { token }),
       ...(at.signal === undefined ? {} : { signal: at.signal }),
       ...(onConnection === undefined ? {} : { onEvent: onConnection }),
     });

@@ -31,6 +31,7 @@ describe('a good config', () => {
       nodes: { n1: { ...node(1), dataDir: resolve('/srv/data/n1') } },
       raft: Object.fromEntries(RAFT_OPTIONS.map((option) => [option.name, option.default])),
       ...Object.fromEntries(TUNING_OPTIONS.map((option) => [option.name, option.default])),
+      callers: {},
       readers: {},
       destructiveSchemaChanges: false,
       originsAllowed: [],
@@ -199,6 +200,29 @@ test('a slip is told from another word', () => {
   expect(nearest('heartbeat', ['electionTimeoutMs', 'heartbeatMs'])).toBe('heartbeatMs');
   expect(nearest('nods', TOP_KEYS)).toBe('nodes');
   expect(nearest('replicas', TOP_KEYS)).toBeUndefined();
+});
+
+describe('callers', () => {
+  const hash = 'a'.repeat(64);
+  const faultsIn = (callers: unknown): string[] => faultsOf({ nodes: { n1: node(1) }, callers });
+
+  test('have a token and a role, and one of them is an admin', () => {
+    expect(faultsIn({ ops: { role: 'admin', tokenEnv: 'OPS' }, view: { role: 'read', tokenSha256: hash } })).toEqual(
+      [],
+    );
+    expect(faultsIn({ view: { role: 'read', tokenSha256: hash } })).toEqual([
+      expect.stringContaining('callers: one of them has the role admin'),
+    ]);
+  });
+
+  test.each([
+    [{ role: 'admin' }, 'callers.a: a caller has a token: tokenSha256 or tokenEnv, one of them'],
+    [{ tokenEnv: 'A' }, 'callers.a.role'],
+    [{ role: 'root', tokenEnv: 'A' }, 'callers.a.role: must be one of read, write, admin'],
+    [{ role: 'admin', tokenEnv: 'A', roles: 1 }, "callers.a.roles: unknown key; did you mean 'role'?"],
+  ])('%j is told what is wrong', (a, message) => {
+    expect(faultsIn({ a }).join()).toContain(message);
+  });
 });
 
 describe('readers of the ledger', () => {

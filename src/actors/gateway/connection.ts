@@ -8,6 +8,7 @@ import { ByteWriter } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { StoredValue } from '../../core/model/store.ts';
 import * as wire from '../../core/wire/client.ts';
+import type { Caller } from './callers.ts';
 import type { StateCursor } from '../../engine/state/state-reader.ts';
 import type { SharedFrame } from '../shipment.ts';
 
@@ -49,6 +50,8 @@ export class Connection {
   /** Watches and ledgers: the shipper's number by request. */
   readonly subs: Map<number, number> = new Map();
   isGreeted = false;
+  /** Who it is, from its greeting on. */
+  caller: Caller = { hasToken: false };
   isClosed = false;
   /** More waits for it than may: it must end. */
   isOverrun = false;

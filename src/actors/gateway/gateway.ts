@@ -16,6 +16,7 @@ import { ByteReader } from '../../core/base/bytes.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Member } from '../../core/raft/membership.ts';
 import type { ActorsView } from '../../core/wire/actors.ts';
+import { needOf } from '../../core/wire/access.ts';
 import * as wire from '../../core/wire/client.ts';
 import type { StateReader } from '../../engine/state/state-reader.ts';
 import type { FleetTable } from '../fleet-table.ts';
@@ -23,6 +24,7 @@ import { TO_GATEWAY } from '../messages.ts';
 import type { RingReader, RingWriter } from '../runtime/ring.ts';
 import { ROLES, type Shared } from '../shared.ts';
 import type { FromShipper, ToShipper } from '../shipper-messages.ts';
+import { type Caller, Callers } from './callers.ts';
 import { Connection, type Door } from './connection.ts';
 import { Inspections } from './inspections.ts';
 import { Fleet } from './fleet.ts';
@@ -64,7 +66,9 @@ export interface GatewayWorld {
   readonly appliedBefore?: number;
   /** Requests that the node holds at once, over all connections. */
   readonly inFlightMax: number;
-  /** Who may follow the ledger; default: everybody. */
+  /** Who may ask; default: everybody. */
+  readonly callers?: Callers;
+  /** Who may follow the ledger; default: everybody who may read. */
   readonly readers?: readonly ReaderGrant[];
 }
 
@@ -83,6 +87,7 @@ export class Gateway {
   readonly #members: Members;
   readonly #inspections: Inspections;
   readonly #fleet: Fleet;
+  readonly #callers: Callers;
   #hasLeader = false;
   #requests = 0;
   #refused = 0;
@@ -90,6 +95,7 @@ export class Gateway {
 
   constructor(world: GatewayWorld) {
     this.#world = world;
+    this.#callers = world.callers ?? new Callers([]);
     const replication = world.shared.bell('replication');
     this.#writes = new Writes({ ...world, replication });
     this.#members = new Members({ ...world, replication });
@@ -136,8 +142,10 @@ export class Gateway {
     return this.#fleet.streams.table;
   }
 
-  open(door: Door): Connection {
+  /** `caller`: known without a token. */
+  open(door: Door, caller?: Caller): Connection {
     const connection = new Connection(door, this.#world.monotonicMs(), this.#dirty);
+    if (caller !== undefined) connection.caller = caller;
     this.#connections.add(connection);
     return connection;
   }
@@ -255,6 +263,7 @@ export class Gateway {
   #greet(connection: Connection, hello: wire.Hello): void {
     const version = wire.versionFor(hello, 'this node');
     connection.isGreeted = true;
+    if (connection.caller.role === undefined) connection.caller = this.#callers.callerOf(hello.token);
     const { node, cluster, inFlightMax } = this.#world;
     const leader = this.#world.leader();
     connection.door.send(
@@ -271,8 +280,12 @@ export class Gateway {
       }
       const waitMs = deadlineMs === 0 || deadlineMs > DEADLINE_MS_MAX ? DEADLINE_MS_MAX : deadlineMs;
       const untilMs = this.#world.monotonicMs() + waitMs;
-      if ((kind & wire.TRACED) !== 0) this.#traced(connection, request, kind & ~wire.TRACED, untilMs, body);
-      else if (kind === wire.REQUEST.members) this.#members.submit(connection, request, untilMs, body);
+      if ((kind & wire.TRACED) !== 0) {
+        this.#traced(connection, request, kind & ~wire.TRACED, untilMs, body);
+        return;
+      }
+      this.#checkCaller(connection, kind, body);
+      if (kind === wire.REQUEST.members) this.#members.submit(connection, request, untilMs, body);
       else if (kind === wire.REQUEST.actors) this.#inspections.submit(connection, request);
       else if (kind === wire.REQUEST.fleet) this.#fleet.submit(connection, request, untilMs, body);
       else if (wire.isCommand(kind)) this.#writes.submit(connection, request, kind, untilMs, body);
@@ -289,7 +302,17 @@ export class Gateway {
     if (!wire.isCommand(kind)) throw new StoreError('BAD_REQUEST', `only writes are traced (${kind})`);
     const reader = new ByteReader(body);
     const traceparent = reader.string();
-    this.#writes.submit(connection, request, kind, untilMs, reader.raw(reader.left), traceparent);
+    const call = reader.raw(reader.left);
+    this.#checkCaller(connection, kind, call);
+    this.#writes.submit(connection, request, kind, untilMs, call, traceparent);
+  }
+
+  #checkCaller({ caller }: Connection, kind: number, body: Uint8Array): void {
+    if (this.#callers.isOpen) return;
+    // Where readers are named, it is they who may follow the ledger, and nobody else.
+    if (kind === wire.REQUEST.ledger && (this.#world.readers?.length ?? 0) > 0) return;
+    const need = needOf(kind, body);
+    if (need !== undefined) this.#callers.check(caller, need);
   }
 
   #takeNews(): void {

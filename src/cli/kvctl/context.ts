@@ -1,4 +1,5 @@
 /** Context: the global options of one run, and the client made from them. */
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallOptions, Client, ConnectOptions } from '../../client/types.ts';
 import { StoreError } from '../../core/base/errors.ts';
@@ -11,6 +12,7 @@ export interface GlobalFlags {
   readonly endpoints?: readonly string[];
   readonly deadline: number;
   readonly json?: boolean;
+  readonly tokenFile?: string;
 }
 
 /** A command's work; gives the exit code. */
@@ -27,6 +29,7 @@ export class Context {
   readonly deadlineMs: number;
   readonly json: boolean;
   readonly out: Output;
+  readonly #tokenFile: string | undefined;
 
   constructor(deps: KvctlDeps, flags: GlobalFlags) {
     this.deps = deps;
@@ -34,11 +37,22 @@ export class Context {
     this.deadlineMs = flags.deadline;
     this.json = flags.json === true;
     this.out = new Output(deps.stdout);
+    this.#tokenFile = flags.tokenFile;
   }
 
   /** Options for a call: the deadline, and Ctrl-C. */
   get call(): Required<Pick<CallOptions, 'deadlineMs' | 'signal'>> {
     return { deadlineMs: this.deadlineMs, signal: this.deps.signal };
+  }
+
+  /** Who asks. Not a flag: the command lines of a host's processes are everybody's to read. */
+  get token(): string | undefined {
+    if (this.#tokenFile === undefined) return this.deps.env['CTLMESH_TOKEN'] || undefined;
+    try {
+      return readFileSync(this.#tokenFile, 'utf8').replace(/\r?\n$/, '');
+    } catch (cause) {
+      throw new UsageError(`cannot read ${this.#tokenFile}: ${(cause as Error).message}`);
+    }
   }
 
   /** Says something to the person; never data. */
@@ -67,7 +81,9 @@ export class Context {
     options: ConnectOptions = {},
     urls: readonly string[] = this.endpoints,
   ): Promise<T> {
+    const { token } = this;
     const client = await this.deps.connect(urls, {
+      ...(token === undefined ? {} : { token }),
       deadlineMs: this.deadlineMs,
       connectDeadlineMs: this.deadlineMs,
       ...options,

@@ -152,8 +152,7 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
   const { listen } = flags;
   const readers = flags.readers === undefined ? undefined : readerGrants(await loadConfig(flags.readers), env);
   if (readers !== undefined && listen === undefined) throw new UsageError('--readers are those of --listen');
-  // Not a flag: the command lines of a host's processes are everybody's to read.
-  const token = env['CTLMESH_TOKEN'];
+  const { token } = context;
   const filter = filterOf(flags);
   const reflector = await context.deps.startReflector({
     upstreams,
@@ -173,7 +172,7 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
     ...(readers === undefined ? {} : { readers }),
     ...(http === undefined ? {} : { http }),
     ...(flags.sidecar === undefined ? {} : { sidecar: flags.sidecar }),
-    ...(token === undefined || token === '' ? {} : { token }),
+    ...(token === undefined ? {} : { token }),
     ...(filter === undefined ? {} : { filter }),
     ...changelogOf(flags),
     ...(flags.id === undefined ? {} : { id: flags.id }),

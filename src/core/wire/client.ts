@@ -2,7 +2,7 @@
  * The client protocol, version 1: binary WebSocket messages, each one frame, each frame many operations.
  *
  *   frame    = type u8 | body                                 little-endian; blob and string = length varint, bytes
- *   HELLO    c→s  magic u32 "CTLM" | versionMin u8 | versionMax u8 | client string
+ *   HELLO    c→s  magic u32 "CTLM" | versionMin u8 | versionMax u8 | client string [| token string]
  *   WELCOME  s→c  version u8 | node string | cluster string | leader string | leaderUrl string | inFlightMax varint
  *   REQUESTS c→s  request*    request = id varint | kind u8 | deadlineMs varint | length u32 | body
  *                   kind + 128: a traced write      body = traceparent string | body
@@ -128,6 +128,8 @@ export interface Hello {
   readonly versionMin: number;
   readonly versionMax: number;
   readonly client: string;
+  /** Who asks (core/wire/access.ts); who does not know of it passes over it. */
+  readonly token?: string | undefined;
 }
 
 /** What a server and this client both speak, or PROTOCOL_VERSION. `server`: what it calls itself. */
@@ -148,18 +150,16 @@ export interface Welcome {
 }
 
 export function encodeHello(hello: Hello): Uint8Array {
-  return new ByteWriter(64)
-    .u8(FRAME.hello)
-    .u32(MAGIC)
-    .u8(hello.versionMin)
-    .u8(hello.versionMax)
-    .string(hello.client)
-    .take();
+  const writer = new ByteWriter(64).u8(FRAME.hello).u32(MAGIC);
+  writer.u8(hello.versionMin).u8(hello.versionMax).string(hello.client);
+  if (hello.token !== undefined) writer.string(hello.token);
+  return writer.take();
 }
 
 export function decodeHello(reader: ByteReader): Hello {
   if (reader.u32() !== MAGIC) throw new StoreError('PROTOCOL_ERROR', 'the first frame is not a ctlmesh hello');
-  return { versionMin: reader.u8(), versionMax: reader.u8(), client: reader.string() };
+  const hello = { versionMin: reader.u8(), versionMax: reader.u8(), client: reader.string() };
+  return reader.left === 0 ? hello : { ...hello, token: reader.string() };
 }
 
 export function encodeWelcome(welcome: Welcome): Uint8Array {

@@ -12,6 +12,23 @@ import { tableRoutes } from './table-routes.ts';
 import { limitRoutes, writerRoutes } from './writer-routes.ts';
 
 export function executiveRoutes(control: Control, isReady: () => boolean): Route[] {
+  return routesOf(control, isReady).map((route) => ({ ...route, needs: neededFor(route) }));
+}
+
+/** What writers do; whatever else changes something is an admin's. */
+const WRITES: ReadonlySet<string> = new Set([
+  'POST /families/{family}/mutations',
+  'PATCH /families/{family}/mutations',
+  'POST /cookie',
+]);
+
+function neededFor({ method, path, isProbe }: Route): Route['needs'] {
+  if (isProbe === true) return undefined;
+  if (method === 'GET') return 'read';
+  return WRITES.has(`${method} ${path}`) ? 'write' : 'admin';
+}
+
+function routesOf(control: Control, isReady: () => boolean): Route[] {
   return [
     ...tableRoutes(control),
     ...rowRoutes(control),

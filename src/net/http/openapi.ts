@@ -20,8 +20,16 @@ export function openApiOf(routes: readonly Route[], title: string): Json {
     paths[route.path] = methods;
   }
   const tags = Array.from(new Set(routes.map(({ group }) => group)), (name) => ({ name }));
-  return { openapi: '3.1.0', info: { title, version: VERSION }, tags, paths, components: { schemas: { Problem } } };
+  const components = { schemas: { Problem }, securitySchemes: { token: SCHEME } };
+  return { openapi: '3.1.0', info: { title, version: VERSION }, tags, paths, components };
 }
+
+const SCHEME: Json = {
+  type: 'http',
+  scheme: 'bearer',
+  description:
+    "A caller's token, where the cluster's config names callers; a route's x-role is what it must be at least.",
+};
 
 const Problem: Json = {
   type: 'object',
@@ -36,11 +44,12 @@ const Problem: Json = {
 };
 
 function operationOf(route: Route): Json {
-  const { method, path, group, summary, body, answer } = route;
+  const { method, path, group, summary, body, answer, needs } = route;
   return {
     operationId: operationId(method, path),
     tags: [group],
     summary,
+    ...(needs === undefined ? {} : { security: [{ token: [] }, {}], 'x-role': needs }),
     parameters: parametersOf(route),
     ...(body === undefined ? {} : { requestBody: { required: true, content: contentOfBody(body) } }),
     responses: { '200': { description: 'done', ...contentOfAnswer(answer) }, ...refusals(route) },
@@ -88,9 +97,10 @@ function schemaOf(schema: z.ZodType, io: 'input' | 'output'): Json {
 }
 
 /** By status, as OpenAPI has them, each with its codes. */
-function refusals({ errors }: Route): Json {
+function refusals({ errors, needs }: Route): Json {
   const codesOf = new Map<number, ErrorCode[]>();
-  for (const code of new Set([...errors, ...ALWAYS])) {
+  const asked: readonly ErrorCode[] = needs === undefined ? [] : ['TOKEN_INVALID', 'FORBIDDEN'];
+  for (const code of new Set([...errors, ...ALWAYS, ...asked])) {
     const { http } = ERROR_CODES[code];
     codesOf.set(http, [...(codesOf.get(http) ?? []), code]);
   }

@@ -38,7 +38,8 @@ export function problemOf(error: unknown): Problem {
 export function problemAnswer(problem: Problem, options: { readonly asJson: boolean; readonly id: string }): Answer {
   const { status, code, message, data } = problem;
   const { retry } = ERROR_CODES[code];
-  const headers = { 'ctlmesh-code': code, ...retryAfter(retry, data) };
+  const asks = status === 401 ? { 'www-authenticate': 'Bearer' } : {};
+  const headers = { 'ctlmesh-code': code, ...asks, ...retryAfter(retry, data) };
   if (!options.asJson) return { status, headers, contentType: 'text/plain; charset=utf-8', body: message };
   const title = code.toLowerCase().replaceAll('_', ' ');
   const body = { type: 'about:blank', title, status, detail: message, code, retry, data, requestId: options.id };

@@ -5,6 +5,7 @@
  */
 import type { z } from 'zod';
 import type { ErrorCode } from '../../core/base/errors.ts';
+import type { CallerRole } from '../../core/wire/access.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -66,6 +67,8 @@ export interface Route {
   readonly answer: AnswerKind;
   /** Codes with which it may be refused, besides those of any request. */
   readonly errors: readonly ErrorCode[];
+  /** What its caller must be allowed, where the config names callers; left out: anybody may ask. */
+  readonly needs?: CallerRole | undefined;
   /** Asked by machines that watch this node: answered also when there is no room for anything else. */
   readonly isProbe?: boolean;
   readonly handle: (call: Call) => Promise<Answer> | Answer;

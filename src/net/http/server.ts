@@ -13,6 +13,7 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import type { Callers } from '../../actors/gateway/callers.ts';
 import type { LogFunction } from '../../actors/runtime/thread.ts';
 import { StoreError } from '../../core/base/errors.ts';
 import type { Answered } from './counts.ts';
@@ -30,6 +31,8 @@ export interface HttpServerOptions {
   readonly originsAllowed: readonly string[];
   /** Names beside its own under which it may be asked (hosts.ts). */
   readonly hostsAllowed: readonly string[] | 'any';
+  /** Who may ask for routes that need a role; without it everybody. */
+  readonly callers?: Callers | undefined;
   readonly log: LogFunction;
   /** Told of each request when it is over. */
   readonly onAnswered?: (answered: Answered) => void;
@@ -118,7 +121,7 @@ export class HttpServer {
       method,
       url: path.replace(/\{(\w+)\}/g, ':$1'),
       exposeHeadRoute: method === 'GET',
-      config: { isProbe: route.isProbe === true },
+      config: { isProbe: route.isProbe === true, needs: route.needs },
       handler: async (request, reply) => {
         const answer = await handle(callOf(request, reply));
         const { body } = answer;
@@ -158,9 +161,11 @@ export class HttpServer {
         this.#notHere(request, reply);
         return;
       }
-      const { isProbe } = request.routeOptions.config as { readonly isProbe?: boolean };
+      const { isProbe, needs } = request.routeOptions.config as Pick<Route, 'isProbe' | 'needs'>;
       if (isProbe !== true) {
         this.#checkHost(request.headers.host);
+        const { callers } = this.#options;
+        if (needs !== undefined) callers?.check(callers.callerOf(bearerOf(request)), needs);
         const leave = this.#room.enter(checkedLength(request, reply));
         reply.raw.once('close', leave);
       }
@@ -283,11 +288,14 @@ function callOf(request: FastifyRequest, reply: FastifyReply): Call {
     query: new URLSearchParams(at === -1 ? '' : url.slice(at + 1)),
     body: request.body instanceof Uint8Array ? request.body : new Uint8Array(0),
     credentials: () => credentialsOf(request),
-    bearer: /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1],
+    bearer: bearerOf(request),
     accepts: (contentType) => accepts(request, contentType),
     options: { deadlineMs: deadlineOf(request), signal: ended.signal },
   };
 }
+
+const bearerOf = ({ headers }: FastifyRequest): string | undefined =>
+  /^Bearer (\S+)$/i.exec(headers.authorization ?? '')?.[1];
 
 function deadlineOf({ headers }: FastifyRequest): number {
   const given = headers['ctlmesh-deadline-ms'];

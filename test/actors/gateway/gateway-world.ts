@@ -1,6 +1,8 @@
 /**
  * A gateway with a real memtable and real rings; replication, the shipper and the doors are played by the test.
  */
+import type { Caller, Callers } from '../../../src/actors/gateway/callers.ts';
+import type { ReaderGrant } from '../../../src/actors/gateway/readers.ts';
 import type { Connection, Door } from '../../../src/actors/gateway/connection.ts';
 import { type PutTrace, PutTraces } from '../../../src/actors/gateway/put-traces.ts';
 import { Gateway } from '../../../src/actors/gateway/gateway.ts';
@@ -39,9 +41,9 @@ export class Peer implements Door {
   bufferedBytes = 0;
   readonly #gateway: Gateway;
 
-  constructor(gateway: Gateway, isGreeted = true) {
+  constructor(gateway: Gateway, isGreeted = true, caller?: Caller) {
     this.#gateway = gateway;
-    this.connection = gateway.open(this);
+    this.connection = gateway.open(this, caller);
     if (isGreeted) {
       this.hello();
       this.heard.length = 0;
@@ -242,6 +244,8 @@ export class GatewayWorld {
 
   constructor(
     options: {
+      readonly callers?: Callers;
+      readonly readers?: readonly ReaderGrant[];
       readonly memtableBytes?: number;
       readonly inFlightMax?: number;
       readonly inboxBytes?: number;
@@ -284,6 +288,8 @@ export class GatewayWorld {
       onMembers: () => {},
       traces: new PutTraces(this.shared.stages, (trace) => this.traced.push(trace)),
       inFlightMax: options.inFlightMax ?? 10_000,
+      ...(options.callers && { callers: options.callers }),
+      ...(options.readers && { readers: options.readers }),
     });
   }
 
