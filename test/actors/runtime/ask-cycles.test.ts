@@ -101,8 +101,8 @@ test('an ask on behalf of the message in hand has its trace, and waits no longer
 });
 
 test('a line is bounded, and crosses threads as it is', () => {
-  let long = asker({ id: 0, path: '/0', turn: 1 }, undefined);
-  for (let id = 1; id < 100; id++) long = asker({ id, path: `/${id}`, turn: id }, long);
+  let long = asker({ boot: '', id: 0, path: '/0', turn: 1 }, undefined);
+  for (let id = 1; id < 100; id++) long = asker({ boot: '', id, path: `/${id}`, turn: id }, long);
   expect(long.length).toBeLessThanOrEqual(32);
   expect([waitsIn(long, 99, 99), waitsIn(long, 99, 98), waitsIn(long, 0, 1)]).toEqual([true, false, false]);
   expect(askersFrom(plainAskers(long))).toEqual(long);

@@ -43,7 +43,7 @@ export interface Activation {
   readonly passivate: () => void;
 }
 
-type HandlerContext = Pick<Context<Protocol>, 'signal' | 'remainingMs' | 'trace' | 'log' | 'stop'>;
+type HandlerContext = Pick<Context<Protocol>, 'signal' | 'asker' | 'remainingMs' | 'trace' | 'log' | 'stop'>;
 
 const recordSchema = z.strictObject({ state: z.unknown(), answers: answersSchema });
 
@@ -116,8 +116,13 @@ class DurableCell {
     const { kind } = message as { readonly kind: string };
     const handler = definition.parts.handlers[kind];
     if (handler === undefined) throw new StoreError('BAD_REQUEST', `${address} has no "${kind}"`);
-    const { signal, remainingMs, trace, log } = ctx;
-    const own: DurableContext = { id, signal, remainingMs, trace, log };
+    const { signal, asker, trace, log } = ctx;
+    const own: DurableContext = {
+      ...{ id, signal, asker, trace, log },
+      get remainingMs() {
+        return ctx.remainingMs;
+      },
+    };
     try {
       const result = await handler(this.#state, message, own);
       if (isCommit(result)) return await this.#commit(result.state, result.reply, call, ctx);

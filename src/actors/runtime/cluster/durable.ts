@@ -20,7 +20,7 @@ import type { z } from 'zod';
 import { StoreError } from '../../../core/base/errors.ts';
 import { checkName } from '../core/define.ts';
 import type { Ask, MessageOf, Protocol } from '../core/protocol.ts';
-import type { MailboxOptions } from '../core/types.ts';
+import type { AskingContext, MailboxOptions } from '../core/types.ts';
 import type { LogFunction } from '../thread.ts';
 
 const COMMIT: unique symbol = Symbol('commit');
@@ -42,7 +42,7 @@ export const isCommit = (value: unknown): value is Commit<unknown, unknown> =>
   typeof value === 'object' && value !== null && COMMIT in value;
 
 /** What a durable actor's handler can see of its place. */
-export interface DurableContext {
+export interface DurableContext extends AskingContext {
   /** Behind the slash of its address. */
   readonly id: string;
   /** Aborted when the asker gives up, or this actor has to end here. */

@@ -178,7 +178,9 @@ export class Located implements Target {
     const route = this.#world.route(address, item.attempt);
     switch (route.kind) {
       case 'here': {
-        const offered = route.target.offer(item.forHere(route.isDurable), item.isAsk);
+        const envelope = item.forHere(route.isDurable);
+        if (envelope.waiting.asker !== undefined && route.target.refusesCircle?.(envelope) === true) return 'taken';
+        const offered = route.target.offer(envelope, item.isAwaited);
         return offered === 'ended' ? undefined : offered;
       }
       case 'there': {
@@ -266,9 +268,10 @@ class Item implements Answer {
 
   outbound(): Envelope {
     const { message, bytes, waiting } = this.envelope;
-    const { admission, trace, sink } = waiting;
+    const { admission, trace, sink, asker } = waiting;
     const opening = sink === undefined ? undefined : new Opening(sink, (error) => this.#located.rejected(this, error));
-    return new Envelope(message, bytes, { admission, trace, answer: this.isAsk ? this : undefined, sink: opening });
+    const answer = this.isAsk ? this : undefined;
+    return new Envelope(message, bytes, { admission, trace, asker, answer, sink: opening });
   }
 
   /** Nobody waits for it any more. */

@@ -12,6 +12,8 @@ import { StoreError } from '../../../core/base/errors.ts';
 
 /** One who waits. */
 export interface Asker {
+  /** Of another node: the life of its actors that `id` is of; '': of this one. */
+  readonly boot: string;
   readonly id: number;
   readonly path: string;
   /** Which of its messages it has in hand. */
@@ -22,17 +24,19 @@ export interface Asker {
   readonly length: number;
 }
 
-const ASKERS_MAX = 32;
+export const ASKERS_MAX = 32;
 
-export function asker(who: Pick<Asker, 'id' | 'path' | 'turn'>, earlier: Asker | undefined): Asker {
-  const { id, path, turn } = who;
+export function asker(who: Pick<Asker, 'boot' | 'id' | 'path' | 'turn'>, earlier: Asker | undefined): Asker {
+  const { boot, id, path, turn } = who;
   const kept = earlier === undefined || earlier.length >= ASKERS_MAX ? undefined : earlier;
-  return { id, path, turn, earlier: kept, length: (kept?.length ?? 0) + 1 };
+  return { boot, id, path, turn, earlier: kept, length: (kept?.length ?? 0) + 1 };
 }
 
-/** Whether actor `id` waits in this line, with the message that it has in hand. */
+/** Whether actor `id` of this node waits in this line, with the message that it has in hand. */
 export function waitsIn(line: Asker | undefined, id: number, turn: number): boolean {
-  for (let at = line; at !== undefined; at = at.earlier) if (at.id === id && at.turn === turn) return true;
+  for (let at = line; at !== undefined; at = at.earlier) {
+    if (at.id === id && at.turn === turn && at.boot === '') return true;
+  }
   return false;
 }
 
@@ -49,14 +53,16 @@ export function askCycle(line: Asker, path: string): StoreError {
 /** For another thread: one flat list. */
 export function plainAskers(line: Asker): (number | string)[] {
   const plain: (number | string)[] = [];
-  for (let at: Asker | undefined = line; at !== undefined; at = at.earlier) plain.push(at.id, at.path, at.turn);
+  for (let at: Asker | undefined = line; at !== undefined; at = at.earlier)
+    plain.push(at.boot, at.id, at.path, at.turn);
   return plain;
 }
 
 export function askersFrom(plain: readonly (number | string)[]): Asker | undefined {
   let line: Asker | undefined;
-  for (let at = plain.length - 3; at >= 0; at -= 3) {
-    line = asker({ id: plain[at] as number, path: plain[at + 1] as string, turn: plain[at + 2] as number }, line);
+  for (let at = plain.length - 4; at >= 0; at -= 4) {
+    const [boot, id, path, turn] = plain.slice(at) as [string, number, string, number];
+    line = asker({ boot, id, path, turn }, line);
   }
   return line;
 }

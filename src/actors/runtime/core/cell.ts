@@ -239,7 +239,9 @@ export class Cell implements Incarnation, Runnable {
   /** Who asks for the message in hand, and this actor after it. */
   get asker(): Asker | undefined {
     const { envelope, turn } = this.#hand;
-    return envelope === undefined ? undefined : asker({ id: this.id, path: this.path, turn }, envelope.waiting.asker);
+    return envelope === undefined
+      ? undefined
+      : asker({ boot: '', id: this.id, path: this.path, turn }, envelope.waiting.asker);
   }
 
   /** An ask that its own open handler waits for, over whatever others, would never be handled: it is refused. */

@@ -89,6 +89,7 @@ export class ActorMesh implements WireEvents {
       clock: system.world.clock,
       log: system.world.log,
       deadLetters: system.deadLetters,
+      own: { node: this.#options.node, boot: this.#boot },
       newSession: this.#newName,
       send: (batch) => this.#wire?.send(id, batch),
       deliver: (say, waiting) => this.#deliver(say, waiting),
@@ -219,7 +220,8 @@ export class ActorMesh implements WireEvents {
 
   /** Throws what refuses it. */
   put(target: Target, envelope: Envelope): void {
-    const { answer, sink } = envelope.waiting;
+    const { answer, sink, asker } = envelope.waiting;
+    if (asker !== undefined && target.refusesCircle?.(envelope) === true) return;
     const offered = target.offer(envelope, answer !== undefined || sink !== undefined);
     if (offered === 'taken' || offered === 'waits') return;
     throw refusal(offered, target.path, envelope.bytes);

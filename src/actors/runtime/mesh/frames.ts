@@ -18,6 +18,7 @@
 import { z } from 'zod';
 import { ERROR_CODE_LIST, type ErrorCode, StoreError } from '../../../core/base/errors.ts';
 import { STREAM_WINDOW_MAX } from '../core/flow.ts';
+import { type FarAsker, farAskers } from './askers.ts';
 import { decodeValue } from './codec.ts';
 
 const number = z.int().min(0);
@@ -72,6 +73,8 @@ export interface Say<Whom extends To = To> {
   /** Items of a stream that may be under way. */
   readonly window?: number | undefined;
   readonly trace?: string | undefined;
+  /** Of an ask: the actors that wait for its answer, and for each other. */
+  readonly askers?: readonly FarAsker[] | undefined;
 }
 
 export type Frame =
@@ -107,6 +110,7 @@ const frame = z.discriminatedUnion('frame', [
     remainingMs: z.number().min(0).optional(),
     window: z.int().min(1).max(STREAM_WINDOW_MAX).optional(),
     trace: z.string().max(1024).optional(),
+    askers: farAskers.optional(),
   }),
   z.strictObject({ frame: z.literal('answer'), call: number, value: z.unknown() }),
   z.strictObject({ frame: z.literal('failed'), call: number, failure }),

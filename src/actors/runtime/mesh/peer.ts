@@ -16,6 +16,7 @@ import type { DeadLetters } from '../core/dead-letters.ts';
 import type { Envelope, Sink, Waiting } from '../core/envelope.ts';
 import type { EndReason, StopOptions } from '../core/types.ts';
 import type { LogFunction } from '../thread.ts';
+import { askersIn, askersOut, type Whose } from './askers.ts';
 import { decodeValue, encodeValue } from './codec.ts';
 import { type ActorsHere, Ends, endOf } from './ends.ts';
 import { type Batch, type Frame, fromFailure, type Say, type To, type ToActor, toFailure } from './frames.ts';
@@ -34,6 +35,8 @@ export interface PeerWorld extends PeerOutboxWorld {
   readonly clock: ActorClock;
   readonly log: LogFunction;
   readonly deadLetters: DeadLetters;
+  /** This node's actors, in their life. */
+  readonly own: Whose;
   /** Hands a message to whoever it is for; throws a StoreError: why not. */
   readonly deliver: (say: Say, waiting: Waiting) => void;
   /** Whose ends the peer may watch, and want. */
@@ -143,7 +146,7 @@ export class Peer implements Asking {
   /** Sends a message now, or says why not; BAD_REQUEST: it is no plain data. */
   say(envelope: Envelope, { to, path, message, parse }: Saying): 'sent' | 'away' | 'full' | 'too-large' {
     if (!this.isUp) return 'away';
-    const { answer, sink, trace } = envelope.waiting;
+    const { answer, sink, trace, asker } = envelope.waiting;
     if (sink !== undefined && this.#streams >= PEER_STREAMS_MAX) return 'full';
     const call = ++this.#calls;
     const text = JSON.stringify({
@@ -155,6 +158,7 @@ export class Peer implements Asking {
       ...(answer === undefined ? {} : { remainingMs: Math.max(0, answer.deadlineAtMs - this.#world.clock.nowMs()) }),
       ...(sink === undefined ? {} : { window: sink.window }),
       ...(trace === undefined ? {} : { trace }),
+      ...(asker === undefined ? {} : { askers: askersOut(asker, this.#world.own) }),
     } satisfies Say);
     const bytes = text.length;
     if (bytes > MESSAGE_BYTES_MAX) return 'too-large';
@@ -358,7 +362,8 @@ export class Peer implements Asking {
       this.failed(call, new StoreError('OVERLOADED', 'more is under way than this node agreed to'));
       return;
     }
-    const waiting: Waiting = { trace: say.trace };
+    const { trace, askers = [] } = say;
+    const waiting: Waiting = { trace, asker: askersIn(askers, this.#world.own) };
     const onTaken = (): void => this.#out.took(call);
     try {
       if (how === 'tell') this.#world.deliver(say, { ...waiting, onTaken });

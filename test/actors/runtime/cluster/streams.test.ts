@@ -152,14 +152,14 @@ test('large items: all streams of a peer share a bound, and one that nobody take
   await at.advance(1_000);
   expect(maker.made * bytes).toBeLessThan(ITEM_BYTES_MAX + 3 * bytes);
   const other = ref.stream({ kind: 'texts', bytes });
-  for (let i = 0; i < 20; i++) expect((await at.run(other.next())).done).toBe(false);
+  for (let i = 0; i < 12; i++) expect((await at.run(other.next())).done).toBe(false);
   await at.run(Promise.resolve(other.return?.()));
   await at.run(Promise.resolve(idle.return?.()));
   await at.advance(50);
   expect(maker.begun - maker.ended).toBe(0);
   // All of the room is there again.
   const third = ref.stream({ kind: 'texts', bytes });
-  for (let i = 0; i < 20; i++) expect((await at.run(third.next())).done).toBe(false);
+  for (let i = 0; i < 12; i++) expect((await at.run(third.next())).done).toBe(false);
   await at.stop();
 });
 
