@@ -13,6 +13,7 @@ import { Link } from './link.ts';
 import { type Control, type PlainSpec, plainReason } from './ops.ts';
 import { exportRef, importRef } from './refs.ts';
 import { Remote } from './remote.ts';
+import { Posted } from './spin.ts';
 
 export interface HostArgs {
   readonly thread: number;
@@ -20,6 +21,7 @@ export interface HostArgs {
   /** This thread's ids begin behind this one. */
   readonly idBase: number;
   readonly beacon: SharedArrayBuffer;
+  readonly posted: SharedArrayBuffer;
   readonly options: Pick<SystemOptions, 'actorsMax' | 'watchdog'>;
 }
 
@@ -33,7 +35,7 @@ export const start: StartActor<HostArgs, undefined> = async (args, { log, ports 
     { ...args.options, log },
     { thread: args.thread, threadName: args.name, idBase: args.idBase, beacon: new Int32Array(args.beacon) },
   );
-  const link: Link = new Link(must(ports['actors'], 'a host is given its port'), {
+  const link: Link = new Link(must(ports['actors'], 'a host is given its port'), new Posted(args.posted, 'far'), {
     clock: system.world.clock,
     deadLetters: system.deadLetters,
     find: (id) => system.find(id),

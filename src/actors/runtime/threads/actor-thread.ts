@@ -13,6 +13,7 @@ import { handleShared } from './control.ts';
 import { Link } from './link.ts';
 import type { Control } from './ops.ts';
 import { exportRef, importRef } from './refs.ts';
+import { Posted } from './spin.ts';
 import { Remote } from './remote.ts';
 import { RemoteCell } from './remote-cell.ts';
 
@@ -60,8 +61,12 @@ export class ActorThread {
     const shared = new SharedArrayBuffer(BEACON_WORDS * Int32Array.BYTES_PER_ELEMENT);
     this.beacon = new Int32Array(shared);
     const [near, far] = portPair();
+    const posted = Posted.create();
     const { log } = system.world;
-    const args: HostArgs = { thread, name, idBase: idBase + OWN_IDS, beacon: shared, options: options.options };
+    const args: HostArgs = {
+      ...{ thread, name, idBase: idBase + OWN_IDS },
+      ...{ beacon: shared, posted, options: options.options },
+    };
     this.#thread = new Thread<undefined>({
       name,
       module: new URL(
@@ -75,7 +80,7 @@ export class ActorThread {
       heapMiB: options.heapMiB,
       control: { begin: () => {}, end: () => {} },
     });
-    this.link = new Link(near, {
+    this.link = new Link(near, new Posted(posted, 'near'), {
       clock: system.world.clock,
       deadLetters: system.deadLetters,
       find: (id) => system.find(id),

@@ -22,6 +22,7 @@ import type { EndReason } from '../core/types.ts';
 import { FarAnswer, FarSink, Inbox } from './far.ts';
 import { type Control, KIND_UNIT, OP } from './ops.ts';
 import { NOBODY, type OpOwner, Outbox } from './outbox.ts';
+import { type Posted, Spin } from './spin.ts';
 
 export interface LinkWorld {
   readonly clock: ActorClock;
@@ -59,20 +60,33 @@ export class Link {
   /** Those whose senders have something to hear with the next message. */
   readonly #unacknowledged = new Set<Inbox>();
   #closed: StoreError | undefined;
+  readonly #spin: Spin;
+  /** What leaves next asks for something, or answers. */
+  #expects = false;
 
-  constructor(port: MessagePort, world: LinkWorld) {
+  constructor(port: MessagePort, posted: Posted, world: LinkWorld) {
     this.#port = port;
     this.#world = world;
     this.#outbox = new Outbox(port, {
       onLeave: () => this.#acknowledge(),
       onUnsent: ({ waiting: { answer, sink } }) => this.#forget(answer ?? sink),
+      onPosted: () => posted.add(),
+      onLeft: () => {
+        if (this.#expects) this.#spin.plan();
+        this.#expects = false;
+      },
     });
-    port.on('message', (batch: unknown[]) => this.#receive(batch));
+    this.#spin = new Spin(port, posted, (batch) => this.#receive(batch as unknown[]));
+    port.on('message', (batch: unknown[]) => {
+      this.#spin.came();
+      this.#receive(batch);
+    });
   }
 
   /** Puts one op, to leave with this turn's others. */
   put(owner: OpOwner, ...parts: readonly unknown[]): void {
     const batch = this.#outbox.begin(owner, undefined);
+    if (parts[0] === OP.answer) this.#expects = true;
     for (const part of parts) batch.push(part);
   }
 
@@ -90,6 +104,7 @@ export class Link {
     if (asker !== undefined) batch.push(OP.asked, plainAskers(asker));
     const head = kind.number * KIND_UNIT + kind.fields.length;
     const { id } = target;
+    if (answer !== undefined) this.#expects = true;
     if (answer !== undefined) batch.push(OP.ask, id, head, this.#call(answer, target), this.#remainingMs(answer));
     else if (sink !== undefined) batch.push(OP.stream, id, head, this.#call(sink, target), sink.window);
     else batch.push(OP.tell, id, head);
@@ -123,6 +138,7 @@ export class Link {
     if (this.#closed !== undefined) return;
     this.#outbox.close();
     this.#closed = reason;
+    this.#spin.cancel();
     this.#port.close();
     for (const { waits, path } of this.#open.values()) waits.reject(stopped(path, { kind: 'failed', error: reason }));
     this.#open.clear();

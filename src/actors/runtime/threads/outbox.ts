@@ -18,6 +18,10 @@ export interface OpOwner {
 export interface OutboxWorld {
   /** Before a turn's ops leave: what else goes with them may be put now. */
   readonly onLeave: () => void;
+  /** One message is on its way. */
+  readonly onPosted: () => void;
+  /** They have left. */
+  readonly onLeft: () => void;
   /** This one stays: the other side never hears of it. */
   readonly onUnsent: (envelope: Envelope) => void;
 }
@@ -95,11 +99,13 @@ export class Outbox {
       if (starts.length === 1) this.#tellUnsent(owners[0], envelopes[0], error);
       else this.#sendApart(parts, starts, owners, envelopes);
     }
+    this.#world.onLeft();
   }
 
   #post(parts: readonly unknown[], transfers: readonly unknown[]): void {
     // Whoever puts a transfer has said that these are buffers or ports; others fail here, and are told.
     this.#port.postMessage(parts, transfers as MessagePort[]);
+    this.#world.onPosted();
   }
 
   #sendApart(
