@@ -4,7 +4,8 @@
  * An upstream is a relay, some relays of which any will do, or the nodes of the cluster: client addresses among which the
  * SDK chooses. It is left for the next one when it cannot be reached, when it refuses, when the data that comes through it
  * is old and does not get younger (patience.ts), and when the stream would come back to this relay itself. Now and then
- * those before it in the list are asked how they are; the first that is fresh is gone back to.
+ * those before it in the list are asked how they are; the first that is fresh is gone back to. When it refuses all the same,
+ * the one that was left for it has its turn again, and not those between: it was good.
  *
  * What the reflector sees is one source that now and then ends: it goes on with the next record, whoever has it.
  *
@@ -66,7 +67,8 @@ export class Upstreams {
   #next = 0;
   #current: number | undefined;
   #comeBackFactor = 1;
-  #wentBackMs = Number.NEGATIVE_INFINITY;
+  /** It was left for a better one, which has not been followed yet: if that comes to nothing, it is the next again. */
+  #wentBack: { readonly from: number; readonly to: number } | undefined;
 
   constructor(options: UpstreamsOptions) {
     this.#options = options;
@@ -93,8 +95,11 @@ export class Upstreams {
     const leave = new AbortController();
     const signal = at.signal === undefined ? leave.signal : AbortSignal.any([at.signal, leave.signal]);
     const watch = new Watch(leave, this.#timing);
+    const wentBack = this.#wentBack?.to === index ? this.#wentBack : undefined;
+    this.#wentBack = undefined;
     // Whatever ends it but our own choice: the next one's turn. (Also when the reflector left: its data was not good.)
-    this.#next = (index + 1) % upstreams.length;
+    this.#next = wentBack?.from ?? this.#after(index);
+    const beganMs = this.#timing.nowMs();
     let client: Client | undefined;
     try {
       client = await connect(upstreams[index] as readonly string[], {
@@ -115,6 +120,7 @@ export class Upstreams {
     } catch (error) {
       throw this.#reasonOf(error, { index, isStopped: at.signal?.aborted === true, left: leave.signal });
     } finally {
+      if (wentBack !== undefined) this.#stayed(this.#timing.nowMs() - beganMs);
       watch.end();
       this.#current = undefined;
       relay?.onPath([]);
@@ -124,8 +130,13 @@ export class Upstreams {
     }
   }
 
+  #after(index: number): number {
+    return (index + 1) % this.#options.upstreams.length;
+  }
+
   #follows(index: number): void {
     this.#current = index;
+    this.#next = this.#after(index);
     this.#refused.clear();
     this.#options.relay?.onPath([]);
   }
@@ -182,18 +193,20 @@ export class Upstreams {
   }
 
   #comeBackMs(): number {
-    const { comeBackMs } = this.#options;
-    // The last return did not last: it was in vain.
-    const wasShort = this.#timing.nowMs() - this.#wentBackMs < comeBackMs;
+    return this.#options.comeBackMs * this.#comeBackFactor * (0.75 + this.#timing.random() / 2);
+  }
+
+  /** With one that was gone back to: not for long, and it was in vain. */
+  #stayed(ms: number): void {
+    const wasShort = ms < this.#options.comeBackMs;
     this.#comeBackFactor = wasShort ? Math.min(COME_BACK_FACTOR_MAX, this.#comeBackFactor * 2) : 1;
-    return comeBackMs * this.#comeBackFactor * (0.75 + this.#timing.random() / 2);
   }
 
   async #lookForBetter(index: number, watch: Watch): Promise<void> {
     for (let better = 0; better < index && !watch.isOver; better++) {
       if (!(await this.#isOfUse(better)) || watch.isOver) continue;
       this.#next = better;
-      this.#wentBackMs = this.#timing.nowMs();
+      this.#wentBack = { from: index, to: better };
       watch.leave(`${this.#name(better)} is back`);
       return;
     }

@@ -128,6 +128,26 @@ test('old data: the next one is followed, and the first again when it is fresh i
   expect(world.followed).toEqual(['relay', 'node', 'relay']);
 });
 
+test('who is gone back to in vain is gone back to more seldom, and the one that was left for it is followed again', async () => {
+  const world = new World({ upstreams: [['relay'], ['far'], ['node']] });
+  world.refusals.set('relay', new StoreError('FORBIDDEN', 'not this'));
+  world.unreachable.add('far');
+  expect(await world.stream()).toContain('FORBIDDEN');
+  expect(await world.stream()).toContain('does not answer');
+  const pauses: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const beganMs = world.clock.nowMs();
+    const stream = world.stream();
+    await settled();
+    expect(world.upstreams.current).toEqual(['node']);
+    await world.clock.pass(60_000 * 2 ** i);
+    expect(await stream).toBe('UNAVAILABLE: relay is back');
+    pauses.push(world.clock.nowMs() - beganMs);
+    expect(await world.stream()).toContain('FORBIDDEN');
+  }
+  expect(pauses).toEqual([60_000, 120_000, 240_000]);
+});
+
 test('who cannot be reached, or loses its connection for long, is passed over; a short loss is not noticed', async () => {
   const world = new World();
   world.unreachable.add('relay');
