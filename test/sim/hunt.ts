@@ -12,7 +12,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { MUTANTS, RARE, SWITCHES } from './mutants.ts';
+import { type Mutant, MUTANTS, RARE, SWITCHES } from './mutants.ts';
 import type { Mix } from './nemesis.ts';
 
 const { values } = parseArgs({
@@ -32,6 +32,7 @@ interface Planted {
   readonly seed: number;
   readonly flag: '--mutant' | '--plant';
   readonly mix?: Mix | undefined;
+  readonly with?: Mutant['with'] | undefined;
 }
 
 interface Found {
@@ -45,7 +46,7 @@ const CRASH = /^(?:Type|Range|Reference|Syntax)Error/;
 
 const ALL: readonly Planted[] = [
   ...Object.entries(SWITCHES).map(([name, { seed, mix }]) => ({ name, seed, mix, flag: '--plant' }) as const),
-  ...MUTANTS.map(({ name, seed, mix }) => ({ name, seed, mix, flag: '--mutant' }) as const),
+  ...MUTANTS.map((mutant) => ({ ...mutant, flag: '--mutant' }) as const),
 ];
 
 /** To see that a hunt can fail. */
@@ -74,8 +75,9 @@ async function run(args: readonly string[]): Promise<Found | undefined> {
     : { seed: 0, reason: `the simulator ended with ${code}: ${out.slice(-300)}`, isCrash: true };
 }
 
-async function hunt({ name, seed, flag, mix }: Planted): Promise<Found | undefined> {
-  const bug = [flag, name, ...mixed(mix)];
+async function hunt(planted: Planted): Promise<Found | undefined> {
+  const { name, seed, flag } = planted;
+  const bug = [flag, name, ...circumstances(planted)];
   if (!values.find) {
     const found = await run([...bug, '--seed', String(seed)]);
     if (found !== undefined) return found;
@@ -83,13 +85,16 @@ async function hunt({ name, seed, flag, mix }: Planted): Promise<Found | undefin
   return run([...bug, '--from', '1', '--seeds', values.within, '--until-failed']);
 }
 
-const mixed = (mix: Mix | undefined): readonly string[] => (mix === undefined ? [] : ['--mix', mix]);
+const circumstances = ({ mix, with: what }: Planted): readonly string[] => [
+  ...(mix === undefined ? [] : ['--mix', mix]),
+  ...(what === undefined ? [] : [`--${what}`]),
+];
 
 const passes = new Map<string, Promise<Found | undefined>>();
 
 /** A seed that fails without any bug proves nothing. */
-function control(seed: number, mix: Mix | undefined): Promise<Found | undefined> {
-  const args = ['--seed', String(seed), ...mixed(mix)];
+function control(seed: number, planted: Planted): Promise<Found | undefined> {
+  const args = ['--seed', String(seed), ...circumstances(planted)];
   const known = passes.get(args.join());
   if (known !== undefined) return known;
   const fresh = run(args);
@@ -113,7 +118,7 @@ async function work(): Promise<void> {
     const startedAt = performance.now();
     const found = await hunt(planted);
     const ms = Math.round(performance.now() - startedAt);
-    const without = found === undefined || found.isCrash ? undefined : await control(found.seed, planted.mix);
+    const without = found === undefined || found.isCrash ? undefined : await control(found.seed, planted);
     const { name, seed } = planted;
     let verdict: string;
     if (found === undefined) verdict = `NOT FOUND within ${values.within} seeds`;

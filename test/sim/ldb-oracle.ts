@@ -55,6 +55,8 @@ export class LdbOracle {
   #wrongFrom: number | undefined;
   /** It shows what the log does not have. */
   isWrong = false;
+  /** What it holds, when it was last looked at; undefined: everything. */
+  holds: LedgerFilter | undefined;
   /** It knew the state hash when it was last looked at. */
   isHashKnown = false;
 
@@ -102,6 +104,7 @@ export class LdbOracle {
 
     const storedFilter = meta(FILTER_KEY);
     const filter = storedFilter && decodeStoredFilter(storedFilter, storedFilter.length, name);
+    this.holds = filter;
     this.#checkShare(filter);
     const fault = this.#faultOf(rows, filter);
     const storedHash = meta(HASH_KEY);

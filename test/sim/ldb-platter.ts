@@ -6,11 +6,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { equalBytes } from '../../src/core/base/bytes.ts';
 import { openToRead } from '../../src/engine/ldb/environment.ts';
 import { FIRST_KEY } from '../../src/engine/ldb/format.ts';
-import { openLmdbStore } from '../../src/engine/ldb/lmdb-store.ts';
-import type { LdbStore, MetaWrite, RowView, RowWrite, SnapshotCounts } from '../../src/engine/ldb/store.ts';
+import type { LdbState } from '../../src/engine/ldb/ldb-state.ts';
+import { openLmdbStore, openServedStore, type ServedOptions } from '../../src/engine/ldb/lmdb-store.ts';
+import type { LdbStore } from '../../src/engine/ldb/store.ts';
+import { MemoryTables, openServedTables } from './memory-tables.ts';
 import { textOf } from './reference.ts';
 
 /** What a reader sees at one moment. */
@@ -20,8 +21,18 @@ export interface LdbView {
   readonly rows: ReadonlyMap<string, Uint8Array>;
 }
 
+/** What is read of it for others, beside what is written. */
+export interface ServedLdb {
+  readonly store: LdbStore;
+  readonly state: LdbState;
+  /** Records whose transaction begins: noted, as LMDB's thread does with them what `commit` says. */
+  readonly prepare: (records: readonly Uint8Array[]) => void;
+}
+
 export interface LdbPlatter {
   readonly open: () => Promise<LdbStore>;
+  /** The same for a replica that feeds others. */
+  readonly openServed: (options: ServedOptions) => Promise<ServedLdb>;
   /** Undefined: nobody has made it yet. */
   readonly view: () => LdbView | undefined;
   /** Everything is removed: the operator's last resort. */
@@ -34,6 +45,7 @@ export function memoryPlatter(): LdbPlatter {
   let tables: MemoryTables | undefined;
   return {
     open: () => Promise.resolve((tables ??= new MemoryTables())),
+    openServed: (options) => openServedTables((tables ??= new MemoryTables()), options),
     view: () => tables,
     wipe: () => {
       tables = undefined;
@@ -42,78 +54,6 @@ export function memoryPlatter(): LdbPlatter {
       tables = undefined;
     },
   };
-}
-
-class MemoryTables implements LdbStore {
-  rows = new Map<string, Uint8Array>();
-  readonly #meta = new Map<string, Uint8Array>();
-  #incoming = new Map<string, Uint8Array>();
-
-  readonly meta = (key: Uint8Array): Uint8Array | undefined => this.#meta.get(textOf(key));
-
-  view(of: 'rows' | 'incoming'): RowView {
-    const table = of === 'rows' ? this.rows : this.#incoming;
-    return {
-      get: (key) => table.get(textOf(key)),
-      *range(from, to) {
-        const found = [...table.keys()].filter((key) => key >= textOf(from) && (to === undefined || key < textOf(to)));
-        for (const key of found.sort())
-          yield { key: new Uint8Array(Buffer.from(key, 'latin1')), row: table.get(key) as Uint8Array };
-      },
-    };
-  }
-
-  commit(rows: readonly RowWrite[], meta: readonly MetaWrite[]): Promise<void> {
-    put(this.rows, rows);
-    this.#putMeta(meta);
-    return Promise.resolve();
-  }
-
-  addIncoming(rows: readonly RowWrite[]): Promise<void> {
-    put(this.#incoming, rows);
-    return Promise.resolve();
-  }
-
-  dropIncoming(): Promise<void> {
-    this.#incoming = new Map();
-    return Promise.resolve();
-  }
-
-  adoptIncoming(meta: readonly MetaWrite[]): Promise<SnapshotCounts> {
-    const before = this.rows;
-    this.rows = this.#incoming;
-    this.#incoming = new Map();
-    this.#putMeta(meta);
-    const isNew = ([key, row]: [string, Uint8Array]): boolean => {
-      const old = before.get(key);
-      return old === undefined || !equalBytes(old, row);
-    };
-    const removed = [...before.keys()].filter((key) => !this.rows.has(key)).length;
-    return Promise.resolve({ rows: this.rows.size, put: [...this.rows].filter(isNew).length, removed });
-  }
-
-  flushed(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  #putMeta(meta: readonly MetaWrite[]): void {
-    for (const { key, value } of meta) {
-      if (value === undefined) this.#meta.delete(textOf(key));
-      else this.#meta.set(textOf(key), value.slice());
-    }
-  }
-}
-
-/** The writer's bytes are its own again once a transaction is over. */
-function put(into: Map<string, Uint8Array>, rows: readonly RowWrite[]): void {
-  for (const { key, row } of rows) {
-    if (row === undefined) into.delete(textOf(key));
-    else into.set(textOf(key), row.slice());
-  }
 }
 
 export function lmdbPlatter(): LdbPlatter {
@@ -126,6 +66,11 @@ export function lmdbPlatter(): LdbPlatter {
       const store = await openLmdbStore(dir());
       isMade = true;
       return store;
+    },
+    openServed: async (options) => {
+      const served = await openServedStore(dir(), options);
+      isMade = true;
+      return { ...served, prepare: () => {} };
     },
     view: () => (isMade ? viewOf(dir()) : undefined),
     // Another directory, as the last life may still be on its way out of the old one.

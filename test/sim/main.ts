@@ -41,6 +41,8 @@ const { values } = parseArgs({
     control: { type: 'boolean', default: false },
     /** Replicas in LMDB, whatever the seed says. */
     'real-ldb': { type: 'boolean', default: false },
+    /** Some replicas are relays, whatever the seed says. */
+    relays: { type: 'boolean', default: false },
     /** Milliseconds that a client rests between two calls. */
     think: { type: 'string' },
     plant: { type: 'string' },
@@ -78,6 +80,7 @@ function optionsOf(seed: number): SimOptions {
     ...(values.mix === undefined ? {} : { mix: mixOf(values.mix) }),
     ...(values.control ? { hasControl: true } : {}),
     ...(values['real-ldb'] ? { hasLmdb: true } : {}),
+    ...(values.relays ? { hasRelays: true } : {}),
     ...(values.think === undefined ? {} : { thinkMs: numberOf('think', values.think) }),
     ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
   };
@@ -101,7 +104,7 @@ function report({ failure, ...rest }: Outcome, tookMs: number): void {
     `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s in ${(tookMs / 1000).toFixed(2)} s, ${steps} steps, ` +
       `${committed} committed, ${elections} elections, ${faults} faults, ${acked} acked, ${reads} reads, ` +
       `${unknown} unknown, ${records} fed, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members, ${lostDisks} lost disks, ${repairs} repairs, ${oldDisksFound} of ${oldDisks} old disks found; ` +
-      `replicas: ${replicas.lives} lives, ${replicas.looks} looks, ${replicas.hashes} with a hash, ${snapshots} snapshots, ${replicas.gaps} gaps, ${replicas.diverged} diverged\n` +
+      `replicas: ${replicas.lives} lives, ${replicas.looks} looks, ${replicas.hashes} with a hash, ${snapshots} snapshots, ${replicas.gaps} gaps, ${replicas.diverged} diverged, ${replicas.passed} passed on\n` +
       `trace hash: ${hash}\n`,
   );
   if (failure === undefined) return;
@@ -116,7 +119,7 @@ function planted(): string {
   const { plant, mutant } = values;
   const oldDisks = values['no-old-disks'] ? ' --no-old-disks' : '';
   const mix = values.mix === undefined ? '' : ` --mix ${values.mix}`;
-  const given = `${values.control ? ' --control' : ''}${values['real-ldb'] ? ' --real-ldb' : ''}`;
+  const given = `${values.control ? ' --control' : ''}${values['real-ldb'] ? ' --real-ldb' : ''}${values.relays ? ' --relays' : ''}`;
   return `${oldDisks}${given}${mix}${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
 }
 
@@ -162,6 +165,7 @@ async function share(first: number, count: number, jobs: number): Promise<boolea
   if (values.mix !== undefined) passed.push('--mix', values.mix);
   if (values.control) passed.push('--control');
   if (values['real-ldb']) passed.push('--real-ldb');
+  if (values.relays) passed.push('--relays');
   if (values.think !== undefined) passed.push('--think', values.think);
   if (values['until-failed']) passed.push('--until-failed');
   const codes = await Promise.all(

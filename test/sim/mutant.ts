@@ -15,6 +15,8 @@ export interface Mutant {
   readonly seed: number;
   /** What goes wrong while it is looked for; left out, the seed says. */
   readonly mix?: Mix;
+  /** What is there while it is looked for, whatever the seed says. */
+  readonly with?: 'relays';
 }
 
 /** One edit. */

@@ -7,6 +7,7 @@
  */
 import { LEDGER } from './mutants-ledger.ts';
 import { LIVES, RARE_LIVES } from './mutants-lives.ts';
+import { RARE_RELAYS, RELAYS } from './mutants-relays.ts';
 import { type Mutant, one } from './mutant.ts';
 import type { Switches } from './options.ts';
 
@@ -20,6 +21,7 @@ export const RARE: readonly string[] = [
   ...['read-without-round', 'persist-aba', 'install-forgets-vote', 'tombstones-too-early'],
   ...['read-before-no-op', 'read-joins-round', 'ldb-ignores-hash', 'compacted-goes-on'],
   ...RARE_LIVES,
+  ...RARE_RELAYS,
 ];
 
 const RAFT = 'src/core/raft/raft.ts';
@@ -370,6 +372,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...DISKS.map((mutant): Mutant => ({ ...mutant, mix: 'crashes' })),
   ...LEDGER,
   ...LIVES.map((mutant): Mutant => ({ ...mutant, mix: 'amnesia' })),
+  ...RELAYS.map((mutant): Mutant => ({ ...mutant, with: 'relays' })),
 ];
 
 /** The same for the bugs at the world's seams (options.ts). */

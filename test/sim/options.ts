@@ -44,6 +44,8 @@ export interface SimOptions {
   readonly hasControl?: boolean;
   /** Replicas lie in LMDB, and not in memory; left out, the seed says. */
   readonly hasLmdb?: boolean;
+  /** Some replicas are relays, which others may follow; left out, the seed says. */
+  readonly hasRelays?: boolean;
   /** What goes wrong; left out, the seed says. */
   readonly mix?: Mix;
   /** How long a client rests between two calls; left out, the seed says. */

@@ -1,10 +1,10 @@
 /**
- * ReplicaWire: a reflector's connection to one life of a node, as the SDK sees it (src/client/transport.ts) and as the node does
- * (a door). A socket: what is sent comes in order, or not at all from some place on. It is reset in the middle of a frame; it
+ * ReplicaWire: a reflector's connection to one life of a node or a relay, as the SDK sees it (src/client/transport.ts) and as
+ * whoever feeds it does (a door). A socket: what is sent comes in order, or not at all from some place on. It is reset in the middle of a frame; it
  * stands still, for a while or for ever; its other end goes without a word.
  *
  * On a bad wire parts of the ledger are lost, come twice, or in another order: no socket does that, but whoever stands between
- * may. And once in a run a record comes with another value than the node has: bad memory on the way.
+ * may. And once in a run a record comes with another value than it was sent with: bad memory on the way.
  */
 import type { Connection } from '../../src/actors/gateway/connection.ts';
 import type { Transport, TransportEvents } from '../../src/client/transport.ts';
@@ -12,14 +12,17 @@ import { ByteReader, ByteWriter } from '../../src/core/base/bytes.ts';
 import { decodeRecords, encodeRecord } from '../../src/core/model/ledger.ts';
 import * as wire from '../../src/core/wire/client.ts';
 import type { Chance } from './chance.ts';
-import type { SimNode } from './node.ts';
+import type { Feeder } from './feeder.ts';
 import type { SimDoor } from './node-world.ts';
 import type { EventQueue } from './queue.ts';
 
 export interface WireWorld {
   readonly queue: EventQueue;
   readonly chance: Chance;
-  readonly node: SimNode | undefined;
+  /** One way, mostly. */
+  readonly latencyMs: number;
+  /** Undefined: there is nobody at that address, or no way to it. */
+  readonly feeder: Feeder | undefined;
   readonly events: TransportEvents;
   /** Runs `work` in the reflector's process, if it still lives. */
   readonly enter: (work: () => void) => void;
@@ -30,8 +33,9 @@ export interface WireWorld {
   readonly mayChange: (revision: number) => boolean;
 }
 
-const LATENCY_MS = 0.2;
 const REFUSED_MS = 1;
+/** What comes later than this comes late. */
+const QUICK_MS = 1_000;
 /** How often a dead host says so. */
 const TOLD = 0.7;
 
@@ -47,44 +51,46 @@ export class ReplicaWire {
   /** A part that comes, or comes again, behind the next one. */
   #held: Uint8Array | undefined;
   #hasSnapshot = false;
+  /** A ledger stream has begun on it, and the reflector has heard so. */
+  #isFollowed = false;
   readonly transport: Transport;
 
   constructor(world: WireWorld) {
     this.#world = world;
-    this.#life = world.node?.life;
+    this.#life = world.feeder?.life;
     this.transport = {
       send: (frame) => this.#say(frame),
       bufferedBytes: 0,
       close: () => this.drop(),
     };
-    world.queue.after(world.chance.delay(LATENCY_MS), () => this.#open());
+    world.queue.after(world.chance.delay(world.latencyMs), () => this.#open());
   }
 
   #open(): void {
-    const { node, chance, queue, events, enter } = this.#world;
+    const { feeder, chance, queue, events, enter } = this.#world;
     if (this.#isClosed) return;
-    if (node?.life === this.#life && this.#life !== undefined) this.#connection = node?.accept(this.#door);
+    if (feeder?.life === this.#life && this.#life !== undefined) this.#connection = feeder?.accept(this.#door);
     if (this.#connection !== undefined) enter(() => events.onOpen());
     else if (chance.is(TOLD)) queue.after(REFUSED_MS, () => this.#ended('refused'));
   }
 
   readonly #door: SimDoor = {
     send: (frame) => this.#hear(frame),
-    close: () => this.#later(() => this.#ended('closed by the node')),
+    close: () => this.#later(() => this.#ended('closed by who feeds')),
     bufferedBytes: 0,
     lost: () => {
-      if (this.#world.chance.is(TOLD)) this.#later(() => this.#ended('the node is gone'));
+      if (this.#world.chance.is(TOLD)) this.#later(() => this.#ended('who feeds is gone'));
       else this.#isSilent = true;
     },
   };
 
   #say(frame: Uint8Array): void {
-    const { queue, chance, node } = this.#world;
+    const { queue, chance, feeder } = this.#world;
     if (this.#isClosed || this.#isSilent) return;
-    this.#outMs = Math.max(this.#outMs, queue.nowMs + chance.delay(LATENCY_MS));
+    this.#outMs = Math.max(this.#outMs, queue.nowMs + chance.delay(this.#world.latencyMs));
     queue.after(this.#outMs - queue.nowMs, () => {
       const { connection, life } = { connection: this.#connection, life: this.#life };
-      if (connection !== undefined && life !== undefined && !this.#isClosed) node?.frame(life, connection, frame);
+      if (connection !== undefined && life !== undefined && !this.#isClosed) feeder?.frame(life, connection, frame);
     });
   }
 
@@ -131,7 +137,9 @@ export class ReplicaWire {
   #deliver(frame: Uint8Array): void {
     this.#later(() =>
       this.#world.enter(() => {
-        if (!this.#isClosed && !this.#isSilent) this.#world.events.onFrame(frame);
+        if (this.#isClosed || this.#isSilent) return;
+        this.#isFollowed ||= partOf(frame) === wire.PART.hello;
+        this.#world.events.onFrame(frame);
       }),
     );
   }
@@ -139,7 +147,7 @@ export class ReplicaWire {
   /** After all that is on its way. */
   #later(work: () => void): void {
     const { queue, chance } = this.#world;
-    this.#inMs = Math.max(this.#inMs, queue.nowMs + chance.delay(LATENCY_MS));
+    this.#inMs = Math.max(this.#inMs, queue.nowMs + chance.delay(this.#world.latencyMs));
     queue.after(this.#inMs - queue.nowMs, () => {
       if (!this.#isClosed) work();
     });
@@ -149,6 +157,13 @@ export class ReplicaWire {
     if (this.#isClosed) return;
     this.drop();
     this.#world.enter(() => this.#world.events.onClose(reason));
+  }
+
+  /** Whom its reflector follows over it; undefined: nobody, or neither hears of the other for now. */
+  get followed(): Feeder | undefined {
+    const { feeder, queue } = this.#world;
+    const isQuick = !this.#isClosed && !this.#isSilent && this.#inMs <= queue.nowMs + QUICK_MS;
+    return isQuick && this.#isFollowed ? feeder : undefined;
   }
 
   /** Reset: what is on its way is lost. */
@@ -169,9 +184,9 @@ export class ReplicaWire {
   drop(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const { node } = this.#world;
+    const { feeder } = this.#world;
     if (this.#connection !== undefined && this.#life !== undefined)
-      node?.left(this.#life, this.#connection, this.#door);
+      feeder?.left(this.#life, this.#connection, this.#door);
   }
 }
 
@@ -184,12 +199,15 @@ const FATES = [
 ] as const;
 
 /** The kind of a stream's part, or undefined. */
-function partOf(frame: Uint8Array): number | undefined {
+const partOf = (frame: Uint8Array): number | undefined => openPart(frame)?.kind;
+
+/** A stream's part, and what is behind its kind; undefined: the frame is none. */
+export function openPart(frame: Uint8Array): { readonly kind: number; readonly reader: ByteReader } | undefined {
   const reader = new ByteReader(frame);
   if (reader.u8() !== wire.FRAME.stream) return undefined;
   reader.varint();
   const kind = reader.u8();
-  if (kind !== wire.PART.checked) return kind;
+  if (kind !== wire.PART.checked) return { kind, reader };
   reader.u32();
-  return reader.u8();
+  return { kind: reader.u8(), reader };
 }

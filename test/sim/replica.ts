@@ -3,52 +3,32 @@
  * the production SDK, in virtual time. What it waits for is an event of the queue, and belongs to its life: a life that has
  * ended waits for ever. So it dies at any of its awaits, between what it asked for and what it is told.
  *
- * A transaction takes its time before it is visible and after; the oracle looks at what readers see then. Some fail, as on a
- * full disk.
+ * A relay feeds others from its LDB (relay-side.ts). Whom a replica follows is drawn for each life: nodes, relays, in lists.
  */
 import { runReflector, type ReflectorEvent, type ReflectorWorld } from '../../src/actors/reflector.ts';
 import { connectWith } from '../../src/client/connect.ts';
-import type { Timer, Timing } from '../../src/client/timing.ts';
+import type { Timing } from '../../src/client/timing.ts';
 import type { Dial } from '../../src/client/transport.ts';
 import { assert } from '../../src/core/base/assert.ts';
-import { type FilterInput, type LedgerFilter, parseFilter } from '../../src/core/model/ledger-filter.ts';
-import type { LdbStore } from '../../src/engine/ldb/store.ts';
+import {
+  type FilterInput,
+  intersect,
+  isSameFilter,
+  parseFilter,
+  showFilter,
+} from '../../src/core/model/ledger-filter.ts';
 import { LdbWriter } from '../../src/engine/ldb/writer.ts';
 import { StatusKeeper } from '../../src/reflector/status.ts';
 import { Upstreams } from '../../src/reflector/upstreams.ts';
-import type { Chance } from './chance.ts';
 import { LdbOracle } from './ldb-oracle.ts';
-import type { LdbPlatter } from './ldb-platter.ts';
-import type { SimNode } from './node.ts';
+import type { Feeder } from './feeder.ts';
 import { EPOCH_MS } from './options.ts';
-import type { EventQueue } from './queue.ts';
-import type { Reference } from './reference.ts';
+import type { ReplicaKind, ReplicaWorld } from './replica-world.ts';
+import { RelaySide } from './relay-side.ts';
+import { ReplicaDisk } from './replica-disk.ts';
 import { ReplicaWire } from './replica-wire.ts';
-import type { Trace } from './trace.ts';
-
-export interface ReplicaWorld {
-  readonly queue: EventQueue;
-  /** Its own: what replicas draw changes nothing for the others. */
-  readonly chance: Chance;
-  readonly trace: Trace;
-  readonly reference: Reference;
-  readonly nodes: readonly SimNode[];
-  /** Promises are to run before the next event. */
-  readonly async: () => void;
-  /** The next event waits until this has settled: work of a real thread, which takes no virtual time. */
-  readonly hold: (work: Promise<unknown>) => void;
-  readonly fail: (error: Error) => void;
-}
-
-export interface ReplicaKind {
-  readonly name: string;
-  readonly platter: LdbPlatter;
-  readonly token: string;
-  /** What its token may have; undefined: everything. */
-  readonly grant: LedgerFilter | undefined;
-  /** What it may wish for; a life in so many wishes for another one, and has its LDB rebuilt. */
-  readonly wishes: readonly (FilterInput | undefined)[];
-}
+import { timingOf } from './timing.ts';
+import { drawUpstreams } from './upstream-lists.ts';
 
 const DISK_MS = 0.5;
 const START_MS = 20;
@@ -57,6 +37,10 @@ const CONNECT_DEADLINE_MS = 10_000;
 const STALE_AFTER_MS = 5_000;
 const COME_BACK_MS = 4_000;
 const OTHER_WISH = 0.1;
+const LATENCY_MS = 0.2;
+const SWEEP_EVERY_MS = 250;
+/** Of the newest records, for those who follow. */
+const LEDGER_BYTES = 16 * 1024;
 const GAP = /^revision \d+ was expected/;
 
 export class SimReplica {
@@ -72,13 +56,14 @@ export class SimReplica {
   #stop = new AbortController();
   readonly #stops: AbortController[] = [];
   readonly #wires = new Set<ReplicaWire>();
-  /** Of a life that ended: the next one opens the LDB when it is closed. */
-  #closing: Promise<void> = Promise.resolve();
-  #store: LdbStore | undefined;
+  readonly #disk: ReplicaDisk;
+  /** What others follow it by; undefined: it is no relay. */
+  readonly side: RelaySide | undefined;
   #mayChange = false;
   #hasDisorder = false;
-  #failsNext = false;
   isWireBad: boolean;
+  /** It hears nobody, and those who follow it hear it: what it has grows old. */
+  #isDeaf = false;
   records = 0;
   snapshots = 0;
   gaps = 0;
@@ -91,6 +76,27 @@ export class SimReplica {
     this.#wish = world.chance.of(kind.wishes);
     this.isWireBad = world.chance.is(0.5);
     this.oracle = new LdbOracle(kind.name, world.reference, kind.grant);
+    const { name, platter, isRelay } = kind;
+    this.side = isRelay
+      ? new RelaySide({
+          name,
+          life: () => (this.#isAlive ? this.#lives : undefined),
+          isPaused: () => this.#isPaused,
+          enter: (life, work) => this.#enter(life, work),
+          shows: () => this.oracle.revision,
+          fail: world.fail,
+        })
+      : undefined;
+    this.#disk = new ReplicaDisk({
+      platter,
+      isOf: (life) => this.#isOf(life),
+      io: (life) => this.#io(life),
+      monotonicMs: () => world.queue.nowMs,
+      hold: world.hold,
+      look: () => this.#look(),
+      side: this.side,
+      ledgerBytes: LEDGER_BYTES,
+    });
   }
 
   get lives(): number {
@@ -105,7 +111,7 @@ export class SimReplica {
 
   start(): void {
     if (this.#isAlive) return;
-    const { queue, trace, chance, nodes } = this.#world;
+    const { queue, trace, chance, nodes, relays } = this.#world;
     const life = ++this.#lives;
     trace.note(queue.nowMs, 'start', this.name, life);
     this.#isAlive = true;
@@ -115,28 +121,42 @@ export class SimReplica {
     this.#stops.push(this.#stop);
     if (chance.is(OTHER_WISH)) this.#wish = chance.of(this.#kind.wishes);
     const filter = this.#wish && parseFilter(this.#wish);
-    const timing = this.#timing(life);
+    const timing = timingOf(queue, chance, (work) => this.#enter(life, work));
     const keeper = new StatusKeeper(STALE_AFTER_MS, () => EPOCH_MS + queue.nowMs);
-    const urls = chance.shuffle(nodes).map(({ name }) => `ws://${name}:1`);
-    const { source } = new Upstreams({
-      upstreams: chance.is(0.5) ? [urls] : urls.map((url) => [url]),
+    const { side } = this;
+    const lagMs = (): number => keeper.status.lagMs;
+    const upstreams = new Upstreams({
+      upstreams: drawUpstreams(
+        chance,
+        nodes,
+        relays().filter((relay) => relay !== side),
+      ),
       connect: (some, options) => connectWith(this.#dial(life), some, options, timing),
       deadlineMs: CONNECT_DEADLINE_MS,
       staleAfterMs: STALE_AFTER_MS,
       comeBackMs: COME_BACK_MS,
-      lagMs: () => keeper.status.lagMs,
+      lagMs,
       token: this.#kind.token,
       filter,
       timing,
+      relay: side && { id: `${this.name}-${life}`, onPath: (above) => side.follows(above) },
     });
+    side?.begin(life, {
+      hashAt: (revision) => upstreams.hashAt(revision),
+      isFresh: () => lagMs() <= STALE_AFTER_MS,
+      lagMs,
+      monotonicMs: timing.nowMs,
+    });
+    if (side !== undefined) timing.every(SWEEP_EVERY_MS, () => side.sweep());
     const { signal } = this.#stop;
     const onEvent = (event: ReflectorEvent): void => {
       keeper.note(event);
+      side?.note(event);
       this.#note(event);
     };
     this.#world.async();
     void runReflector(
-      { source, dir: this.name, signal, onEvent, rebuild: true },
+      { source: upstreams.source, dir: this.name, signal, onEvent, rebuild: true },
       this.#reflectorWorld(life, timing),
     ).then(
       () => this.#ended(life),
@@ -154,12 +174,7 @@ export class SimReplica {
     if (!this.#isAlive) return;
     this.#world.trace.note(this.#world.queue.nowMs, 'kill', this.name, this.#lives);
     this.#end();
-    const store = this.#store;
-    this.#store = undefined;
-    if (store === undefined) return;
-    // What LMDB has under way is done or not when the process is gone: closing waits for it.
-    this.#closing = store.close();
-    this.#world.hold(this.#closing);
+    this.#disk.end();
   }
 
   /** It is told to end: the commit under way is finished. */
@@ -168,6 +183,7 @@ export class SimReplica {
     this.#world.trace.note(this.#world.queue.nowMs, 'stop', this.name, this.#lives);
     this.#world.async();
     this.#stop.abort();
+    this.side?.close();
   }
 
   /** By itself: it was told to. */
@@ -175,7 +191,6 @@ export class SimReplica {
     if (!this.#isOf(life)) return;
     assert(this.#stop.signal.aborted, `${this.name}: it ended, and nobody had told it to`);
     this.#world.trace.note(this.#world.queue.nowMs, 'ended', this.name, life);
-    this.#store = undefined;
     this.#end();
     this.startLater(START_MS);
   }
@@ -184,6 +199,7 @@ export class SimReplica {
     this.#isAlive = false;
     for (const wire of this.#wires) wire.drop();
     this.#wires.clear();
+    this.side?.end();
   }
 
   startLater(meanMs: number): void {
@@ -235,15 +251,27 @@ export class SimReplica {
     return this.#wires;
   }
 
-  /** The next record that may be is changed on its way. False: it would never be found out, a share has no hash. */
+  /** The next record that may be is changed on its way. False: it would never be found out:
+   * a share has no hash, and may be fed by a relay. */
   changeOne(): boolean {
-    this.#mayChange = this.#kind.grant === undefined;
+    this.#mayChange = this.#kind.grant === undefined && !this.#kind.isRelay;
     return this.#mayChange;
   }
 
   /** The next transaction fails, as on a full disk. */
   failNext(): void {
-    this.#failsNext = true;
+    this.#disk.failNext();
+  }
+
+  /** For so long nothing comes to it from those that it follows, and it finds nobody. */
+  deafen(ms: number): void {
+    this.#isDeaf = true;
+    for (const wire of this.#wires) wire.goSilent();
+    this.#world.queue.after(ms, () => this.hear());
+  }
+
+  hear(): void {
+    this.#isDeaf = false;
   }
 
   /** It begins another stream soon: its wires break. */
@@ -253,38 +281,9 @@ export class SimReplica {
 
   // ── its world ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  #timing(life: number): Timing {
-    const { queue, chance } = this.#world;
-    return {
-      nowMs: () => queue.nowMs,
-      random: chance.random,
-      after: (delayMs, work) => {
-        const planned = queue.after(delayMs, () => this.#enter(life, work));
-        return { cancel: () => queue.cancel(planned) };
-      },
-      every: (everyMs, work) => {
-        let timer: Timer;
-        const again = (): void => {
-          const planned = queue.after(everyMs, () =>
-            this.#enter(life, () => {
-              again();
-              work();
-            }),
-          );
-          timer = { cancel: () => queue.cancel(planned) };
-        };
-        again();
-        return { cancel: () => timer.cancel() };
-      },
-    };
-  }
-
   #reflectorWorld(life: number, timing: Timing): ReflectorWorld {
     return {
-      open: async (dir) => {
-        await this.#io(life);
-        return LdbWriter.over(await this.#open(life), dir);
-      },
+      open: async (dir) => LdbWriter.over(await this.#disk.open(life), dir),
       sleep: (delayMs, signal) =>
         new Promise((resolve) => {
           const timer = timing.after(delayMs, resolve);
@@ -299,13 +298,15 @@ export class SimReplica {
   }
 
   #dial(life: number): Dial {
-    const { nodes, queue, chance } = this.#world;
+    const { nodes, relays, queue, chance } = this.#world;
+    const feeders: readonly Feeder[] = [...nodes, ...relays()];
     return (url, events) => {
       const name = new URL(url).hostname;
       const wire = new ReplicaWire({
         queue,
         chance,
-        node: nodes.find((node) => node.name === name),
+        latencyMs: LATENCY_MS,
+        feeder: this.#isDeaf ? undefined : feeders.find((feeder) => feeder.name === name),
         events,
         enter: (work) => this.#enter(life, work),
         isBad: () => this.isWireBad,
@@ -325,6 +326,13 @@ export class SimReplica {
         },
       };
     };
+  }
+
+  /** Whom it follows now, and is heard by. */
+  get followed(): Feeder | undefined {
+    if (!this.#isAlive || this.#isPaused) return undefined;
+    for (const wire of this.#wires) if (wire.followed !== undefined) return wire.followed;
+    return undefined;
   }
 
   #changes(revision: number): boolean {
@@ -367,60 +375,12 @@ export class SimReplica {
     }
   }
 
-  // ── its disk ──────────────────────────────────────────────────────────────────────────────────────────────
-
   /** A while of this life; in one that has ended, for ever. */
   #io(life: number): Promise<void> {
     const { queue, chance } = this.#world;
     return new Promise((resolve) => {
       queue.after(chance.delay(DISK_MS), () => this.#enter(life, resolve));
     });
-  }
-
-  async #open(life: number): Promise<LdbStore> {
-    const opening = this.#closing.then(() => this.#kind.platter.open());
-    // Who dies while it opens has it closed, before another life may open it.
-    const settle = async (): Promise<void> => {
-      const store = await opening;
-      if (this.#isOf(life)) this.#store = store;
-      else await store.close();
-    };
-    this.#closing = settle();
-    this.#world.hold(this.#closing);
-    const inner = await opening;
-    await this.#closing;
-    if (!this.#isOf(life)) return new Promise(() => {});
-    this.#look();
-    const act = async <T>(isShown: boolean, work: () => Promise<T>): Promise<T> => {
-      await this.#io(life);
-      if (this.#failsNext && isShown) {
-        this.#failsNext = false;
-        throw new Error('ENOSPC: no space left on device');
-      }
-      const working = work();
-      this.#world.hold(working);
-      const result = await working;
-      if (isShown) this.#look();
-      await this.#io(life);
-      return result;
-    };
-    return {
-      meta: (key) => inner.meta(key),
-      view: (of) => inner.view(of),
-      commit: (rows, meta, records) => act(true, () => inner.commit(rows, meta, records)),
-      addIncoming: (rows) => act(false, () => inner.addIncoming(rows)),
-      dropIncoming: () => act(false, () => inner.dropIncoming()),
-      adoptIncoming: (meta) => act(true, () => inner.adoptIncoming(meta)),
-      flushed: () => inner.flushed(),
-      close: async () => {
-        await this.#io(life);
-        this.#store = undefined;
-        this.#closing = inner.close();
-        this.#world.hold(this.#closing);
-        await this.#closing;
-        await this.#io(life);
-      },
-    };
   }
 
   #look(): void {
@@ -443,11 +403,16 @@ export class SimReplica {
 
   checkRows(): void {
     this.#look();
+    const wanted = intersect(this.#kind.grant, this.#wish && parseFilter(this.#wish));
+    assert(
+      isSameFilter(this.oracle.holds, wanted),
+      `${this.name}: it holds ${showFilter(this.oracle.holds)}, and wants ${showFilter(wanted)}`,
+    );
   }
 
   remove(): void {
     this.kill();
-    this.#world.hold(this.#closing.then(() => this.#kind.platter.remove()));
+    this.#disk.remove();
     // The platform keeps a signal made of others as long as somebody listens, and all that he knows: this whole world.
     for (const stop of this.#stops) stop.abort();
   }

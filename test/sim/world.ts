@@ -88,8 +88,8 @@ export class SimWorld {
   #isAsync = false;
   /** The same outside of nodes: no bell of theirs can have rung by it. */
   #isAsyncOutside = false;
-  /** Work of real threads, which takes no virtual time. */
-  #held: Promise<unknown>[] = [];
+  /** Work of real threads, which takes no virtual time, and ends in the order in which it began. */
+  #held: Promise<unknown> = Promise.resolve();
   #failure: Error | undefined;
   #steps = 0;
 
@@ -177,7 +177,9 @@ export class SimWorld {
       },
       hold: (work) => {
         this.#isAsyncOutside = true;
-        this.#held.push(work);
+        const done = Promise.allSettled([this.#held, work]);
+        this.#held = done;
+        return done;
       },
       fail: (error) => {
         this.#failure ??= error;
@@ -261,6 +263,7 @@ export class SimWorld {
     await this.#sameEverywhere(quorum);
     this.#trace.note(this.#queue.nowMs, 'heal', 'all');
     this.#nemesis.heal();
+    this.#replicas.healAll();
     // Who was damaged has come back, or has been given up by the operator.
     await this.#until('nobody is in repair', () =>
       this.#nodes.every((node) => !node.storage.isLost || !this.#seats.isSeat(node)),
@@ -401,7 +404,7 @@ export class SimWorld {
       isOfNodes ||= this.#isAsync;
       this.#isAsync = false;
       this.#isAsyncOutside = false;
-      if (this.#held.length > 0) await Promise.allSettled(this.#held.splice(0));
+      await this.#held;
       await nextTurn();
     }
     if (!isOfNodes) return;
