@@ -419,12 +419,10 @@ class Node implements RunningNode, Breakable {
     const { plumbing, gateway, tableSizes } = this.#parts;
     const { repairs } = this.#opened;
     const own = { version: VERSION, node: this.id, repairs, status: () => this.status() };
-    const seen = {
-      actors: () => this.#actorFacts(),
-      actorTotals: this.#actorTotals,
-      deadLetters: this.actors.deadLetters,
-    };
-    return createMetrics({ ...plumbing, ...own, ...seen, gateway, tableSizes });
+    const { deadLetters } = this.actors;
+    const seen = { actors: () => this.#actorFacts(), actorTotals: this.#actorTotals, deadLetters };
+    const hosted = (): ClusterActors['hosted'] => this.actors.hosted;
+    return createMetrics({ ...plumbing, ...own, ...seen, hosted, gateway, tableSizes });
   }
 
   #health(): Readiness {

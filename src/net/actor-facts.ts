@@ -32,7 +32,7 @@ const P99 = 0.99;
 export const p99Of = (durations: DurationCounts): number | null => quantileMs(durations, P99) ?? null;
 
 export function factsOf(report: ActorReport, part: ActorRow['part']): ActorFacts {
-  const { path, name, thread, mailbox, handled, handling, incarnation, busyWith } = report;
+  const { path, name, thread, mailbox, mailboxMost, handled, handling, incarnation, busyWith } = report;
   const durations = sumOf(handling.map((kind) => kind.durations));
   const row: ActorRow = {
     part,
@@ -41,6 +41,7 @@ export function factsOf(report: ActorReport, part: ActorRow['part']): ActorFacts
     thread,
     state: stateOf(report),
     waits: mailbox,
+    ...(mailboxMost === undefined ? {} : { waitsMost: mailboxMost }),
     fullness: fullnessOf(report),
     handled,
     p99Ms: p99Of(durations),

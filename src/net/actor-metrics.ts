@@ -10,6 +10,7 @@
  * its end is not seen).
  */
 import type { Registry } from 'prom-client';
+import type { HostedActors } from '../actors/runtime/cluster/cluster-actors.ts';
 import type { DeadLetters } from '../actors/runtime/core/dead-letters.ts';
 import { boundMs, BUCKETS, type DurationCounts, NO_DURATIONS, sumOf } from '../actors/runtime/core/durations.ts';
 import type { ActorRow } from '../core/wire/actors.ts';
@@ -35,6 +36,8 @@ interface Counts {
 interface Group {
   readonly labels: Labels;
   depth: number;
+  /** Undefined where nobody counts it. */
+  most: number | undefined;
   fullness: number;
   total: Counts;
 }
@@ -50,13 +53,14 @@ export class ActorTotals {
   #seen = new Map<string, ActorFacts>();
 
   note(actors: readonly ActorFacts[]): readonly Group[] {
-    for (const group of this.#groups.values()) Object.assign(group, { depth: 0, fullness: 0 });
+    for (const group of this.#groups.values()) Object.assign(group, { depth: 0, most: undefined, fullness: 0 });
     const seen = new Map<string, ActorFacts>();
     const labelOf = labels(actors);
     for (const actor of actors) {
       const group = this.#group(labelOf(actor.row));
-      const { part, path, waits, fullness } = actor.row;
+      const { part, path, waits, waitsMost, fullness } = actor.row;
       group.depth += waits;
+      if (waitsMost !== undefined) group.most = Math.max(group.most ?? 0, waitsMost);
       group.fullness = Math.max(group.fullness, fullness);
       const key = `${part}${path}`;
       group.total = plus(group.total, actor, this.#seen.get(key));
@@ -70,7 +74,13 @@ export class ActorTotals {
     const known = this.#groups.get(keyOf(wanted));
     if (known !== undefined) return known;
     const labelsOf = this.#groups.size < LABELS_MAX ? wanted : OTHER;
-    const group = this.#groups.get(keyOf(labelsOf)) ?? { labels: labelsOf, depth: 0, fullness: 0, total: NOTHING };
+    const group = this.#groups.get(keyOf(labelsOf)) ?? {
+      labels: labelsOf,
+      depth: 0,
+      most: undefined,
+      fullness: 0,
+      total: NOTHING,
+    };
     this.#groups.set(keyOf(labelsOf), group);
     return group;
   }
@@ -159,6 +169,15 @@ export function addActors(registry: Registry, { actors, actorTotals, deadLetters
   );
   add(
     'gauge',
+    'ctlmesh_actor_mailbox_max',
+    'The most messages that waited at once for one of them since it last started.',
+    async () =>
+      (await look()).flatMap(({ labels: of, most }) =>
+        most === undefined ? [] : [{ value: most, labels: { ...of } }],
+      ),
+  );
+  add(
+    'gauge',
     'ctlmesh_actor_mailbox_fullness_ratio',
     'How full the fullest mailbox is, by messages or bytes.',
     ofGroups(({ fullness }) => fullness),
@@ -184,6 +203,23 @@ export function addActors(registry: Registry, { actors, actorTotals, deadLetters
   add('counter', 'ctlmesh_actor_dead_letters_total', 'Messages to actors that reached nobody.', () =>
     Promise.resolve(Object.entries(deadLetters.counts).map(([reason, value]) => ({ value, labels: { reason } }))),
   );
+}
+
+const HOSTED: readonly (readonly [keyof HostedActors, string, string])[] = [
+  ['active', 'active', 'Durable actors in memory here.'],
+  ['activations', 'activations_total', 'Times that a durable actor came into memory here.'],
+  ['passivations', 'passivations_total', 'Times that one was idle for long, and left.'],
+  ['commits', 'commits_total', 'States of durable actors that were written.'],
+  ['fencesLost', 'fences_lost_total', 'Commits that did nothing, since another node or activation had the actor.'],
+  ['doubts', 'doubts_total', 'Commits of which nobody knows; the next activation reads what became of them.'],
+];
+
+/** Of the durable actors of a node. */
+export function addHosted(
+  gauge: (name: string, help: string, read: () => number) => void,
+  hosted: () => HostedActors,
+): void {
+  for (const [count, name, help] of HOSTED) gauge(`actor_durable_${name}`, help, () => hosted()[count]);
 }
 
 function histogramOf(of: Labels, { counts, sumMs }: DurationCounts): Value[] {

@@ -9,7 +9,8 @@ import type { Mark, Shared } from '../actors/shared.ts';
 import { BlockCache } from '../engine/lsm/cache/block-cache.ts';
 import { Control } from '../engine/lsm/shared/control.ts';
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
-import { type ActorMetricsWorld, addActors } from './actor-metrics.ts';
+import type { HostedActors } from '../actors/runtime/cluster/cluster-actors.ts';
+import { type ActorMetricsWorld, addActors, addHosted } from './actor-metrics.ts';
 import { addFleet } from './fleet-metrics.ts';
 import { addTables, type TableMetricsWorld } from './table-metrics.ts';
 
@@ -94,6 +95,8 @@ export interface MetricsWorld extends ActorMetricsWorld, TableMetricsWorld {
   readonly status: () => { readonly lagMs: number | null; readonly repair?: string | undefined };
   /** How often this node has given up damaged files. */
   readonly repairs: number;
+  /** The application's durable actors. */
+  readonly hosted: () => HostedActors;
 }
 
 export function createMetrics(world: MetricsWorld): Registry {
@@ -134,6 +137,7 @@ export function createMetrics(world: MetricsWorld): Registry {
   gauge('client_refused_total', 'Requests refused with a typed error on arrival.', () => gateway.counts.refused);
   gauge('client_expired_total', 'Requests whose deadline passed.', () => gateway.counts.expired);
   addActors(registry, world);
+  addHosted(gauge, world.hosted);
   gauge('process_resident_memory_bytes', 'Resident memory of the process.', () => process.memoryUsage.rss());
   new Gauge({
     name: 'ctlmesh_build_info',

@@ -89,7 +89,7 @@ test('the series are Prometheus text; a scrape looks once', async () => {
   durations.add(100_000, 1);
   const actors = async (): Promise<ActorFacts[]> => {
     looks++;
-    return [actor('/a "quoted"', { handled: 62, waits: 3, fullness: 0.5, restarts: 2, durations })];
+    return [actor('/a "quoted"', { handled: 62, waits: 3, fullness: 0.5, restarts: 2, durations, waitsMost: 9 })];
   };
   addActors(registry, { actors, actorTotals: new ActorTotals(), deadLetters: { counts: { full: 7 } as never } });
   const text = await registry.metrics();
@@ -97,6 +97,7 @@ test('the series are Prometheus text; a scrape looks once', async () => {
   const own = 'actor="/a \\"quoted\\"",thread="main"';
   for (const line of [
     `ctlmesh_actor_mailbox_depth{${own}} 3`,
+    `ctlmesh_actor_mailbox_max{${own}} 9`,
     `ctlmesh_actor_mailbox_fullness_ratio{${own}} 0.5`,
     `ctlmesh_actor_handled_total{${own}} 62`,
     `ctlmesh_actor_restarts_total{${own}} 2`,

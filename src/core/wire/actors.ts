@@ -21,6 +21,8 @@ export interface ActorRow {
   readonly state: ActorState;
   /** Messages that wait: for an actor of the node, frames in its rings, each of a turn's messages. */
   readonly waits: number;
+  /** The most that waited at once since it last started; undefined of an actor of a node. */
+  readonly waitsMost?: number | undefined;
   /** How full its mailbox is, 0 to 1, by whichever of its bounds is nearer: messages, bytes. */
   readonly fullness: number;
   /** Messages that its newest life has handled; turns, for an actor of the node. */

@@ -14,6 +14,7 @@ import type { ActorRef } from '../core/types.ts';
 import { ActorMesh, type ActorMeshOptions } from '../mesh/actor-mesh.ts';
 import type { Say, ToAddress } from '../mesh/frames.ts';
 import type { DurableDefinition } from './durable.ts';
+import type { HostedCounts } from './hosted-counts.ts';
 import { Hosting } from './hosting.ts';
 import { Calls, Located, type Route } from './located.ts';
 import { glanceAt, isPassing, moved, notHosted, partsOf } from './placement.ts';
@@ -23,6 +24,11 @@ import type { ActorStore } from './store.ts';
 export interface ClusterOptions extends Pick<ActorMeshOptions, 'newName' | 'soon'> {
   readonly node: string;
   readonly store: ActorStore;
+}
+
+export interface HostedActors extends Readonly<HostedCounts> {
+  /** In memory here now. */
+  readonly active: number;
 }
 
 /** Messages from other nodes that wait until an actor is ready here, for each. */
@@ -99,6 +105,12 @@ export class ClusterActors extends ActorSystem {
       throw new StoreError('BAD_REQUEST', `this node does not know "${parts.name}": host it, or give its definition`);
     }
     return this.#refTo(address, definition.protocol, isDurable);
+  }
+
+  /** The durable actors of this node: how many are in memory, and what became of them since it started. */
+  get hosted(): HostedActors {
+    const { activations, passivations, commits, fencesLost, doubts } = this.#hosting.counts;
+    return { active: this.#hosting.count, activations, passivations, commits, fencesLost, doubts };
   }
 
   /** Ends what this node hosts, and all other actors; then others may have what was here. */

@@ -18,6 +18,7 @@ import { ask, type Protocol, tell } from '../core/protocol.ts';
 import { decodeValue, encodeValue } from '../mesh/codec.ts';
 import type { CallId } from '../mesh/frames.ts';
 import { type Answers, answersSchema, NO_ANSWERS, recall, remember } from './answers.ts';
+import type { HostedCounts } from './hosted-counts.ts';
 import { type DurableContext, type DurableDefinition, isCommit } from './durable.ts';
 import { decodeJson, encodeJson, moved, placeKey, stateKey } from './placement.ts';
 import type { ActorStore, HostLease, StoredEntry } from './store.ts';
@@ -39,6 +40,7 @@ export interface Activation {
   readonly placeRevision: number;
   readonly stored: StoredEntry | undefined;
   readonly nowMs: () => number;
+  readonly counts: HostedCounts;
   /** It was idle for long: ends it once what waits is handled. */
   readonly passivate: () => void;
 }
@@ -153,7 +155,7 @@ class DurableCell {
   }
 
   async #commit(next: unknown, reply: unknown, call: CallId | undefined, ctx: HandlerContext): Promise<unknown> {
-    const { address, store, lease, placeRevision } = this.activation;
+    const { address, store, lease, placeRevision, counts } = this.activation;
     const state = this.#parse(next);
     const answers = call === undefined ? this.#answers : remember(this.#answers, call, encodeValue(reply));
     const record = encodeJson({ state: encodeValue(state), answers });
@@ -167,6 +169,7 @@ class DurableCell {
       isDone = (await store.commit(change, { deadlineMs: COMMIT_DEADLINE_MS })).succeeded;
     } catch (error) {
       if (isStoreError(error) && REFUSED.has(error.code)) throw error;
+      counts.doubts++;
       ctx.stop();
       throw new StoreError('OUTCOME_UNKNOWN', `${address}: nobody knows whether its state was committed`, {
         cause: error,
@@ -174,9 +177,11 @@ class DurableCell {
     }
     if (!isDone) {
       // Another activation has the place, or this node's lease is over.
+      counts.fencesLost++;
       ctx.stop();
       throw moved(address);
     }
+    counts.commits++;
     this.#state = freeze(state);
     this.#answers = answers;
     return reply;

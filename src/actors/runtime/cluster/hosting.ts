@@ -16,6 +16,7 @@ import type { Target } from '../core/target.ts';
 import type { DeathNotice } from '../core/types.ts';
 import type { DurableDefinition } from './durable.ts';
 import { cellOf } from './durable-cell.ts';
+import { HostedCounts } from './hosted-counts.ts';
 import { encodeJson, moved, notHosted, partsOf, type Place, placeKey, placeOf, stateKey } from './placement.ts';
 import type { ActorStore, HostLease, StoredEntry } from './store.ts';
 
@@ -49,6 +50,7 @@ export class Hosting {
   readonly #changing = new Map<string, Promise<unknown>>();
   readonly #closing = new AbortController();
   #lease: Promise<HostLease> | undefined;
+  readonly counts: HostedCounts = new HostedCounts();
 
   constructor(options: HostingOptions) {
     this.#options = options;
@@ -120,7 +122,11 @@ export class Hosting {
         store: this.#options.store,
         placeRevision: revision,
         nowMs: () => system.world.clock.nowMs(),
-        passivate: () => void spawning.then((ref) => ref.stop()),
+        counts: this.counts,
+        passivate: () => {
+          this.counts.passivations++;
+          void spawning.then((ref) => ref.stop());
+        },
       },
     });
     let ref: Awaited<typeof spawning>;
@@ -134,6 +140,7 @@ export class Hosting {
     if (!(ref instanceof Ref)) throw new StoreError('INTERNAL', 'a system spawns refs of its own');
     const { target } = ref;
     this.#active.set(address, { target, lease });
+    this.counts.activations++;
     target.watch((notice) => this.#ended(address, target, notice, revision, lease));
     // While it started; later `#lost` ends it.
     if (lease.lost.aborted) target.kill();

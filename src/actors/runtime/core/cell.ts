@@ -424,6 +424,7 @@ export class Cell implements Incarnation, Runnable {
       phase: this.#phase,
       mailbox: this.mailbox.length,
       mailboxBytes: this.mailbox.bytes,
+      mailboxMost: this.mailbox.most,
       limits: this.limits,
       handled: this.#handled,
       handling: this.#handling.report(),

@@ -42,6 +42,7 @@ export class Mailbox {
   readonly #onDiscard: Discarded;
   readonly #path: string;
   #bytes = 0;
+  #most = 0;
 
   constructor(path: string, limits: MailboxLimits, onDiscard: Discarded) {
     this.#path = path;
@@ -56,6 +57,11 @@ export class Mailbox {
 
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** The most messages that were in it at once. */
+  get most(): number {
+    return this.#most;
   }
 
   get isEmpty(): boolean {
@@ -134,6 +140,7 @@ export class Mailbox {
   #put(envelope: Envelope): void {
     this.#queue.push(envelope);
     this.#bytes += envelope.bytes;
+    if (this.#queue.length > this.#most) this.#most = this.#queue.length;
     envelope.waiting.admission?.resolve();
   }
 

@@ -78,6 +78,8 @@ export interface ActorReport {
   /** Messages and bytes that wait. */
   readonly mailbox: number;
   readonly mailboxBytes: number;
+  /** The most messages that waited at once in this incarnation; undefined where that is not counted (rings). */
+  readonly mailboxMost?: number | undefined;
   /** Of its mailbox. */
   readonly limits: MailboxLimits;
   /** Messages handled by this incarnation. */

@@ -127,6 +127,7 @@ export class RemoteCell extends Remote implements Incarnation {
       ...own,
       mailbox: Math.max(messages, found.mailbox),
       mailboxBytes: Math.max(bytes, found.mailboxBytes),
+      mailboxMost: Math.max(messages, found.mailboxMost ?? 0),
     };
   }
 

@@ -102,6 +102,9 @@ test('idle for long it leaves memory and its place, and comes back where it is a
   expect(at.node(1).actors.actors).toBe(0);
   expect(await at.run(from(at, 3).ask({ kind: 'total' }))).toBe(5);
   expect(at.nodes.map(({ actors }) => actors.actors)).toEqual([0, 0, 1]);
+  const hosted = { active: 0, activations: 1, passivations: 1, commits: 1, fencesLost: 0, doubts: 0 };
+  expect(at.node(1).actors.hosted).toEqual(hosted);
+  expect(at.node(3).actors.hosted).toEqual({ ...hosted, active: 1, passivations: 0, commits: 0 });
   await at.stop();
 });
 

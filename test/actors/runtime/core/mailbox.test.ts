@@ -44,6 +44,7 @@ test('messages come one at a time and in order, through more than one slice and 
   for (let n = 0; n < 5_000; n++) expect(ref.tell({ kind: 'note', n })).toBe(true);
   expect(await ref.ask({ kind: 'get', n: 5_000 })).toBe(50_000);
   expect(seen).toEqual(Array.from({ length: 5_001 }, (_, n) => n));
+  expect(await system.inspect()).toMatchObject([{ mailbox: 0, mailboxMost: 5_001 }]);
 });
 
 test('two actors that tell each other for ever leave the event loop its turns', async () => {
