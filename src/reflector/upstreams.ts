@@ -104,6 +104,7 @@ export class Upstreams {
     try {
       client = await connect(upstreams[index] as readonly string[], {
         deadlineMs,
+        ...(token === undefined ? {} : { token }),
         connectDeadlineMs: upstreams.length === 1 ? deadlineMs : Math.min(deadlineMs, LOST_MS),
         followLeader: false,
         signal,

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { toIndex } from '../../src/core/base/position.ts';
 import { StoreError } from '../../src/core/base/errors.ts';
 import type { KvctlDeps, LdbView } from '../../src/cli/kvctl/deps.ts';
+import type { StagedView } from '../../src/engine/ldb/index.ts';
 import type { RunningReflector } from '../../src/reflector/index.ts';
 import { ChangeFeed } from '../../src/reflector/change-feed.ts';
 import { StatusKeeper } from '../../src/reflector/status.ts';
@@ -215,6 +216,16 @@ describe('status', () => {
   });
 });
 
+const running = (over: Partial<RunningReflector> = {}): RunningReflector => ({
+  status: { ...new StatusKeeper(1, Date.now).status, upstream: '', connections: 0, followers: 0, path: [] },
+  stop: async () => {},
+  failed: new Promise(() => {}),
+  changes: () => new ChangeFeed().open(),
+  listActors: async () => ({ node: 'l', rows: [], leftOff: 0, deadLetters: {} }),
+  [Symbol.asyncDispose]: async () => {},
+  ...over,
+});
+
 describe('ldb', () => {
   const view = (): LdbView => {
     const store = filled();
@@ -242,8 +253,18 @@ describe('ldb', () => {
     expect((await kvctl(['ldb', 'status', '--ldb', 'd'], { openLdb })).out).toBe(
       'cluster   c\nrevision  3\nlag       1.5 s\nrows      3\n',
     );
-    const json = await kvctl(['ldb', 'status', '--json', '--ldb', 'd'], { openLdb });
-    expect(JSON.parse(json.out)).toEqual({ cluster: 'c', revision: 3, timeMs: 1000, lagMs: 1500, rows: 3 });
+    const stages = [
+      { name: 'flags', shown: 2, halted: 'too many errors' },
+      { name: 'plans', shown: null, halted: null },
+    ];
+    const stagedIn = async (): Promise<StagedView> => ({ ring: 'canary', stages });
+    expect((await kvctl(['ldb', 'status', '--ldb', 'd'], { openLdb, stagedIn })).out).toContain(
+      'rows      3\nring      canary\nstage     flags: shown as of revision 2 (halted: too many errors)\n' +
+        'stage     plans: shown as it is now\n',
+    );
+    const json = await kvctl(['ldb', 'status', '--json', '--ldb', 'd'], { openLdb, stagedIn });
+    const position = { cluster: 'c', revision: 3, timeMs: 1000, lagMs: 1500, rows: 3 };
+    expect(JSON.parse(json.out)).toEqual({ ...position, ring: 'canary', stages });
   });
 
   test('a replica that is not there says how to get one', async () => {
@@ -257,34 +278,27 @@ describe('ldb', () => {
     });
   });
 
-  test('follow hands the cluster to the reflector and prints what it does', async () => {
-    const runReflector: Parameters<typeof kvctl>[1] = {
-      runReflector: async ({ dir, source, onEvent }) => {
-        expect(dir).toBe('d');
-        for await (const _ of source({ fromRevision: toIndex(1), cluster: '' }));
-        onEvent?.({ kind: 'following', revision: toIndex(4), timeMs: 40 });
-        onEvent?.({ kind: 'retry', reason: 'gone', delayMs: 200 });
-      },
+  test('follow is a reflector without its doors: it prints what it does, and the cluster knows it', async () => {
+    const stop = new AbortController();
+    const startReflector: KvctlDeps['startReflector'] = async (options) => {
+      expect(options).toMatchObject({ endpoints: ['ws://h:1'], dir: 'd', id: 'web-1', labels: { ring: 'canary' } });
+      expect([options.token, options.http, options.listen]).toEqual(['a-token', undefined, undefined]);
+      options.onEvent?.({ kind: 'following', revision: toIndex(4), timeMs: 40 });
+      options.onEvent?.({ kind: 'retry', reason: 'gone', delayMs: 200 });
+      setTimeout(() => stop.abort());
+      return running();
     };
-    const lines = (await kvctl(['ldb', 'follow', '--from', 'h:1', '--ldb', 'd'], runReflector)).out.split('\n');
+    const words = ['ldb', 'follow', '--from', 'h:1', '--ldb', 'd', '--id', 'web-1', '--label', 'ring=canary'];
+    const given = { startReflector, signal: stop.signal, env: { CTLMESH_TOKEN: 'a-token' } };
+    const lines = (await kvctl(words, given)).out.split('\n');
     expect(lines[0]).toMatch(/^\S+Z following after revision 4$/);
     expect(lines[1]).toMatch(/gone; trying again in 200 ms$/);
-    const json = await kvctl(['ldb', 'follow', '--ldb', 'd', '--json'], runReflector);
+    const json = await kvctl([...words, '--json'], given);
     expect(json.out.split('\n')[0]).toBe('{"kind":"following","revision":4,"timeMs":40}');
   });
 });
 
 describe('reflector', () => {
-  const running = (over: Partial<RunningReflector> = {}): RunningReflector => ({
-    status: { ...new StatusKeeper(1, Date.now).status, upstream: '', connections: 0, followers: 0, path: [] },
-    stop: async () => {},
-    failed: new Promise(() => {}),
-    changes: () => new ChangeFeed().open(),
-    listActors: async () => ({ node: 'l', rows: [], leftOff: 0, deadLetters: {} }),
-    [Symbol.asyncDispose]: async () => {},
-    ...over,
-  });
-
   test('runs until it is asked to stop, and then stops it', async () => {
     const stop = new AbortController();
     let stops = 0;

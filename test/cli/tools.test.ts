@@ -298,7 +298,7 @@ describe('repair', () => {
     const code = await run(['node', 'kvctl', 'repair', store], {
       connect: nothing,
       openLdb: nothing,
-      runReflector: nothing,
+      stagedIn: nothing,
       startReflector: nothing,
       startSidecar: nothing,
       stdin,

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { connect, type StageView } from '../../src/client/index.ts';
-import { type LdbReader, openLdb } from '../../src/engine/ldb/index.ts';
+import { type LdbReader, openLdb, stagedIn, type StagedView } from '../../src/engine/ldb/index.ts';
 import {
   type LdbChanges,
   type RunningReflector,
@@ -98,12 +98,36 @@ test('the canary is shown a change at once, everybody else when it is released; 
   expect(await seen(other, (ldb) => ldb.get('limits/eu')?.text())).toEqual(['5', '5']);
   // At the cluster everybody reads what there is.
   expect(await out('get', 'flags/new-ui')).toBe('on');
+  const created = (await stage()).rings.at(-1)?.shown;
+  const staged = (name: string): Promise<StagedView> => stagedIn(join(dir, `ldb-${name}`), { besideWriter: true });
+  expect(await staged('canary')).toEqual({ ring: 'canary', stages: [{ name: 'flags', shown: null, halted: null }] });
+  expect(await staged('')).toEqual({ ring: null, stages: [{ name: 'flags', shown: created, halted: null }] });
   const { changes } = hosts.get('') as Host;
   changes.length = 0;
   const released = await out('stage', 'release', 'flags');
   expect(await seen(released, flag)).toEqual(['on', 'on']);
   const told = changes.filter(({ revision }) => revision >= revisionIn(released)).flatMap(({ keys }) => keys ?? []);
   expect(told.map((key) => Buffer.from(key).toString())).toContain('flags/new-ui');
+});
+
+test('kvctl ldb follow is in the list of the fleet, with its ring', async () => {
+  const stop = new AbortController();
+  const words = ['ldb', 'follow', '--from', node.client, '--ldb', join(dir, 'ldb-followed'), '--id', 'followed'];
+  const run = kvctl([...words, '--label', 'ring=canary'], { startReflector, signal: stop.signal });
+  await until(
+    'it is listed',
+    async () => {
+      const { out: listed } = await ctl('--json', 'ldb', 'list');
+      const rows = listed.split('\n').filter(Boolean);
+      return rows.some((row) => {
+        const { id, labels } = JSON.parse(row) as { readonly id: string; readonly labels: Record<string, string> };
+        return id === 'followed' && labels['ring'] === 'canary';
+      });
+    },
+    { withinMs: 60_000 },
+  );
+  stop.abort();
+  expect(await run).toMatchObject({ code: 0 });
 });
 
 test('rolled back, every host is where everybody was, and nothing is released until it is resumed', async () => {

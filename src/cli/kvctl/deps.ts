@@ -1,6 +1,6 @@
 /** What kvctl needs from the world, as a record: a test gives a fake client and reads what was printed. */
-import type { ReflectorOptions } from '../../actors/reflector.ts';
 import type { Client, ConnectOptions, Entry } from '../../client/types.ts';
+import type { StagedView } from '../../engine/ldb/index.ts';
 import type { RunningReflector, StartReflectorOptions } from '../../reflector/options.ts';
 import type { Sidecar, SidecarOptions } from '../../sidecar/sidecar.ts';
 import type { Terminal } from '../cluster/console.ts';
@@ -30,7 +30,7 @@ export interface LdbView {
 export interface KvctlDeps {
   readonly connect: (urls: readonly string[], options: ConnectOptions) => Promise<Client>;
   readonly openLdb: (dir: string) => Promise<LdbView>;
-  readonly runReflector: (options: ReflectorOptions) => Promise<void>;
+  readonly stagedIn: (dir: string) => Promise<StagedView>;
   readonly startSidecar: (options: SidecarOptions) => Promise<Sidecar>;
   readonly startReflector: (options: StartReflectorOptions) => Promise<RunningReflector>;
   readonly stdin: Input;

@@ -2,17 +2,23 @@
  * ldb: the local replica. `follow` keeps one up to date; get, scan and status read it, cluster up or down.
  */
 import type { Command } from 'commander';
-import { ledgerSource } from '../../reflector/source.ts';
 import { parseEndpoints } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { printEntries, printEntry, rangeOptions, type ScanFlags, scanOptions } from './data.ts';
 import type { LdbView } from './deps.ts';
 import { showMs } from './duration.ts';
 import { listLdbs } from './ldb-list.ts';
+import { labels, untilAsked } from './reflector.ts';
 import { noteConnection, onReflectorEvent } from './reflector-events.ts';
 
 interface DirFlags {
   readonly ldb: string;
+}
+
+interface FollowFlags extends DirFlags {
+  readonly from?: readonly string[];
+  readonly id?: string;
+  readonly label?: Readonly<Record<string, string>>;
 }
 
 export function registerLdb(program: Command, run: Run): void {
@@ -23,11 +29,13 @@ export function registerLdb(program: Command, run: Run): void {
     .command('follow')
     .summary('keep a replica up to date')
     .description(
-      'Applies the ledger to the replica until Ctrl-C. Waits for the cluster when it is away; resumes without a gap.',
+      'Applies the ledger to the replica until Ctrl-C. Waits for the cluster when it is away; resumes without a gap. (kvctl reflector does the same as a service.)',
     )
     .option('--from <urls>', 'the nodes to follow; default: --endpoints', parseEndpoints)
     .requiredOption('--ldb <dir>', "the replica's directory; made when missing")
-    .action((flags: DirFlags & { from?: string[] }) => run((context) => follow(context, flags.ldb, flags.from)));
+    .option('--id <name>', 'what the cluster knows it by (kvctl ldb list); default: host and directory')
+    .option('--label <name=value>', 'shown with it, and chosen by; may be given again', labels)
+    .action((flags: FollowFlags) => run((context) => follow(context, flags)));
   ldb
     .command('get')
     .summary('read a value from the replica')
@@ -57,9 +65,11 @@ export function registerLdb(program: Command, run: Run): void {
     .action((flags: { watch?: boolean }) => run((context) => listLdbs(context, { watch: flags.watch === true })));
   ldb
     .command('status')
-    .summary('revision, lag and rows of the replica')
+    .summary('revision, lag and rows of the replica, its ring, and what it shows of staged data')
     .requiredOption('--ldb <dir>', "the replica's directory")
-    .action((flags: DirFlags) => run((context) => withLdb(context, flags.ldb, (view) => status(context, view))));
+    .action((flags: DirFlags) =>
+      run((context) => withLdb(context, flags.ldb, (view) => status(context, flags.ldb, view))),
+    );
 }
 
 async function withLdb(context: Context, dir: string, use: (view: LdbView) => Promise<number>): Promise<number> {
@@ -71,29 +81,36 @@ async function withLdb(context: Context, dir: string, use: (view: LdbView) => Pr
   }
 }
 
-async function status(context: Context, view: LdbView): Promise<number> {
+async function status(context: Context, dir: string, view: LdbView): Promise<number> {
   const { revision, cluster, timeMs } = view;
-  const facts = { cluster, revision, timeMs, lagMs: view.lagMs(), rows: view.count() };
+  const { ring, stages } = await context.deps.stagedIn(dir);
+  const facts = { cluster, revision, timeMs, lagMs: view.lagMs(), rows: view.count(), ring, stages };
   if (context.json) await context.out.json(facts);
   else {
     await context.out.line(`cluster   ${facts.cluster}`);
     await context.out.line(`revision  ${facts.revision}`);
     await context.out.line(`lag       ${Number.isFinite(facts.lagMs) ? showMs(facts.lagMs) : 'nothing received yet'}`);
     await context.out.line(`rows      ${facts.rows}`);
+    if (ring !== null) await context.out.line(`ring      ${ring}`);
+    for (const { name, shown, halted } of stages) {
+      const what = shown === null ? 'shown as it is now' : `shown as of revision ${shown}`;
+      await context.out.line(`stage     ${name}: ${what}${halted === null ? '' : ` (halted: ${halted})`}`);
+    }
   }
   return 0;
 }
 
-async function follow(context: Context, dir: string, from: readonly string[] | undefined): Promise<number> {
-  const { signal } = context.deps;
+async function follow(context: Context, { ldb: dir, from, id, label }: FollowFlags): Promise<number> {
   const urls = from ?? context.endpoints;
   context.note(`following ${urls.join(',')} into ${dir}; Ctrl-C stops`);
-  const source = ledgerSource({
-    endpoints: urls,
-    connect: context.deps.connect,
-    deadlineMs: context.deadlineMs,
+  const { token } = context;
+  const reflector = await context.deps.startReflector({
+    ...{ endpoints: urls, dir, connectDeadlineMs: context.deadlineMs },
+    onEvent: onReflectorEvent(context),
     onConnection: noteConnection(context),
+    ...(token === undefined ? {} : { token }),
+    ...(id === undefined ? {} : { id }),
+    ...(label === undefined ? {} : { labels: label }),
   });
-  await context.deps.runReflector({ source, dir, signal, onEvent: onReflectorEvent(context) });
-  return 0;
+  return await untilAsked(context, reflector);
 }

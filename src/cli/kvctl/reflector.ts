@@ -5,7 +5,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { isStoreError } from '../../core/base/errors.ts';
 import { loadConfig, readerGrants } from '../../config/index.ts';
 import type { FilterInput } from '../../reflector/index.ts';
-import type { StartReflectorOptions } from '../../reflector/options.ts';
+import type { RunningReflector, StartReflectorOptions } from '../../reflector/options.ts';
 import { parseEndpoints, wholeNumber } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { parseDuration, showMs } from './duration.ts';
@@ -131,7 +131,7 @@ function changelogOf({ changelog: path, changelogMaxBytes: maxBytes, changelogKe
   return { changelog: { path, ...bounds } };
 }
 
-function labels(value: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+export function labels(value: string, before: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
   const at = value.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('a label is name=value');
   return { ...before, [value.slice(0, at)]: value.slice(at + 1) };
@@ -148,7 +148,7 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
   const { ldb, http, maxLag: maxLagMs } = flags;
   if (ldb === undefined) throw new UsageError('say where the replica is: --ldb <dir>, or CTLMESH_LDB');
   const upstreams = flags.from ?? [context.endpoints];
-  const { signal, env } = context.deps;
+  const { env } = context.deps;
   const { listen } = flags;
   const readers = flags.readers === undefined ? undefined : readerGrants(await loadConfig(flags.readers), env);
   if (readers !== undefined && listen === undefined) throw new UsageError('--readers are those of --listen');
@@ -180,6 +180,12 @@ async function reflect(context: Context, flags: Flags): Promise<number> {
   });
   const doors = [listen, http].filter((url) => url !== undefined).map((url) => `; ${url}`);
   context.note(`following ${upstreams.map((urls) => urls.join(',')).join(', or ')} into ${ldb}${doors.join('')}`);
+  return await untilAsked(context, reflector);
+}
+
+/** Until Ctrl-C, or until it has to give up. */
+export async function untilAsked(context: Context, reflector: RunningReflector): Promise<number> {
+  const { signal } = context.deps;
   const { promise: asked, resolve } = Promise.withResolvers<undefined>();
   if (signal.aborted) resolve(undefined);
   else signal.addEventListener('abort', () => resolve(undefined), { once: true });

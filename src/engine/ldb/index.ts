@@ -16,4 +16,5 @@ export type { GivenValue, Value } from '../../core/model/control/value.ts';
 export type { LedgerFilter } from '../../core/model/ledger-filter.ts';
 export type { LdbEntry } from './entry.ts';
 export type { LdbPosition } from './format.ts';
+export { stagedIn, type StagedView } from './staged-view.ts';
 export { type LdbGetOptions, type LdbRangeOptions, type LdbReader, type OpenLdbOptions, openLdb } from './reader.ts';

@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connect } from '../../../src/client/index.ts';
+import { startReflector } from '../../../src/reflector/index.ts';
+import { until } from '../../support/cluster-process.ts';
 import { type HttpNode, startHttpNode } from '../../support/http-node.ts';
 import { kvctl } from '../../cli/fixtures/fake-kvctl.ts';
 
@@ -93,6 +95,14 @@ test('the client port asks the same, and the node’s own calls are not asked', 
   await writer.put('k', 'v');
   await expect(writer.control.createFamily('other')).rejects.toMatchObject({ code: 'FORBIDDEN' });
   await writer.close();
+});
+
+test('a replica follows with the token of whoever may read, where no readers are named', async () => {
+  const endpoints = [node.client];
+  await using anonymous = await startReflector({ endpoints, dir: join(dir, 'anonymous') });
+  expect(await anonymous.failed).toMatchObject({ code: 'TOKEN_INVALID' });
+  await using reflector = await startReflector({ endpoints, dir: join(dir, 'ldb'), token: TOKENS.read });
+  await until('the replica is filled', () => reflector.status.revision > 0);
 });
 
 test('kvctl shows a token from a file or the environment', async () => {
