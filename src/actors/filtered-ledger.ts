@@ -9,7 +9,7 @@
  * so it then gets a snapshot, once; behind that it can have none, and they are left out.
  */
 import type { Revision } from '../core/base/position.ts';
-import { ByteWriter } from '../core/base/bytes.ts';
+import { ByteWriter, compareBytes } from '../core/base/bytes.ts';
 import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.ts';
 import { isUndoKey } from '../core/model/control/stage-keys.ts';
 import { decodeSchema, rowsPrefix, TABLES_PREFIX } from '../core/model/control/schema.ts';
@@ -69,8 +69,11 @@ export class FilteredLedger {
     }
   }
 
-  /** All that it lets through, of one state. Close it. */
-  scan(): StateCursor {
+  /**
+   * All that it lets through, of one state, in the order of keys; or what of it is behind `after`, for a replica that has the
+   * rest from before, and may so have rows of tables that nobody here has heard of. Close it.
+   */
+  scan(after?: Uint8Array): StateCursor {
     this.#hasCatalog = true;
     const catalog = this.#state.scan({ ...under(TABLES_PREFIX), reverse: false });
     try {
@@ -80,13 +83,22 @@ export class FilteredLedger {
         const schema = decodeSchema(entry.key, entry.value);
         if (this.#sieve.wants(schema)) rows.push(under(rowsPrefix(schema)));
       }
-      this.#hasOnlyKnown = true;
-      return new RangesCursor(this.#state, catalog, [...this.#sieve.ranges(), ...rows], this.#sieve);
+      this.#hasOnlyKnown ||= after === undefined;
+      const ranges = [...this.#sieve.ranges(), ...rows].toSorted((a, b) => compareBytes(a.from, b.from));
+      return new RangesCursor(this.#state, catalog, after === undefined ? ranges : behind(after, ranges), this.#sieve);
     } catch (error) {
       catalog.close();
       throw error;
     }
   }
+}
+
+/** What of `ranges` is behind the key `after`. */
+function behind(after: Uint8Array, ranges: readonly KeyRange[]): KeyRange[] {
+  const next = Uint8Array.of(...after, 0);
+  return ranges
+    .filter(({ to }) => compareBytes(to, next) > 0)
+    .map(({ from, to }) => ({ from: compareBytes(from, next) < 0 ? next : from, to }));
 }
 
 /** Several ranges of one state, one after the other. */

@@ -21,9 +21,11 @@ import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { lastRevisionIn } from '../core/model/ledger.ts';
 import { type LedgerFilter, showFilter } from '../core/model/ledger-filter.ts';
 import { type HashMark, isHashMismatch } from '../engine/ldb/ledger-hash.ts';
+import type { SnapshotMark } from '../engine/ldb/arriving.ts';
 import { LdbWriter, type SnapshotRow } from '../engine/ldb/writer.ts';
 import { type OnChanges, tellAll, tellChanges } from './ldb-changes.ts';
 import { Silence } from './silence.ts';
+import { type SnapshotBegin, type SnapshotEvent, SnapshotIntake } from './snapshot-intake.ts';
 
 /** The ledger as the SDK's `Client.ledger` gives it (client/types.ts; actors do not know the client). */
 export type LedgerSource = (options: {
@@ -32,6 +34,8 @@ export type LedgerSource = (options: {
   readonly signal?: AbortSignal;
   readonly wantsSnapshot?: boolean;
   readonly wantsHashes?: boolean;
+  /** Snapshots that break off are gone on with; `from`: how far one is. */
+  readonly goOn?: { readonly from: Pick<SnapshotMark, 'revision' | 'after'> | undefined };
 }) => AsyncIterable<ReflectorFrame>;
 
 export type ReflectorFrame =
@@ -41,7 +45,7 @@ export type ReflectorFrame =
       readonly node: string;
       readonly filter?: LedgerFilter | undefined;
     }
-  | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
+  | ({ readonly kind: 'snapshot-begin' } & SnapshotBegin)
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotRow[] }
   | { readonly kind: 'snapshot-end'; readonly revision: Revision; readonly rows?: number }
   | { readonly kind: 'hash'; readonly revision: Revision; readonly hash: number }
@@ -53,14 +57,7 @@ export type ReflectorEvent =
   | { readonly kind: 'following'; readonly revision: Revision; readonly timeMs: number }
   /** A commit is on disk and visible. */
   | { readonly kind: 'applied'; readonly revision: Revision; readonly records: number; readonly timeMs: number }
-  /** `entries`: taken so far. */
-  | {
-      readonly kind: 'snapshot';
-      readonly state: 'begin' | 'end';
-      readonly revision: Revision;
-      readonly timeMs: number;
-      readonly entries: number;
-    }
+  | SnapshotEvent
   /** The cluster's state was another one at `revision`; `cure`: a snapshot, or (too soon after one) nothing. */
   | { readonly kind: 'diverged'; readonly revision: number; readonly cure: 'snapshot' | 'none' }
   /** What came is not what was sent: nothing of it is applied, and it is asked for again. */
@@ -74,6 +71,8 @@ export interface ReflectorWorld {
   readonly sleep: (delayMs: number, signal: AbortSignal) => Promise<void>;
   readonly monotonicMs: () => number;
   readonly random: Random;
+  /** Of a snapshot, for one commit; default 4 MiB. */
+  readonly gatherBytesMax?: number;
 }
 
 export const REAL_WORLD: ReflectorWorld = {
@@ -185,47 +184,47 @@ class SnapshotNeeded extends Error {
 
 /** One stream, from the LDB's position to the stream's end. */
 async function follow(writer: LdbWriter, { source, signal, onEvent, wish, world, onChanges }: Stream): Promise<void> {
-  const broken = new AbortController();
-  const silence = new Silence(world, () => broken.abort());
+  const cut = new AbortController();
+  const silence = new Silence(world, () => cut.abort());
+  await writer.interruptSnapshot();
+  const broken = writer.interrupted;
   const told = toldBefore(writer, wish, onChanges);
-  const commits = new Commits(writer, { onEvent, onChanges, wish, onFailure: () => broken.abort() });
+  const commits = new Commits(writer, { onEvent, onChanges, wish, onFailure: () => cut.abort() });
   const stream = source({
     fromRevision: plus(told, 1),
     cluster: writer.cluster,
-    signal: AbortSignal.any([signal, broken.signal]),
+    signal: AbortSignal.any([signal, cut.signal]),
     wantsHashes: true,
+    goOn: { from: broken && { revision: broken.revision, after: broken.after } },
     ...(wish.snapshot ? { wantsSnapshot: true } : {}),
   });
   let cluster = '';
   let filter: LedgerFilter | undefined;
-  let snapshot: { readonly revision: Revision; readonly timeMs: number; entries: number } | undefined;
-  // Rows of a snapshot on their way in: a commit for each frame would be a sync for each 128 KiB.
-  let gathered: SnapshotRow[] = [];
-  let gatheredBytes = 0;
-  const addGathered = async (): Promise<void> => {
-    const rows = gathered;
-    [gathered, gatheredBytes] = [[], 0];
-    await writer.addSnapshot(rows);
-  };
+  const snapshot = new SnapshotIntake(writer, { onEvent, gatherBytesMax: world.gatherBytesMax ?? GATHER_BYTES_MAX });
   try {
     for await (const frame of stream) {
-      if (signal.aborted || broken.signal.aborted) break;
+      if (signal.aborted || cut.signal.aborted) break;
       silence.heard();
       if (frame.kind !== 'hello' && cluster === '') throw unexpected(frame.kind, 'before hello');
       switch (frame.kind) {
         case 'hello':
           await commits.done();
           writer.checkCluster(frame.cluster);
-          await writer.abandonSnapshot();
           cluster = frame.cluster;
           filter = frame.filter;
+          // Without what it asked to go on with: a new stream, that does not ask.
+          if (!(await snapshot.hello(cluster, filter)))
+            throw new SnapshotNeeded('what it had of a snapshot is of no use');
           if (!wish.snapshot) checkFilter(writer, filter, wish);
-          snapshot = undefined;
           onEvent({ kind: 'following', revision: writer.revision, timeMs: writer.timeMs });
           break;
         case 'records':
-          if (snapshot !== undefined) throw unexpected(frame.kind, 'inside a snapshot');
+          if (snapshot.isUnderWay) {
+            await snapshot.records(frame.bytes);
+            break;
+          }
           if (wish.snapshot) throw unexpected(frame.kind, 'before the snapshot that was asked for');
+          await snapshot.giveUp('the ledger reaches back to where the LDB is');
           await commits.add(frame.bytes, cluster);
           break;
         case 'hash':
@@ -236,28 +235,16 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, world,
           break;
         case 'snapshot-begin':
           await commits.done();
-          await writer.beginSnapshot({ cluster, revision: frame.revision, timeMs: frame.timeMs }, filter);
-          [gathered, gatheredBytes] = [[], 0];
-          snapshot = { revision: frame.revision, timeMs: frame.timeMs, entries: 0 };
-          onEvent({ kind: 'snapshot', state: 'begin', ...snapshot });
+          await snapshot.begin(frame, { cluster, filter });
           break;
         case 'snapshot-entries':
-          if (snapshot === undefined) throw unexpected(frame.kind, 'outside a snapshot');
-          gathered.push(...frame.entries);
-          gatheredBytes += frame.entries.reduce((bytes, { key, value }) => bytes + key.length + value.length, 0);
-          snapshot.entries += frame.entries.length;
-          if (gatheredBytes >= GATHER_BYTES_MAX) await addGathered();
+          await snapshot.rows(frame.entries);
           break;
         case 'snapshot-end':
-          if (snapshot?.revision !== frame.revision) throw unexpected(frame.kind, 'of no snapshot that was begun');
-          checkCount(snapshot.entries, frame.rows);
-          await addGathered();
-          await writer.finishSnapshot();
+          await snapshot.end(frame);
           wish.snapshot = false;
           if (onChanges !== undefined) tellAll(onChanges, writer.revision);
           wish.told = writer.revision;
-          onEvent({ kind: 'snapshot', state: 'end', ...snapshot });
-          snapshot = undefined;
           break;
         default:
           unreachable(frame);
@@ -267,6 +254,10 @@ async function follow(writer: LdbWriter, { source, signal, onEvent, wish, world,
   } catch (error) {
     // The stream may have failed because we broke it off: then the commit's error is the reason, or that nothing came.
     await commits.done();
+    if (cluster === '' && broken !== undefined && isStoreError(error, 'PROTOCOL_ERROR')) {
+      await snapshot.giveUp('who was asked to go on with it is too old to know how');
+      throw new SnapshotNeeded(error.message, { cause: error });
+    }
     throw silence.reason ?? error;
   } finally {
     silence.end();
@@ -398,14 +389,6 @@ class Commits {
       this.#all = undefined;
     }
   }
-}
-
-/** Did all rows come? */
-function checkCount(came: number, sent: number | undefined): void {
-  if (sent === undefined || came === sent) return;
-  throw new StoreError('LEDGER_DAMAGED', `${came} rows of a snapshot came, and ${sent} were sent`, {
-    data: { came, sent },
-  });
 }
 
 function isFatal(error: unknown): boolean {

@@ -314,7 +314,7 @@ export class Relay {
     this.#checkPath(ledger.relay);
     const state = this.#required();
     const { cluster } = this.#position;
-    const { token, wantsSnapshot, wantsHashes, wantsChecks, relay } = ledger;
+    const { token, wantsSnapshot, wantsHashes, wantsChecks, relay, goOn } = ledger;
     if (ledger.cluster !== '' && cluster !== '' && ledger.cluster !== cluster) {
       throw new StoreError('LDB_FOREIGN', `the replica belongs to cluster "${ledger.cluster}"; this is "${cluster}"`);
     }
@@ -322,7 +322,7 @@ export class Relay {
     // Not UNAVAILABLE, which the SDK asks again by itself: who has other upstreams is to go there.
     if (this.#shipper === undefined) throw new StoreError('LDB_MISSING', `${this.#world.id} was never filled`);
     const range = { from: NONE, to: NONE };
-    const wishes = { filter, wantsSnapshot, wantsHashes, wantsChecks };
+    const wishes = { filter, wantsSnapshot, wantsHashes, wantsChecks, goOn };
     const sub = this.#subscriptions.add(connection, request, 'ledger', { ...ledger, ...range }, wishes);
     if (ledger.ldb !== undefined) this.fleet.joined(sub, { connection, request }, ledger.ldb, filter);
     if (relay === undefined) return;

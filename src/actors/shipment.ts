@@ -1,4 +1,3 @@
-import type { EndReason, FromShipper } from './shipper-messages.ts';
 /**
  * Shipment: parts of the ledger on their way from a shipper to the sockets of those who read it.
  *
@@ -6,6 +5,7 @@ import type { EndReason, FromShipper } from './shipper-messages.ts';
  * once, in one message with those of everybody else, and gets its WebSocket header once (SharedFrame). What is left for
  * each is its socket's own work.
  */
+import type { EndReason, FromShipper } from './shipper-messages.ts';
 
 /** A message's worth: what more there is crosses in the next one, while the first leaves. */
 const BYTES_MAX = 512 * 1024;

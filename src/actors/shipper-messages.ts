@@ -3,6 +3,7 @@
  */
 import type { StoreError } from '../core/base/errors.ts';
 import type { LedgerFilter } from '../core/model/ledger-filter.ts';
+import type { BrokenSnapshot } from '../core/wire/client.ts';
 
 export interface Subscribe {
   readonly kind: 'subscribe';
@@ -30,6 +31,8 @@ export interface Subscribe {
   readonly wantsHashes?: boolean | undefined;
   /** Ledger: checked parts, for snapshots and what is filtered. */
   readonly wantsChecks?: boolean | undefined;
+  /** Ledger: a snapshot that broke off, to be gone on with. */
+  readonly goOn?: BrokenSnapshot | undefined;
 }
 
 export type ToShipper =

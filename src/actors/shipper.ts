@@ -13,21 +13,21 @@
  * On the put path: stop 9 of 9. From memtable; to the doors and, over them, to reflectors.
  */
 import { unreachable } from '../core/base/assert.ts';
-import { ByteWriter, compareBytes } from '../core/base/bytes.ts';
+import { ByteWriter } from '../core/base/bytes.ts';
 import { isStoreError, StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
-import { type Change, decodeRecords, encodeRecord } from '../core/model/ledger.ts';
 import { encodeFilter, TableDirectory } from '../core/model/ledger-filter.ts';
 import { LedgerWindow } from '../core/model/window.ts';
-import { beginChecked, endChecked, FRAME, PART } from '../core/wire/client.ts';
+import { beginChecked, type BrokenSnapshot, endChecked, FRAME, PART } from '../core/wire/client.ts';
 import { checksum } from '../engine/disk/checksum.ts';
-import type { StateCursor, StateReader } from '../engine/state/state-reader.ts';
+import type { StateReader } from '../engine/state/state-reader.ts';
 import { checkpointBefore } from './checkpoints.ts';
 import { FilteredLedger } from './filtered-ledger.ts';
 import { ReaderBudget } from './reader-budget.ts';
 import { Shipment } from './shipment.ts';
 import type { FromShipper, Subscribe, ToShipper } from './shipper-messages.ts';
-import { SnapshotFeed } from './snapshot-feed.ts';
+import { type FeedWorld, SnapshotFeed } from './snapshot-feed.ts';
+import { writeWatched } from './watched.ts';
 
 export interface ShipperWorld {
   readonly state: Pick<StateReader, 'scan' | 'readLedger'>;
@@ -62,8 +62,8 @@ interface Subscription {
   /** Looks in a row that found it held back. */
   waited: number;
   snapshot: SnapshotFeed | undefined;
-  /** It was asked for, and is not begun. */
-  owesSnapshot: boolean;
+  /** What is to be begun: a whole one, or the rest of one that broke off. */
+  owesSnapshot: 'whole' | BrokenSnapshot | undefined;
   readonly filtered: FilteredLedger | undefined;
   /** CRC of the last checked part. */
   check: number;
@@ -81,6 +81,7 @@ interface Span {
 export class Shipper {
   readonly #world: ShipperWorld;
   readonly #shipment: Shipment;
+  readonly #feedWorld: FeedWorld;
   readonly window: LedgerWindow;
   readonly #subs = new Map<number, Subscription>();
   readonly #budget: ReaderBudget;
@@ -96,6 +97,8 @@ export class Shipper {
   constructor(world: ShipperWorld) {
     this.#world = world;
     this.#shipment = new Shipment(world.post);
+    const { state, timeMs, ledgerFrom } = world;
+    this.#feedWorld = { state, timeMs, ledgerFrom, read: (from) => this.#read(from, PART_BYTES) };
     this.#budget = new ReaderBudget(world.heldBytesMax);
     this.window = new LedgerWindow(world.windowBytes);
   }
@@ -205,10 +208,12 @@ export class Shipper {
       toldProgress: plus(next, -1),
       waited: 0,
       snapshot: undefined,
-      owesSnapshot: options.wantsSnapshot === true,
+      owesSnapshot: options.goOn ?? wholeIfWanted(options),
       filtered:
         options.filter &&
-        new FilteredLedger(options.filter, this.#world.state, this.#directory, { fromStart: next === 1 }),
+        new FilteredLedger(options.filter, this.#world.state, this.#directory, {
+          fromStart: next === 1 && options.goOn === undefined,
+        }),
       check: 0,
     };
     this.#subs.set(options.sub, sub);
@@ -241,11 +246,11 @@ export class Shipper {
         return;
       }
       if (sub.snapshot !== undefined) {
-        this.#sendSnapshotPart(sub, sub.snapshot);
+        if (!this.#sendSnapshotPart(sub, sub.snapshot)) return;
         continue;
       }
-      if (sub.owesSnapshot) {
-        if (!this.#beginSnapshot(sub)) return;
+      if (sub.owesSnapshot !== undefined) {
+        if (!this.#beginOwed(sub, sub.owesSnapshot)) return;
         continue;
       }
       if (sub.next > this.window.last && sub.next > this.#world.applied()) return;
@@ -262,7 +267,7 @@ export class Shipper {
       if (sub.filtered !== undefined) {
         const rest = sub.filtered.sift(records.bytes);
         if (rest === undefined) {
-          sub.owesSnapshot = true;
+          sub.owesSnapshot = 'whole';
           continue;
         }
         this.#postChecked(sub, (writer) => void writer.u8(PART.records).raw(rest));
@@ -324,12 +329,7 @@ export class Shipper {
 
   #sendWatched(sub: Subscription, bytes: Uint8Array, last: Revision): void {
     const writer = this.#frame(sub).u8(PART.records);
-    const empty = writer.length;
-    for (const record of decodeRecords(bytes)) {
-      const changes = record.changes.filter((change) => isWanted(sub.options, change));
-      if (changes.length > 0) encodeRecord(writer, { ...record, changes });
-    }
-    if (writer.length > empty) {
+    if (writeWatched(writer, sub.options, bytes)) {
       this.#send(sub, writer.take());
       sub.toldProgress = last;
     }
@@ -352,33 +352,40 @@ export class Shipper {
 
   // ── snapshots ──
 
+  /** False: it waits, for what is on its way here; or it was ended. */
+  #beginOwed(sub: Subscription, owed: 'whole' | BrokenSnapshot): boolean {
+    if (owed === 'whole') return this.#beginSnapshot(sub);
+    if (owed.revision > this.#world.applied()) return false;
+    if (this.#world.ledgerFrom() <= owed.revision + 1) return this.#beginSnapshot(sub, owed);
+    // No records, no way from that state to this one: it gets what it would have got without.
+    sub.owesSnapshot = wholeIfWanted(sub.options);
+    return true;
+  }
+
   /** False: there are too many at once; the reader is told to come again. */
-  #beginSnapshot(sub: Subscription): boolean {
-    // Time first: it is then at most the revision's, and a copy can only look older than it is.
-    const timeMs = this.#world.timeMs();
-    let cursor: StateCursor;
+  #beginSnapshot(sub: Subscription, goOn?: BrokenSnapshot): boolean {
     try {
-      cursor =
-        sub.filtered?.scan() ?? this.#world.state.scan({ from: new Uint8Array(0), to: undefined, reverse: false });
+      const isChecked = sub.options.wantsChecks === true;
+      sub.snapshot = new SnapshotFeed(this.#feedWorld, { filtered: sub.filtered, goOn, isChecked });
     } catch (error) {
       if (!isStoreError(error, 'OVERLOADED')) throw error;
       this.#end(sub.options.sub, error);
       return false;
     }
-    const snapshot = new SnapshotFeed(cursor, timeMs);
-    sub.snapshot = snapshot;
-    sub.owesSnapshot = false;
-    this.#postChecked(sub, (writer) => snapshot.begin(writer));
+    sub.owesSnapshot = undefined;
+    sub.snapshot.begin((fill) => this.#postChecked(sub, fill));
     return true;
   }
 
-  #sendSnapshotPart(sub: Subscription, snapshot: SnapshotFeed): void {
-    this.#postChecked(sub, (writer) => snapshot.rows(writer, PART_BYTES));
-    if (!snapshot.isDone) return;
-    this.#postChecked(sub, (writer) => snapshot.end(writer, sub.options.wantsChecks === true));
+  /** False: it waits for records that are on their way here. */
+  #sendSnapshotPart(sub: Subscription, snapshot: SnapshotFeed): boolean {
+    const step = snapshot.step((fill) => this.#postChecked(sub, fill));
+    if (step === 'sent' || step === 'waits') return step === 'sent';
     snapshot.close();
     sub.snapshot = undefined;
-    sub.next = plus(snapshot.revision, 1);
+    if (step === 'anew') sub.owesSnapshot = 'whole';
+    else sub.next = plus(snapshot.revision, 1);
+    return true;
   }
 
   // ── frames ──
@@ -437,7 +444,5 @@ export class Shipper {
   }
 }
 
-function isWanted(options: Subscribe, change: Change): boolean {
-  if (compareBytes(change.key, options.from) < 0) return false;
-  return options.to.length === 0 || compareBytes(change.key, options.to) < 0;
-}
+const wholeIfWanted = ({ wantsSnapshot }: Subscribe): 'whole' | undefined =>
+  wantsSnapshot === true ? 'whole' : undefined;

@@ -15,6 +15,7 @@ import { encodeReport } from '../core/wire/fleet.ts';
 import { ClientBookmark, ClientEntry, ClientWatchEvent } from './entry.ts';
 import { AsyncQueue, type QueueEvents } from './queue.ts';
 import type {
+  BrokenSnapshot,
   Entry,
   LedgerFrame,
   LedgerOptions,
@@ -188,11 +189,16 @@ export class LedgerStream implements Stream {
   #owesSnapshot: boolean;
   /** Of the last checked part since the last hello. */
   #check = 0;
+  /** How far a snapshot is that has not ended: all that came before a new hello is consumed before it. */
+  #broken: BrokenSnapshot | undefined;
+  /** Of the snapshot that is under way. */
+  #revision: Revision | undefined;
 
   constructor(wishes: LedgerWishes, events: QueueEvents) {
     this.#wishes = wishes;
     this.#next = wishes.fromRevision;
     this.#owesSnapshot = wishes.wantsSnapshot ?? false;
+    this.#broken = wishes.goOn?.from;
     this.queue = new AsyncQueue(events);
   }
 
@@ -209,7 +215,7 @@ export class LedgerStream implements Stream {
     const wantsSnapshot = this.#owesSnapshot;
     const fromRevision = this.#next;
     const ldb = replica && { identity: replica.identity, streamMs: Date.now() };
-    const wishes = { token, filter, wantsSnapshot, wantsHashes, wantsChecks: true, relay, ldb };
+    const wishes = { token, filter, wantsSnapshot, wantsHashes, wantsChecks: true, relay, ldb, goOn: this.#broken };
     wire.encodeLedger(writer, { fromRevision, cluster, creditBytes, ...wishes });
   }
 
@@ -240,12 +246,13 @@ export class LedgerStream implements Stream {
     if (payload[0] === wire.PART.checked) {
       const { check, part } = wire.openChecked(payload, this.#check);
       this.#check = check;
-      return this.#decode(part);
+      return this.#noted(this.#decode(part));
     }
     const reader = new ByteReader(payload);
     const kind = reader.u8();
     if (kind === wire.PART.hello) {
       this.#check = 0;
+      this.#revision = undefined;
       const [cluster, node] = [reader.string(), reader.string()];
       return { kind: 'hello', cluster, node, filter: reader.left === 0 ? undefined : decodeFilter(reader) };
     }
@@ -253,11 +260,22 @@ export class LedgerStream implements Stream {
     if (kind === wire.PART.path) return { kind: 'path', path: wire.decodePath(reader) };
     if (kind === wire.PART.records) {
       const bytes = reader.raw(reader.left).slice();
-      this.#next = plus(lastRevision(bytes), 1);
+      // Inside a snapshot they are for the rows that it goes on with.
+      if (this.#revision === undefined) {
+        this.#next = plus(lastRevision(bytes), 1);
+        this.#broken = undefined;
+      }
       return { kind: 'records', bytes };
     }
     if (kind === wire.PART.snapshotBegin) {
-      return { kind: 'snapshot-begin', revision: toIndex(reader.u64()), timeMs: reader.f64() };
+      const [revision, timeMs] = [toIndex(reader.u64()), reader.f64()];
+      this.#revision = revision;
+      if (reader.left === 0) {
+        this.#broken = undefined;
+        return { kind: 'snapshot-begin', revision, timeMs };
+      }
+      const goesOn = { revision: toIndex(reader.u64()), after: reader.blob().slice() };
+      return { kind: 'snapshot-begin', revision, timeMs, goesOn };
     }
     if (kind === wire.PART.snapshotEntries) {
       const entries: SnapshotEntry[] = [];
@@ -272,7 +290,21 @@ export class LedgerStream implements Stream {
     const revision = toIndex(reader.u64());
     this.#next = plus(revision, 1);
     this.#owesSnapshot = false;
+    this.#revision = undefined;
+    this.#broken = undefined;
     return { kind: 'snapshot-end', revision, ...(reader.left === 0 ? {} : { rows: reader.u64() }) };
+  }
+
+  /** Only in checked parts: older nodes send them otherwise, and rows in another order. */
+  #noted(frame: LedgerFrame): LedgerFrame {
+    if (this.#wishes.goOn === undefined || this.#revision === undefined) return frame;
+    if (frame.kind === 'snapshot-entries') {
+      const last = frame.entries.at(-1);
+      if (last !== undefined) this.#broken = { revision: this.#revision, after: last.key };
+    } else if (frame.kind === 'records' && this.#broken !== undefined) {
+      this.#broken = { ...this.#broken, revision: lastRevision(frame.bytes) };
+    }
+    return frame;
   }
 
   end(error: StoreError | undefined): void {

@@ -262,6 +262,11 @@ export interface LedgerOptions {
   readonly wantsHashes?: boolean;
   /** Who follows: the cluster then knows of it, and how far it is. */
   readonly replica?: LedgerReplica | undefined;
+  /**
+   * The consumer goes on with snapshots that broke off: with the one it has a part of already (`from`), and with those that
+   * break off on this stream. It is then to take a `snapshot-begin` with `goesOn`. Default: an unfinished snapshot is void.
+   */
+  readonly goOn?: { readonly from: BrokenSnapshot | undefined };
   /** Who asks is a relay of this id: `path` frames. RELAY_LOOP when the stream would come back to it. */
   readonly relay?: string | undefined;
 }
@@ -271,7 +276,7 @@ export interface LedgerOptions {
  * nodes no longer keep that revision) `snapshot-begin`, `snapshot-entries`*, `snapshot-end`, and `records` from
  * the snapshot's revision + 1. A snapshot may also come later in the stream, when the reader fell behind.
  * The stream resumes by itself across reconnects; after one, `hello` and perhaps a snapshot come again, and
- * an unfinished snapshot is void. Rows, and records of a part of the data, come with checksums: LEDGER_DAMAGED when what
+ * an unfinished snapshot is void, unless the consumer said that it goes on with them (`goOn`). Rows, and records of a part of the data, come with checksums: LEDGER_DAMAGED when what
  * came is not what was sent.
  */
 export type LedgerFrame =
@@ -282,7 +287,16 @@ export type LedgerFrame =
       /** What the stream gives; undefined: everything. */
       readonly filter?: LedgerFilter | undefined;
     }
-  | { readonly kind: 'snapshot-begin'; readonly revision: Revision; readonly timeMs: number }
+  /**
+   * `goesOn`: with that one, whose rows up to the key `after` are there: `records` from its revision + 1 up to this one's come
+   * first, for those rows, and then the entries behind `after`.
+   */
+  | {
+      readonly kind: 'snapshot-begin';
+      readonly revision: Revision;
+      readonly timeMs: number;
+      readonly goesOn?: BrokenSnapshot;
+    }
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotEntry[] }
   /** `rows`: how many were sent; undefined: the node does not say. */
   | { readonly kind: 'snapshot-end'; readonly revision: Revision; readonly rows?: number }
@@ -292,6 +306,12 @@ export type LedgerFrame =
   | { readonly kind: 'path'; readonly path: readonly string[] }
   /** Whole records in revision order, encoded as in core/model/ledger.ts (`decodeRecords`). */
   | { readonly kind: 'records'; readonly bytes: Uint8Array };
+
+/** A snapshot that broke off: the rows of `revision` are there, up to the key `after`. */
+export interface BrokenSnapshot {
+  readonly revision: Revision;
+  readonly after: Uint8Array;
+}
 
 export interface SnapshotEntry {
   readonly key: Uint8Array;

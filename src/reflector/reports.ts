@@ -71,6 +71,8 @@ export class LdbReports implements LedgerReplica {
         return this.#applied(event);
       case 'diverged':
       case 'damaged':
+      case 'arrived':
+      case 'given-up':
       case 'retry':
         return;
     }

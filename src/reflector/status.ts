@@ -20,6 +20,13 @@ export interface ReflectorStatus extends ReplicaStatus {
   readonly path: readonly string[];
 }
 
+/** How far a snapshot is. */
+export interface Arriving {
+  readonly rows: number;
+  /** Of keys and values. */
+  readonly bytes: number;
+}
+
 interface ReplicaStatus {
   /** Where the replica is; 0: never filled. */
   readonly revision: number;
@@ -38,6 +45,8 @@ interface ReplicaStatus {
   readonly divergences: number;
   /** Times that what came was not what was sent. */
   readonly damaged: number;
+  /** A snapshot that is on its way in: what of it is on disk. Undefined: none. */
+  readonly arriving: Arriving | undefined;
   /** Copies of the replica that were put away (`snapshotTo`), and those that were not. */
   readonly copies: number;
   readonly copyFailures: number;
@@ -52,6 +61,7 @@ export class StatusKeeper {
   #timeMs = 0;
   #isFollowing = false;
   #isTakingSnapshot = false;
+  #arriving: Arriving | undefined;
   #commits = 0;
   #records = 0;
   #snapshots = 0;
@@ -82,11 +92,18 @@ export class StatusKeeper {
       case 'snapshot':
         this.#isTakingSnapshot = event.state === 'begin';
         if (event.state === 'begin') return;
+        this.#arriving = undefined;
         this.#snapshots++;
         this.#at(event.revision, event.timeMs);
         break;
       case 'diverged':
         this.#divergences++;
+        break;
+      case 'arrived':
+        this.#arriving = { rows: event.entries, bytes: event.bytes };
+        break;
+      case 'given-up':
+        this.#arriving = undefined;
         break;
       case 'damaged':
         this.#damaged++;
@@ -123,6 +140,7 @@ export class StatusKeeper {
       retries: this.#retries,
       divergences: this.#divergences,
       damaged: this.#damaged,
+      arriving: this.#arriving,
       copies: this.#copies,
       copyFailures: this.#copyFailures,
       lastReason: this.#lastReason,
@@ -131,15 +149,16 @@ export class StatusKeeper {
 
   /** For load balancers and orchestrators. */
   readiness(): Readiness {
-    const { isFresh, lagMs, isFollowing, lastReason, revision } = this.status;
+    const { isFresh, lagMs, isFollowing, lastReason, revision, arriving } = this.status;
     const age = Number.isFinite(lagMs) ? `${lagMs} ms` : 'never filled';
+    const came = arriving === undefined ? '' : `: ${arriving.rows} rows, ${arriving.bytes} bytes`;
     const stream = isFollowing ? 'following' : lastReason === '' ? 'connecting' : `waiting: ${lastReason}`;
     return {
       ok: isFresh,
       checks: {
         lag: `${age} (at most ${this.#maxLagMs} ms)`,
         revision: String(revision),
-        stream: this.#isTakingSnapshot ? 'taking a snapshot' : stream,
+        stream: this.#isTakingSnapshot ? `taking a snapshot${came}` : stream,
       },
     };
   }
@@ -158,6 +177,8 @@ export function reflectorMetrics(read: () => ReflectorStatus): Registry {
     ['snapshots_total', 'Snapshots taken to the end.', ({ snapshots }) => snapshots],
     ['divergences_total', 'Times that the cluster’s state hash was another one.', ({ divergences }) => divergences],
     ['damaged_total', 'Times that what came was not what was sent.', ({ damaged }) => damaged],
+    ['arriving_rows', 'Rows on disk of a snapshot that is not whole.', ({ arriving }) => arriving?.rows ?? 0],
+    ['arriving_bytes', 'Bytes of their keys and values.', ({ arriving }) => arriving?.bytes ?? 0],
     ['copies_total', 'Copies of the replica that were put away.', ({ copies }) => copies],
     ['copy_failures_total', 'Copies that failed.', ({ copyFailures }) => copyFailures],
     ['followers', 'As a relay: reflectors that it feeds.', ({ followers }) => followers],

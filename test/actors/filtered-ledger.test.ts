@@ -101,6 +101,21 @@ describe('a table that was dropped before the node started', () => {
     expect(world.parts(1).at(-1)).toMatchObject({ part: 'records', revisions: [7], keys: [] });
   });
 
+  test('one that goes on with a snapshot, and may have rows of it, gets a whole one', () => {
+    const world = restarted();
+    world.subscribe(1, { ...ledger, goOn: { revision: 5, after: rowKey(1, 1) } });
+    expect(world.parts(1).map(({ part }) => part)).toEqual(['hello', 'begin', 'begin', 'entries', 'end']);
+    world.subscribe(2, { ...ledger, goOn: { revision: 6, after: rowKey(1, 1) } });
+    expect(world.parts(2).map(({ part }) => part)).toEqual(['hello', 'begin', 'end']);
+    world.write([remove(rowKey(1, 7))]);
+    expect(
+      world
+        .parts(2)
+        .slice(3)
+        .map(({ part }) => part),
+    ).toEqual(['begin', 'entries', 'end']);
+  });
+
   test('one that begins at the beginning knows all there ever was', () => {
     const world = restarted();
     world.subscribe(1, ledger);

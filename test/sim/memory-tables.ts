@@ -9,7 +9,14 @@ import { decodePosition, POSITION_KEY } from '../../src/engine/ldb/format.ts';
 import { KeptLedger } from '../../src/engine/ldb/kept-ledger.ts';
 import { LdbState } from '../../src/engine/ldb/ldb-state.ts';
 import type { ServedOptions } from '../../src/engine/ldb/lmdb-store.ts';
-import type { LdbStore, MetaWrite, RowView, RowWrite, SnapshotCounts } from '../../src/engine/ldb/store.ts';
+import {
+  type LdbStore,
+  MARK_KEY,
+  type MetaWrite,
+  type RowView,
+  type RowWrite,
+  type SnapshotCounts,
+} from '../../src/engine/ldb/store.ts';
 import type { ServedLdb } from './ldb-platter.ts';
 import { textOf } from './reference.ts';
 
@@ -54,6 +61,7 @@ export class MemoryTables implements LdbStore {
 
   adoptIncoming(meta: readonly MetaWrite[]): Promise<SnapshotCounts> {
     const before = this.rows;
+    this.#incoming.delete(textOf(MARK_KEY));
     this.rows = this.#incoming;
     this.#incoming = new Map();
     this.#putMeta(meta);

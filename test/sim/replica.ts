@@ -294,6 +294,8 @@ export class SimReplica {
         }),
       monotonicMs: timing.nowMs,
       random: timing.random,
+      // A few rows: so that a snapshot is in many commits, and dies between them.
+      gatherBytesMax: 256,
     };
   }
 

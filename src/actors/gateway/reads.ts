@@ -152,9 +152,9 @@ export class Reads {
           throw new StoreError('LDB_FOREIGN', message);
         }
         const filter = this.#world.readers.grant(ledger.token, ledger.filter);
-        const { wantsSnapshot, wantsHashes, wantsChecks } = ledger;
+        const { wantsSnapshot, wantsHashes, wantsChecks, goOn } = ledger;
         const range = { from: NONE, to: NONE };
-        const wishes = { filter, wantsSnapshot, wantsHashes, wantsChecks };
+        const wishes = { filter, wantsSnapshot, wantsHashes, wantsChecks, goOn };
         const sub = this.#subscriptions.add(connection, request, 'ledger', { ...ledger, ...range }, wishes);
         if (ledger.ldb === undefined) break;
         this.#world.fleet.joined(sub, { connection, request }, ledger.ldb, filter);

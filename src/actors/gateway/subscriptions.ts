@@ -28,7 +28,7 @@ const CREDIT_BYTES_MAX = 1024 * 1024;
 const CREDIT_BYTES_MIN = 256 * 1024;
 
 /** What a ledger is asked for that a watch is not. */
-type LedgerWishes = Pick<Subscribe, 'filter' | 'wantsSnapshot' | 'wantsHashes' | 'wantsChecks'>;
+type LedgerWishes = Pick<Subscribe, 'filter' | 'wantsSnapshot' | 'wantsHashes' | 'wantsChecks' | 'goOn'>;
 
 export class Subscriptions {
   readonly #toShipper: (message: ToShipper) => void;
@@ -68,7 +68,8 @@ export class Subscriptions {
     const from = options.from.slice();
     const to = options.to.slice();
     const { bookmarks = false, tellSlow = false } = options;
-    const what = { sub, request, mode, fromRevision, from, to, creditBytes, bookmarks, tellSlow, ...more };
+    const goOn = more.goOn && { revision: more.goOn.revision, after: more.goOn.after.slice() };
+    const what = { sub, request, mode, fromRevision, from, to, creditBytes, bookmarks, tellSlow, ...more, goOn };
     this.#toShipper({ kind: 'subscribe', ...what, reader: this.#undelivered.readerOf(connection) });
     return sub;
   }

@@ -40,8 +40,22 @@ function printProgress(context: Context): OnEvent {
         saidAtMs = Number.NEGATIVE_INFINITY;
         return say(`following after revision ${event.revision}`);
       case 'snapshot':
-        if (event.state === 'begin') return say(`taking a snapshot at revision ${event.revision}`);
+        if (event.state === 'begin') {
+          saidAtMs = performance.now();
+          const before = event.entries === 0 ? '' : `, going on behind ${event.entries} rows`;
+          return say(`taking a snapshot at revision ${event.revision}${before}`);
+        }
         return say(`snapshot taken: revision ${event.revision}, ${event.entries} rows`);
+      case 'arrived': {
+        const nowMs = performance.now();
+        if (nowMs - saidAtMs < PROGRESS_EVERY_MS) return;
+        saidAtMs = nowMs;
+        return say(`of the snapshot ${event.entries} rows, ${showBytes(event.bytes)}`);
+      }
+      case 'given-up':
+        return say(
+          `a snapshot of revision ${event.revision}, with ${event.entries} rows, is not gone on with: ${event.reason}`,
+        );
       case 'damaged':
         // Why, says the retry behind it.
         return say('what came is not what was sent: nothing of it is applied');

@@ -24,6 +24,7 @@ import { ERROR_CODE_LIST, type ErrorCode, StoreError } from '../base/errors.ts';
 
 // Streams have a file of their own.
 export {
+  type BrokenSnapshot,
   type LedgerRequest,
   PART,
   RELAY_PATH_MAX,

@@ -43,6 +43,12 @@ export function decodeWatch(reader: ByteReader): WatchRequest {
   return { ...watch, bookmarks: (flags & BOOKMARKS) !== 0, tellSlow: (flags & TELL_SLOW) !== 0 };
 }
 
+/** A snapshot that broke off: its reader has the rows of `revision` up to the key `after`. */
+export interface BrokenSnapshot {
+  readonly revision: number;
+  readonly after: Uint8Array;
+}
+
 export interface LedgerRequest {
   readonly fromRevision: number;
   /** '' for a new LDB. */
@@ -62,6 +68,8 @@ export interface LedgerRequest {
   readonly relay?: string | undefined;
   /** An LDB that says who it is: it reports how far it is, and may be asked to. */
   readonly ldb?: LdbStream | undefined;
+  /** Go on with this snapshot, if the ledger reaches back to it; else as if it had not been said. */
+  readonly goOn?: BrokenSnapshot | undefined;
 }
 
 const TOKEN = 1;
@@ -72,12 +80,14 @@ const RELAY = 16;
 const LDB = 32;
 /** Without a body: a node that does not know it goes on as if it had not been asked. */
 const CHECKS = 64;
+/** Said only by who has a part of a snapshot, which came in checked parts; an older node refuses the request. */
+const GO_ON = 128;
 
 export function encodeLedger(writer: ByteWriter, ledger: LedgerRequest): void {
-  const { token, filter, wantsSnapshot = false, wantsHashes = false, wantsChecks = false, relay, ldb } = ledger;
+  const { token, filter, wantsSnapshot = false, wantsHashes = false, wantsChecks = false, relay, ldb, goOn } = ledger;
   writer.varint(ledger.fromRevision).string(ledger.cluster).varint(ledger.creditBytes);
   const said = (token === undefined ? 0 : TOKEN) | (filter === undefined ? 0 : FILTER);
-  const from = (relay === undefined ? 0 : RELAY) | (ldb === undefined ? 0 : LDB);
+  const from = (relay === undefined ? 0 : RELAY) | (ldb === undefined ? 0 : LDB) | (goOn === undefined ? 0 : GO_ON);
   const wants = (wantsSnapshot ? SNAPSHOT : 0) | (wantsHashes ? HASHES : 0) | (wantsChecks ? CHECKS : 0);
   const flags = said | from | wants;
   // Nothing wished for, nothing said: as clients wrote it before there was something to wish for.
@@ -87,6 +97,7 @@ export function encodeLedger(writer: ByteWriter, ledger: LedgerRequest): void {
   if (filter !== undefined) writer.raw(encodeFilter(filter));
   if (relay !== undefined) writer.string(relay);
   if (ldb !== undefined) encodeLdbStream(writer, ldb);
+  if (goOn !== undefined) writer.varint(goOn.revision).blob(goOn.after);
 }
 
 export function decodeLedger(reader: ByteReader): LedgerRequest {
@@ -102,6 +113,7 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
     wantsChecks: (flags & CHECKS) !== 0,
     relay: (flags & RELAY) === 0 ? undefined : reader.string(),
     ldb: (flags & LDB) === 0 ? undefined : decodeLdbStream(reader),
+    goOn: (flags & GO_ON) === 0 ? undefined : { revision: reader.varint(), after: reader.blob() },
   };
 }
 
@@ -110,7 +122,9 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
  *   progress          revision u64              everything up to it was sent (a watch's first part, too)
  *   records           records (ledger.ts)       whole revisions, in order; in a watch without what was not asked for
  *   hello             cluster string | node string | filter, if it is not everything (model/ledger-filter.ts)
- *   snapshotBegin     revision u64 | timeMs f64
+ *   snapshotBegin     revision u64 | timeMs f64 | since u64, after blob
+ *                                               since, after: only when it goes on with one that broke off: records from
+ *                                               since + 1 to revision come first, then the rows behind `after`
  *   snapshotEntries   entry*
  *   snapshotEnd       revision u64 | rows u64   rows: only in a checked part: that have come since snapshotBegin
  *   behind            sent u64 | newest u64     a slow reader: everything up to `sent` was sent, and more is there

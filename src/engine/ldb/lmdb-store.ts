@@ -15,7 +15,7 @@ import { decodePosition, FIRST_KEY, type Key, POSITION_KEY } from './format.ts';
 import { KeptLedger } from './kept-ledger.ts';
 import { LdbState } from './ldb-state.ts';
 import { viewOf } from './row-view.ts';
-import type { LdbStore, MetaWrite, RowView, RowWrite, SnapshotCounts } from './store.ts';
+import { type LdbStore, MARK_KEY, type MetaWrite, type RowView, type RowWrite, type SnapshotCounts } from './store.ts';
 
 /** Commits between two looks for reader slots of dead processes: those keep old pages from reuse. */
 const READER_CHECK_COMMITS = 1024;
@@ -136,7 +136,7 @@ class LmdbStore implements LdbStore {
     try {
       return root.transactionSync(() => {
         const current = kv.getRange({ start: FIRST_KEY, transaction: before })[Symbol.iterator]();
-        const wanted = incoming.getRange({ start: FIRST_KEY, transaction: before })[Symbol.iterator]();
+        const wanted = incoming.getRange({ start: FIRST_KEY, end: MARK_KEY, transaction: before })[Symbol.iterator]();
         try {
           const counts = makeEqual(kv, current, wanted);
           incoming.clearSync();

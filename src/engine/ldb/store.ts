@@ -5,6 +5,11 @@
  * simulator has another one, in memory, that dies between any two of these calls.
  */
 
+import { LDB_KEY_BYTES_MAX } from './format.ts';
+
+/** The last key there can be, which no row has: in `incoming`, how far the snapshot is that lies there (arriving.ts). */
+export const MARK_KEY: Uint8Array = new Uint8Array(LDB_KEY_BYTES_MAX).fill(0xff);
+
 /** A key and its row (format.ts); no row: delete. */
 export interface RowWrite {
   readonly key: Uint8Array;
@@ -50,7 +55,7 @@ export interface LdbStore {
   addIncoming(rows: readonly RowWrite[]): Promise<void>;
   /** Forgets what `addIncoming` kept, in this life or an earlier one. */
   dropIncoming(): Promise<void>;
-  /** One transaction: the rows become those that `addIncoming` kept, which are kept no longer. */
+  /** One transaction: the rows become those that `addIncoming` kept, but for the mark; and none is kept any longer. */
   adoptIncoming(meta: readonly MetaWrite[]): Promise<SnapshotCounts>;
   /** Resolves once all that was committed is on disk. */
   flushed(): Promise<void>;

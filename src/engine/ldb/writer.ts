@@ -6,8 +6,8 @@
  *  - gap: records must begin at position + 1 at the latest and have no holes, else LDB_GAP and nothing is applied;
  *  - replay: records that the position already covers are skipped.
  *
- * A snapshot is gathered in a table of its own, over many transactions; then one transaction makes the rows
- * equal to it.
+ * A snapshot is gathered in a table of its own, over many transactions, and gone on with when it breaks off (arriving.ts);
+ * then one transaction makes the rows equal to it.
  *
  * Invariants:
  *  - The position never goes back.
@@ -24,6 +24,7 @@ import { isStageKey } from '../../core/model/control/stage-keys.ts';
 import { decodeRecords, firstRecordFrom, type LedgerRecord } from '../../core/model/ledger.ts';
 import { isSameFilter, type LedgerFilter, showFilter } from '../../core/model/ledger-filter.ts';
 import { checkKey, LIMITS } from '../../core/model/limits.ts';
+import { Arriving, readMark, type SnapshotMark } from './arriving.ts';
 import { decodeHash, encodeHash, foldRecords, type HashMark } from './ledger-hash.ts';
 import {
   decodePosition,
@@ -41,7 +42,7 @@ import {
   RowArena,
 } from './format.ts';
 import { openLmdbStore } from './lmdb-store.ts';
-import type { LdbStore, MetaWrite, RowWrite, SnapshotCounts } from './store.ts';
+import { type LdbStore, MARK_KEY, type MetaWrite, type RowWrite, type SnapshotCounts } from './store.ts';
 import { Showing } from './showing.ts';
 import { recordsAfter } from './succession.ts';
 
@@ -84,7 +85,10 @@ export class LdbWriter {
   #filter: LedgerFilter | undefined;
   /** The cluster's state hash at the position; undefined: not known. */
   #hash: number | undefined;
-  #snapshot: (LdbPosition & { readonly filter: LedgerFilter | undefined }) | undefined;
+  /** A snapshot that was begun in this life, or gone on with. */
+  #snapshot: Arriving | undefined;
+  /** How far one is that broke off. */
+  #interrupted: SnapshotMark | undefined;
   #isBusy = false;
   #failure: unknown;
   #closed: Promise<void> | undefined;
@@ -121,7 +125,10 @@ export class LdbWriter {
   }
 
   async #start(): Promise<void> {
-    await this.#store.dropIncoming();
+    const mark = readMark(this.#store.view('incoming'));
+    const isOurs = mark !== undefined && (this.cluster === '' || this.cluster === mark.cluster);
+    if (isOurs && mark.revision >= this.revision) this.#interrupted = mark;
+    else await this.#store.dropIncoming();
     // So that readers find a position, if only "nothing yet".
     if (this.#store.meta(POSITION_KEY) === undefined) await this.#commit([], NO_POSITION, 0, []);
     await this.#joinRing();
@@ -161,7 +168,7 @@ export class LdbWriter {
    */
   apply(given: Uint8Array | readonly Uint8Array[], cluster: string, marks: readonly HashMark[] = []): Promise<Applied> {
     return this.#exclusively(async () => {
-      assert(this.#snapshot === undefined, 'no records come inside a snapshot');
+      assert(this.#snapshot === undefined && this.#interrupted === undefined, 'no records come inside a snapshot');
       this.checkCluster(cluster);
       const pieces = given instanceof Uint8Array ? [given] : given;
       const records = pieces.flatMap(decodeRecords);
@@ -222,31 +229,88 @@ export class LdbWriter {
           data: { position: this.revision, revision: position.revision },
         });
       }
-      this.#snapshot = undefined;
-      await this.#transaction(() => this.#store.dropIncoming());
-      this.#snapshot = { ...position, filter };
+      await this.#dropSnapshot();
+      this.#snapshot = new Arriving(position, filter);
     });
   }
 
-  /** Adds rows, in any order; their bytes may be reused once it resolves. */
-  addSnapshot(rows: readonly SnapshotRow[]): Promise<void> {
+  /** How far a snapshot came that was not finished, in this life or an earlier one: `goOnSnapshot`, or it takes up room. */
+  get interrupted(): SnapshotMark | undefined {
+    return this.#interrupted;
+  }
+
+  /**
+   * Goes on with the one that was interrupted, as the state at `position`: what comes next are the records from `from.revision`
+   * on up to it (`rollSnapshot`), and then the rows behind `from.after`. LDB_GAP when that does not fit what is here.
+   */
+  goOnSnapshot(
+    position: LdbPosition,
+    to: { readonly filter: LedgerFilter | undefined; readonly from: Pick<SnapshotMark, 'revision' | 'after'> },
+  ): Promise<void> {
     return this.#exclusively(async () => {
-      assert(this.#snapshot !== undefined, 'snapshot rows come inside a snapshot');
-      const arena = new RowArena(rows.reduce((bytes, row) => bytes + ROW_HEADER_BYTES + row.value.length, 0));
+      this.checkCluster(position.cluster);
+      const mark = must(this.#snapshot?.mark ?? this.#interrupted, 'a snapshot was interrupted');
+      this.#snapshot = Arriving.goOn(mark, position, to);
+      this.#interrupted = undefined;
+    });
+  }
+
+  /** The stream broke off: what has come is kept, to be gone on with. */
+  interruptSnapshot(): Promise<void> {
+    return this.#exclusively(async () => {
+      const mark = this.#snapshot?.mark ?? this.#interrupted;
+      if (mark === undefined) await this.#dropSnapshot();
+      this.#snapshot = undefined;
+      this.#interrupted = mark;
+    });
+  }
+
+  /** Adds rows, in key order if they are to be gone on with; their bytes may be reused once it resolves. */
+  addSnapshot(rows: readonly SnapshotRow[]): Promise<SnapshotMark | undefined> {
+    return this.#exclusively(async () => {
+      const snapshot = must(this.#snapshot, 'snapshot rows come inside a snapshot');
+      if (!snapshot.isRolledForward) throw notRolledForward(snapshot);
+      const valueBytes = rows.reduce((bytes, row) => bytes + row.value.length, 0);
+      const arena = new RowArena(valueBytes + rows.length * ROW_HEADER_BYTES);
       const writes = rows.map((row) => ({
         key: checkedKey(row.key),
         row: arena.add(row.value, row.revision, row.expiryMs),
       }));
-      await this.#transaction(() => this.#store.addIncoming(writes));
+      if (writes.length === 0) return snapshot.mark;
+      const bytes = writes.reduce((sum, { key }) => sum + key.length, valueBytes);
+      return this.#arrive(snapshot.add(writes, bytes));
     });
+  }
+
+  /** Whole records: what they change of the rows that have come. Those that are old are skipped; LDB_GAP when there is a hole. */
+  rollSnapshot(pieces: readonly Uint8Array[]): Promise<SnapshotMark | undefined> {
+    return this.#exclusively(async () => {
+      const snapshot = must(this.#snapshot, 'records are rolled inside a snapshot');
+      const mark = must(snapshot.mark, 'records are rolled when rows are there');
+      const fresh = recordsAfter(mark.revision, pieces.flatMap(decodeRecords));
+      const last = fresh.at(-1);
+      if (last === undefined) return mark;
+      if (last.revision > snapshot.position.revision) throw notRolledForward(snapshot);
+      return this.#arrive(snapshot.roll(writesOf(fresh).flat(), mark, last.revision));
+    });
+  }
+
+  async #arrive({ writes, next }: ReturnType<Arriving['add']>): Promise<SnapshotMark | undefined> {
+    await this.#transaction(() => this.#store.addIncoming(writes));
+    this.#snapshot = next;
+    return next.mark;
   }
 
   /** Makes the LDB equal to the snapshot, position included, in one transaction. */
   finishSnapshot(): Promise<SnapshotApplied> {
     return this.#exclusively(async () => {
-      const { filter, ...position } = must(this.#snapshot, 'a snapshot was begun');
+      const snapshot = must(this.#snapshot, 'a snapshot was begun');
+      if (!snapshot.isRolledForward) throw notRolledForward(snapshot);
+      const { filter, position } = snapshot;
       const writes = this.#showing.shapeAll(this.#store.view('incoming'));
-      if (writes.length > 0) await this.#transaction(() => this.#store.addIncoming(writes));
+      // Without its mark: shaped for this host it is no state of the cluster to go on from.
+      const shaped = [...writes, { key: MARK_KEY, row: undefined }];
+      if (writes.length > 0) await this.#transaction(() => this.#store.addIncoming(shaped));
       const counts = await this.#transaction(() =>
         this.#store.adoptIncoming([
           { key: POSITION_KEY, value: encodePosition(position) },
@@ -267,9 +331,14 @@ export class LdbWriter {
   /** Forgets a snapshot that will not be finished. */
   abandonSnapshot(): Promise<void> {
     return this.#exclusively(async () => {
-      this.#snapshot = undefined;
-      await this.#transaction(() => this.#store.dropIncoming());
+      await this.#dropSnapshot();
     });
+  }
+
+  async #dropSnapshot(): Promise<void> {
+    this.#snapshot = undefined;
+    this.#interrupted = undefined;
+    await this.#transaction(() => this.#store.dropIncoming());
   }
 
   /** Resolves once all that was applied is on disk: at once, as commits are durable when they are visible. */
@@ -362,6 +431,11 @@ function writesOf(records: readonly LedgerRecord[]): RowWrite[][] {
       row: kind === 'put' ? arena.add(value, revision, expiryMs) : undefined,
     })),
   );
+}
+
+function notRolledForward({ position, mark }: Arriving): StoreError {
+  const message = `the rows of a snapshot are at revision ${mark?.revision}, and it is of revision ${position.revision}`;
+  return new StoreError('LDB_GAP', message, { data: { revision: position.revision, mark: mark?.revision } });
 }
 
 function checkedKey(key: Uint8Array): Uint8Array {

@@ -6,7 +6,7 @@ import { isStoreError } from '../../../src/core/base/errors.ts';
 import { toIndex } from '../../../src/core/base/position.ts';
 import { openLdb } from '../../../src/engine/ldb/index.ts';
 import { LdbWriter } from '../../../src/engine/ldb/writer.ts';
-import { CLUSTER, fillRecords, StreamModel, streamRecords, timeOf } from './ledger.ts';
+import { arrivingRow, CLUSTER, fillRecords, StreamModel, streamRecords, timeOf } from './ledger.ts';
 
 const [role, dir] = process.argv.slice(2) as [string, string];
 const say = (word: string | number): void => void process.stdout.write(`${word}\n`);
@@ -14,6 +14,9 @@ const say = (word: string | number): void => void process.stdout.write(`${word}\
 switch (role) {
   case 'write':
     await writeForEver();
+    break;
+  case 'arrive':
+    await arriveForEver();
     break;
   case 'hold':
     await LdbWriter.open(dir);
@@ -49,6 +52,19 @@ async function writeForEver(): Promise<never> {
       model.advanceTo(writer.revision);
     }
     say(writer.revision);
+  }
+}
+
+/** Takes a snapshot whose rows are `arrivingRow`s, from where an earlier life was; says how many are there. */
+async function arriveForEver(): Promise<never> {
+  const writer = await LdbWriter.open(dir);
+  const mark = writer.interrupted;
+  const position = { cluster: CLUSTER, revision: toIndex(7), timeMs: timeOf(7) };
+  if (mark === undefined) await writer.beginSnapshot(position);
+  else await writer.goOnSnapshot(position, { filter: undefined, from: mark });
+  for (let n = mark?.rows ?? 0; ; n += 3) {
+    say(n);
+    await writer.addSnapshot([n, n + 1, n + 2].map(arrivingRow));
   }
 }
 

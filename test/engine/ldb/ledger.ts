@@ -109,6 +109,14 @@ export class StreamModel {
   }
 }
 
+/** Of a snapshot that never ends, in key order. */
+export const arrivingRow = (n: number): SnapshotRow => ({
+  key: utf8(String(n).padStart(8, '0')),
+  value: utf8(`${n}:`.padEnd(200, 'x')),
+  revision: toIndex(1 + (n % 7)),
+  expiryMs: 0,
+});
+
 export function dump(ldb: LdbReader): Record<string, string> {
   return Object.fromEntries([...ldb.range()].map((entry) => [entry.keyText(), `${entry.revision}=${entry.text()}`]));
 }

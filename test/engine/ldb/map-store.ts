@@ -1,7 +1,14 @@
 /**
  * MapStore: an LdbStore in maps, for tests of what stands above it.
  */
-import type { LdbStore, MetaWrite, RowView, RowWrite, SnapshotCounts } from '../../../src/engine/ldb/store.ts';
+import {
+  type LdbStore,
+  MARK_KEY,
+  type MetaWrite,
+  type RowView,
+  type RowWrite,
+  type SnapshotCounts,
+} from '../../../src/engine/ldb/store.ts';
 
 const nameOf = (key: Uint8Array): string => Buffer.from(key).toString('latin1');
 const bytesOf = (name: string): Uint8Array => new Uint8Array(Buffer.from(name, 'latin1'));
@@ -45,6 +52,7 @@ export class MapStore implements LdbStore {
   }
 
   adoptIncoming(meta: readonly MetaWrite[]): Promise<SnapshotCounts> {
+    this.#incoming.delete(nameOf(MARK_KEY));
     this.rows = this.#incoming;
     this.#incoming = new Map();
     this.#keep(meta);

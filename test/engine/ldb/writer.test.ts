@@ -1,8 +1,14 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { text } from '../../../src/core/base/bytes.ts';
+import { readMark, type SnapshotMark } from '../../../src/engine/ldb/arriving.ts';
+import { FIRST_KEY, storedRow } from '../../../src/engine/ldb/format.ts';
 import { openLdb } from '../../../src/engine/ldb/index.ts';
+import { openLmdbStore } from '../../../src/engine/ldb/lmdb-store.ts';
+import { MARK_KEY } from '../../../src/engine/ldb/store.ts';
 import { LdbWriter } from '../../../src/engine/ldb/writer.ts';
 import { startChild } from './children.ts';
 import {
+  arrivingRow,
   CLUSTER,
   del,
   dump,
@@ -261,3 +267,70 @@ test('killed at any moment, the position says exactly what the rows hold, and th
   await writer.apply(streamRecords(writer.revision + 1, 100), CLUSTER);
   expect(rowsNow()).toEqual(model.advanceTo(writer.revision).dump());
 }, 60_000);
+
+test('killed at any moment of a snapshot, what came of it is there, no more and no less, and it is gone on with', async () => {
+  await writer.close();
+  let told = 0;
+  for (let kill = 0; kill < 6; kill++) {
+    const child = startChild('arrive', dir.path);
+    const began = Number(await child.line());
+    expect(began, 'what was told to be there is there').toBeGreaterThanOrEqual(told);
+    while (Number(child.lines.at(-1)) < began + 20 + kill) await child.line();
+    await child.kill();
+    told = Math.max(...child.lines.map(Number));
+
+    const store = await openLmdbStore(dir.path);
+    const mark = readMark(store.view('incoming'));
+    const rows = [...store.view('incoming').range(FIRST_KEY, MARK_KEY)].map((one) =>
+      storedRow(one.key, new Uint8Array(one.row)),
+    );
+    expect(rows).toEqual(Array.from({ length: mark?.rows ?? -1 }, (_, n) => arrivingRow(n)));
+    expect(mark?.after).toEqual(rows.at(-1)?.key);
+    await store.close();
+  }
+  expect(told).toBeGreaterThan(100);
+  writer = await LdbWriter.open(dir.path);
+  const { rows = 0 } = writer.interrupted ?? {};
+  const from = writer.interrupted as SnapshotMark;
+  await writer.goOnSnapshot(
+    { cluster: CLUSTER, revision: revisionOf(9), timeMs: timeOf(9) },
+    { filter: undefined, from },
+  );
+  await writer.rollSnapshot([
+    records(8, [put(arrivingRow(1).key, 'rolled'), del(arrivingRow(2).key), put('9', 'behind')], []),
+  ]);
+  await expect(writer.finishSnapshot()).resolves.toMatchObject({ rows: rows - 1 });
+  expect(Object.keys(rowsNow())).toHaveLength(rows - 1);
+  expect(rowsNow()[text(arrivingRow(1).key)]).toBe('8=rolled');
+}, 60_000);
+
+test('what has come out of order is not gone on with', async () => {
+  const position = { cluster: CLUSTER, revision: revisionOf(7), timeMs: timeOf(7) };
+  await writer.beginSnapshot(position);
+  await writer.addSnapshot([arrivingRow(1), arrivingRow(2)]);
+  await writer.addSnapshot([arrivingRow(0)]);
+  await writer.interruptSnapshot();
+  expect(writer.interrupted).toBeUndefined();
+});
+
+test('a snapshot that does not follow what is here is refused, and so are its rows before its records', async () => {
+  const position = { cluster: CLUSTER, revision: revisionOf(9), timeMs: timeOf(9) };
+  await writer.beginSnapshot({ ...position, revision: revisionOf(7) });
+  await writer.addSnapshot([arrivingRow(1), arrivingRow(2)]);
+  await writer.interruptSnapshot();
+  const mark = writer.interrupted as SnapshotMark;
+  const goOn = (from: Partial<SnapshotMark>, at = position): Promise<void> =>
+    writer.goOnSnapshot(at, { filter: undefined, from: { ...mark, ...from } });
+  await expect(goOn({ revision: revisionOf(8) })).rejects.toMatchObject({ code: 'LDB_GAP' });
+  await expect(goOn({ after: arrivingRow(1).key })).rejects.toMatchObject({ code: 'LDB_GAP' });
+  await expect(goOn({}, { ...position, revision: revisionOf(6) })).rejects.toMatchObject({ code: 'LDB_GAP' });
+  await goOn({});
+  await expect(writer.addSnapshot([arrivingRow(3)])).rejects.toMatchObject({ code: 'LDB_GAP' });
+  await expect(writer.rollSnapshot([records(9, [])])).rejects.toMatchObject({ code: 'LDB_GAP' });
+  await expect(writer.rollSnapshot([records(8, [], [], [])])).rejects.toMatchObject({ code: 'LDB_GAP' });
+  await expect(writer.finishSnapshot()).rejects.toMatchObject({ code: 'LDB_GAP' });
+  await writer.rollSnapshot([records(8, [], [])]);
+  await writer.addSnapshot([arrivingRow(3)]);
+  await writer.finishSnapshot();
+  expect(Object.keys(rowsNow())).toHaveLength(3);
+});
