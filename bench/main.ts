@@ -8,6 +8,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { actors } from './actors.ts';
 import { bootstrap } from './bootstrap.ts';
 import { embeddedPut } from './embedded-put.ts';
+import { durableActors } from './durable-actors.ts';
 import { durablePut } from './engine/durable-put.ts';
 import { load } from './engine/load.ts';
 import { fill, overwrite, readMissing, readRandom, scan } from './engine/local.ts';
@@ -50,6 +51,7 @@ const SCENARIOS: readonly Scenario[] = [
   restart,
   load,
   actors,
+  durableActors,
 ];
 
 const SECONDS_DEFAULT = 5;
