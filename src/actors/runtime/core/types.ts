@@ -73,7 +73,7 @@ export interface AnyRef {
   /**
    * Stops it, and those it spawned before it, newest first; it is not started again. Resolves when it has ended, also
    * when it had before. May be called twice. Of an actor of another node it rejects with UNAVAILABLE (nothing was said),
-   * OVERLOADED, OUTCOME_UNKNOWN (the connection broke); of an address with BAD_REQUEST.
+   * OVERLOADED, OUTCOME_UNKNOWN (the connection broke), UPGRADE_PENDING; of an address with BAD_REQUEST.
    */
   stop(options?: StopOptions): Promise<void>;
   /**

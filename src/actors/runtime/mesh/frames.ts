@@ -12,6 +12,9 @@
  *   giveUp   nobody waits for the answer, or the items, any more
  *   watch, ended     the end of an actor; `stop`: it is wanted, and told as to who watches; `kill`: so it is, and nobody waits
  *
+ * A session's name begins with what its side speaks (SPEAKS). Nodes of a cluster that is being upgraded meet: one whose sessions
+ * say nothing reads no frames but the first ones, and is sent no others, nor who waits for an ask (`askers`).
+ *
  * `call` is the number that the asking side gave. What comes is parsed here (its form) and by the protocol of the actor
  * that it is for (its fields): peers may run other programs, or other versions of this one.
  */
@@ -138,6 +141,14 @@ export interface Batch {
   readonly frames: readonly Frame[];
 }
 const batch = z.strictObject({ session: z.string().max(64), number, frames: z.array(frame) });
+
+/** Streams, `stop`, `kill`, `askers`. */
+const SPEAKS = '2 ';
+
+export const sessionNamed = (name: string): string => `${SPEAKS}${name}`;
+
+/** Whether whoever named this session so reads all of these frames. */
+export const speaksAll = (session: string): boolean => session.startsWith(SPEAKS);
 
 /** Frames are text when they are put together, so that a message is measured before it is sent. */
 export function encodeBatch(session: string, batchNumber: number, frames: readonly string[]): Uint8Array<ArrayBuffer> {

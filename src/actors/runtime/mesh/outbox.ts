@@ -2,7 +2,7 @@
  * PeerOutbox: what leaves for one peer: the frames of a turn as one batch, numbered within a session. When batches may be lost
  * another session begins, and the peer sees by it that something is missing.
  */
-import { encodeBatch, type Frame } from './frames.ts';
+import { encodeBatch, type Frame, sessionNamed } from './frames.ts';
 
 /** A batch of so many bytes leaves before its turn is over. */
 const BATCH_BYTES = 1024 * 1024;
@@ -28,7 +28,7 @@ export class PeerOutbox {
 
   constructor(world: PeerOutboxWorld) {
     this.#world = world;
-    this.#session = world.newSession();
+    this.#session = sessionNamed(world.newSession());
   }
 
   get isOpen(): boolean {
@@ -51,7 +51,7 @@ export class PeerOutbox {
     this.#frames = [];
     this.#bytes = 0;
     this.#taken = [];
-    this.#session = this.#world.newSession();
+    this.#session = sessionNamed(this.#world.newSession());
     this.#sent = 0;
   }
 

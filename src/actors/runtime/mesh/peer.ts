@@ -19,7 +19,16 @@ import type { LogFunction } from '../thread.ts';
 import { askersIn, askersOut, type Whose } from './askers.ts';
 import { decodeValue, encodeValue } from './codec.ts';
 import { type ActorsHere, Ends, endOf } from './ends.ts';
-import { type Batch, type Frame, fromFailure, type Say, type To, type ToActor, toFailure } from './frames.ts';
+import {
+  type Batch,
+  type Frame,
+  fromFailure,
+  type Say,
+  speaksAll,
+  type To,
+  type ToActor,
+  toFailure,
+} from './frames.ts';
 import { PeerOutbox, type PeerOutboxWorld } from './outbox.ts';
 import { type Asking, ItemRoom, type Served, ServedAnswer, ServedStream } from './served.ts';
 
@@ -147,6 +156,7 @@ export class Peer implements Asking {
   say(envelope: Envelope, { to, path, message, parse }: Saying): 'sent' | 'away' | 'full' | 'too-large' {
     if (!this.isUp) return 'away';
     const { answer, sink, trace, asker } = envelope.waiting;
+    if (sink !== undefined) this.#checkVersion('streams');
     if (sink !== undefined && this.#streams >= PEER_STREAMS_MAX) return 'full';
     const call = ++this.#calls;
     const text = JSON.stringify({
@@ -158,7 +168,7 @@ export class Peer implements Asking {
       ...(answer === undefined ? {} : { remainingMs: Math.max(0, answer.deadlineAtMs - this.#world.clock.nowMs()) }),
       ...(sink === undefined ? {} : { window: sink.window }),
       ...(trace === undefined ? {} : { trace }),
-      ...(asker === undefined ? {} : { askers: askersOut(asker, this.#world.own) }),
+      ...(asker === undefined || !this.#speaksAll ? {} : { askers: askersOut(asker, this.#world.own) }),
     } satisfies Say);
     const bytes = text.length;
     if (bytes > MESSAGE_BYTES_MAX) return 'too-large';
@@ -211,12 +221,25 @@ export class Peer implements Asking {
     return this.#ends.watch(to, hasEnded, this.isUp);
   }
 
-  stop(to: ToActor, options: StopOptions): Promise<void> {
+  async stop(to: ToActor, options: StopOptions): Promise<void> {
+    this.#checkVersion('stops');
     return this.#ends.stop(to, options, this.isUp);
   }
 
   kill(to: ToActor): void {
+    this.#checkVersion('kills');
     this.#ends.kill(to, this.isUp);
+  }
+
+  /** What it said last shows how much it reads. */
+  get #speaksAll(): boolean {
+    return this.#expected !== undefined && speaksAll(this.#expected.session);
+  }
+
+  #checkVersion(what: string): void {
+    // Out of reach it is refused for that.
+    if (!this.isUp || this.#speaksAll) return;
+    throw new StoreError('UPGRADE_PENDING', `${this.id} runs a version without ${what} between nodes`);
   }
 
   #giveUp(call: number): void {

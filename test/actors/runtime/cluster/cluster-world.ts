@@ -24,6 +24,8 @@ export interface WorldOptions {
   readonly nodes?: number;
   /** The part of commits that are made and not answered: 0. */
   readonly unanswered?: number;
+  /** This node is of the version whose sessions say nothing of what they speak. */
+  readonly old?: string;
   /** Actors that a node may have: as in production. */
   readonly actorsMax?: number;
 }
@@ -197,8 +199,19 @@ export class ClusterWorld {
     const atMs = Math.max(this.clock.nowMs() + 1 + 4 * this.chance(), this.#arrivals.get(way) ?? 0);
     this.#arrivals.set(way, atMs);
     this.clock.after(atMs - this.clock.nowMs(), () => {
-      if ((this.#epochs.get(key) ?? 0) === epoch) receiver.actors.mesh.batch(from, batch);
+      if ((this.#epochs.get(key) ?? 0) !== epoch) return;
+      receiver.actors.mesh.batch(from, this.#options.old === undefined ? batch : this.#asOld(from, batch));
     });
+  }
+
+  /** What an old node says of its sessions, and hears of them. */
+  #asOld(from: string, batch: Uint8Array): Uint8Array {
+    const text = new TextDecoder().decode(batch);
+    if (this.#options.old === from) {
+      return new TextEncoder().encode(text.replace(/^\{"session":"2 /, '{"session":"'));
+    }
+    if (/"how":"stream"|"askers"|"frame":"(stop|kill|want)"/.test(text)) throw new Error(`it cannot read ${text}`);
+    return new TextEncoder().encode(text.replaceAll('"welcome","session":"', '"welcome","session":"2 '));
   }
 
   // ── the store ──

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { type ActorRef, ask, defineActor, tell } from '../../../../src/actors/runtime/index.ts';
 import { MESSAGE_BYTES_MAX } from '../../../../src/actors/runtime/mesh/peer.ts';
-import { ClusterWorld } from './cluster-world.ts';
+import { ClusterWorld, type WorldOptions } from './cluster-world.ts';
 import { farRef } from './far-ref.ts';
 
 const echo = {
@@ -26,14 +26,17 @@ const echo = {
 type Echo = ActorRef<typeof echo>;
 
 /** The echo of node 2, as node 1 has it: the ref came in a message, by an actor that both know. */
-async function pair(schemas: typeof echo = echo): Promise<{
+async function pair(
+  schemas: typeof echo = echo,
+  options: WorldOptions = {},
+): Promise<{
   readonly at: ClusterWorld;
   readonly ref: Echo;
   readonly local: Echo;
   readonly notes: number[];
   readonly aborted: string[];
 }> {
-  const at = new ClusterWorld({ nodes: 2 });
+  const at = new ClusterWorld({ nodes: 2, ...options });
   const notes: number[] = [];
   const aborted: string[] = [];
   const definition = defineActor({
@@ -204,5 +207,22 @@ test('a stop that the connection took may have happened; out of reach nothing is
   await asked;
   await expect(at.run(ref.stop())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   expect(() => ref.kill()).toThrow('n2 is out of reach');
+  await at.stop();
+});
+
+test('a node of an older version is sent nothing that it cannot read, and the rest goes on', async () => {
+  const { at, ref } = await pair(echo, { old: 'n2' });
+  expect(await at.run(ref.ask({ kind: 'text', text: 'a' }))).toBe('a');
+  const relay = defineActor({
+    name: 'relay',
+    protocol: { go: ask({}, z.string()) },
+    start: () => ({}),
+    // Somebody waits for this one: an older node is not told who.
+    on: { go: () => ref.ask({ kind: 'text', text: 'b' }) },
+  });
+  const own = await at.run(at.node(1).actors.spawn(relay));
+  expect(await at.run(own.ask({ kind: 'go' }))).toBe('b');
+  await expect(at.run(ref.stop())).rejects.toMatchObject({ code: 'UPGRADE_PENDING' });
+  expect(() => ref.kill()).toThrow('n2 runs a version without kills between nodes');
   await at.stop();
 });

@@ -210,3 +210,11 @@ test('a singleton streams from wherever it is; a stream waits until it is there,
   expect((await taken(at, items)).end).toBe('OUTCOME_UNKNOWN');
   await at.stop();
 });
+
+test('a node of an older version has no streams for others, and says so', async () => {
+  const at = new ClusterWorld({ nodes: 2, old: 'n2' });
+  const { ref } = await farRef(at, counter({ made: 0, begun: 0, ended: 0 }), protocol);
+  expect(await taken(at, ref.stream({ kind: 'count', to: 1 }))).toEqual({ items: [], end: 'UPGRADE_PENDING' });
+  expect(await at.run(ref.ask({ kind: 'ping' }))).toBe('pong');
+  await at.stop();
+});
