@@ -26,7 +26,7 @@ import { type Bench, BenchError, type Scenario } from './support/scenario.ts';
 
 export const bootstrap: Scenario = {
   name: 'bootstrap',
-  summary: 'until a new host has its replica: from a node, from a copy, and from a copy when it is killed half-way',
+  summary: 'until a new host has its replica: from a node and from a copy, also when it is killed half-way',
   run,
 };
 
@@ -157,7 +157,8 @@ async function killHalfWay(bench: Bench, dir: string, url: string): Promise<void
 
 async function fromNode(bench: Bench, mb: number): Promise<void> {
   bench.progress(`writing ${mb} MB through a cluster of one`);
-  const servers = await startCluster(bench, 1);
+  // So little of the ledger is kept that a new replica gets a snapshot.
+  const servers = await startCluster(bench, 1, { ledgerBytes: 1024 * 1024 });
   const client = await connect([...servers.endpoints], { deadlineMs: 60_000, inFlightMax: IN_FLIGHT });
   const rows = Math.ceil((mb * MB) / VALUE_BYTES);
   let next = 0;
@@ -171,11 +172,25 @@ async function fromNode(bench: Bench, mb: number): Promise<void> {
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
   await client.close();
-  const dir = join(bench.dir, 'from-node');
+  const isThere = ({ kind, state, revision: at }: Event): boolean =>
+    (kind === 'applied' || (kind === 'snapshot' && state === 'end')) && Number(at) >= revision;
+  const fill = async (name: string, variant: string): Promise<void> => {
+    const dir = join(bench.dir, name);
+    let kept = 0;
+    const { ms, child } = await reflect(bench, ['--ldb', dir, '--from', servers.endpoints.join(',')], (event) => {
+      if (event.kind === 'snapshot' && event.state === 'begin') kept = Number(event['entries']);
+      return isThere(event);
+    });
+    await ended(child, 'SIGTERM');
+    tell(bench, variant, statSync(join(dir, 'data.mdb')).size, ms, { rows, kept });
+  };
   bench.progress('filling from it');
-  const isThere = (event: Event): boolean => event.kind === 'applied' && Number(event['revision']) >= revision;
-  const { ms, child } = await reflect(bench, ['--ldb', dir, '--from', servers.endpoints.join(',')], isThere);
-  await ended(child, 'SIGTERM');
-  tell(bench, 'node → LDB', statSync(join(dir, 'data.mdb')).size, ms, { rows });
+  await fill('from-node', 'node → LDB');
+  bench.progress('filling from it, killed half-way');
+  const isHalf = ({ kind, entries }: Event): boolean => kind === 'arrived' && Number(entries) >= rows / 2;
+  const args = ['--ldb', join(bench.dir, 'from-node-killed'), '--from', servers.endpoints.join(',')];
+  const { child } = await reflect(bench, args, isHalf);
+  await ended(child, 'SIGKILL');
+  await fill('from-node-killed', 'node → LDB, the rest after kill -9');
   await servers.stop();
 }

@@ -65,11 +65,15 @@ export async function configOf(dir: string, nodes: number): Promise<ClusterConfi
   return { cluster: 'bench', logLevel: 'warn', nodes: named };
 }
 
-/** Resolves when a leader serves. */
-export async function startCluster(bench: Bench, count: number): Promise<Cluster> {
+/** Resolves when a leader serves. `more`: what its config says besides. */
+export async function startCluster(
+  bench: Bench,
+  count: number,
+  more: Partial<ClusterConfigInput> = {},
+): Promise<Cluster> {
   const dir = join(bench.dir, 'ctlmesh');
   mkdirSync(dir, { recursive: true });
-  const config = await configOf(dir, count);
+  const config = { ...(await configOf(dir, count)), ...more };
   const file = join(dir, 'config.json');
   writeFileSync(file, JSON.stringify(config));
   const nodes = Object.keys(config.nodes).map((name) => startNode(bench, file, name));

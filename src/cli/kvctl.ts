@@ -51,6 +51,7 @@ function systemDeps(signal: AbortSignal): KvctlDeps {
   return {
     connect: async (urls, options) => (await import('../client/index.ts')).connect(urls, options),
     openLdb: async (dir) => (await import('../engine/ldb/index.ts')).openLdb(dir),
+    arrivingIn: async (dir) => (await import('../engine/ldb/arriving-view.ts')).arrivingIn(dir),
     stagedIn: async (dir) => (await import('../engine/ldb/index.ts')).stagedIn(dir),
     startSidecar: async (options) => (await import('../sidecar/sidecar.ts')).startSidecar(options),
     startReflector: async (options) => (await import('../reflector/index.ts')).startReflector(options),

@@ -262,9 +262,14 @@ describe('ldb', () => {
       'rows      3\nring      canary\nstage     flags: shown as of revision 2 (halted: too many errors)\n' +
         'stage     plans: shown as it is now\n',
     );
+    const arriving = { revision: toIndex(9), rows: 40_000, bytes: 8 * 1024 * 1024 };
+    const arrivingIn = async (): Promise<typeof arriving> => arriving;
+    expect((await kvctl(['ldb', 'status', '--ldb', 'd'], { openLdb, arrivingIn })).out).toContain(
+      'rows      3\narriving  40000 rows, 8.0 MiB of a snapshot, at revision 9\n',
+    );
     const json = await kvctl(['ldb', 'status', '--json', '--ldb', 'd'], { openLdb, stagedIn });
     const position = { cluster: 'c', revision: 3, timeMs: 1000, lagMs: 1500, rows: 3 };
-    expect(JSON.parse(json.out)).toEqual({ ...position, ring: 'canary', stages });
+    expect(JSON.parse(json.out)).toEqual({ ...position, ring: 'canary', stages, arriving: null });
   });
 
   test('a replica that is not there says how to get one', async () => {

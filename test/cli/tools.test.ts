@@ -298,6 +298,7 @@ describe('repair', () => {
     const code = await run(['node', 'kvctl', 'repair', store], {
       connect: nothing,
       openLdb: nothing,
+      arrivingIn: nothing,
       stagedIn: nothing,
       startReflector: nothing,
       startSidecar: nothing,

@@ -1,5 +1,6 @@
 /** What kvctl needs from the world, as a record: a test gives a fake client and reads what was printed. */
 import type { Client, ConnectOptions, Entry } from '../../client/types.ts';
+import type { arrivingIn } from '../../engine/ldb/arriving-view.ts';
 import type { StagedView } from '../../engine/ldb/index.ts';
 import type { RunningReflector, StartReflectorOptions } from '../../reflector/options.ts';
 import type { Sidecar, SidecarOptions } from '../../sidecar/sidecar.ts';
@@ -31,6 +32,7 @@ export interface KvctlDeps {
   readonly connect: (urls: readonly string[], options: ConnectOptions) => Promise<Client>;
   readonly openLdb: (dir: string) => Promise<LdbView>;
   readonly stagedIn: (dir: string) => Promise<StagedView>;
+  readonly arrivingIn: typeof arrivingIn;
   readonly startSidecar: (options: SidecarOptions) => Promise<Sidecar>;
   readonly startReflector: (options: StartReflectorOptions) => Promise<RunningReflector>;
   readonly stdin: Input;

@@ -2,6 +2,7 @@
  * ldb: the local replica. `follow` keeps one up to date; get, scan and status read it, cluster up or down.
  */
 import type { Command } from 'commander';
+import { showBytes } from './bytes.ts';
 import { parseEndpoints } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { printEntries, printEntry, rangeOptions, type ScanFlags, scanOptions } from './data.ts';
@@ -84,13 +85,18 @@ async function withLdb(context: Context, dir: string, use: (view: LdbView) => Pr
 async function status(context: Context, dir: string, view: LdbView): Promise<number> {
   const { revision, cluster, timeMs } = view;
   const { ring, stages } = await context.deps.stagedIn(dir);
-  const facts = { cluster, revision, timeMs, lagMs: view.lagMs(), rows: view.count(), ring, stages };
+  const arriving = (await context.deps.arrivingIn(dir)) ?? null;
+  const facts = { cluster, revision, timeMs, lagMs: view.lagMs(), rows: view.count(), ring, stages, arriving };
   if (context.json) await context.out.json(facts);
   else {
     await context.out.line(`cluster   ${facts.cluster}`);
     await context.out.line(`revision  ${facts.revision}`);
     await context.out.line(`lag       ${Number.isFinite(facts.lagMs) ? showMs(facts.lagMs) : 'nothing received yet'}`);
     await context.out.line(`rows      ${facts.rows}`);
+    if (arriving !== null) {
+      const came = `${arriving.rows} rows, ${showBytes(arriving.bytes)}`;
+      await context.out.line(`arriving  ${came} of a snapshot, at revision ${arriving.revision}`);
+    }
     if (ring !== null) await context.out.line(`ring      ${ring}`);
     for (const { name, shown, halted } of stages) {
       const what = shown === null ? 'shown as it is now' : `shown as of revision ${shown}`;

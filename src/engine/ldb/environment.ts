@@ -137,6 +137,11 @@ export function openLedgerTable({ root }: Environment, { create }: { readonly cr
   return openTable(root, LEDGER, { create });
 }
 
+/** The table of a snapshot that is on its way in (arriving.ts); undefined when it is not there. */
+export function openIncomingTable({ root }: Environment): Table | undefined {
+  return openTable(root, INCOMING, { create: false });
+}
+
 function countReadOnly(path: string, change: number): void {
   const count = (readOnlyCounts.get(path) ?? 0) + change;
   if (count === 0) readOnlyCounts.delete(path);
