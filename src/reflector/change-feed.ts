@@ -6,7 +6,7 @@
  * Invariant: between two items without an out-of-sync nothing that was wanted is missing.
  */
 import { StoreError } from '../core/base/errors.ts';
-import { type ChangesFilter, isWanted, type LdbChange } from './change-names.ts';
+import { type ChangesFilter, isWanted, type LdbChange } from '../engine/ldb/changes.ts';
 
 export interface ChangesOptions extends ChangesFilter {
   /** Changes that may wait for the loop; default 10 000. */

@@ -11,14 +11,15 @@
  * A crash may come between a commit and its lines. So a start says from where on it wants to be told again (`after`): behind
  * the position, or the last whole line, whichever is later, less the revision of that line, as its commit may have been cut
  * off. Lines may therefore stand there twice, and none is missing: at least once, and each says its revision. Where the
- * ledger no longer has what is wanted, and where the file cannot be written, the next line says out of sync.
+ * ledger no longer has what is wanted, and where the file cannot be written, the next line says out of sync; so does the very
+ * first line of all, of the revision at which the changelog begins.
  *
  * Invariant: what `FILE.position` says was synced before it was written.
  */
 import { dirname } from 'node:path';
 import { InvariantViolation } from '../core/base/assert.ts';
 import type { Disk, DiskFile } from '../core/base/env.ts';
-import { type LdbChange, lineOf } from './change-names.ts';
+import { type LdbChange, lineOf } from '../engine/ldb/changes.ts';
 
 export interface ChangelogOptions {
   readonly disk: Disk;
@@ -67,7 +68,8 @@ export class Changelog {
   begin(revision: number): void {
     if (!this.#isNew) return;
     this.#isNew = false;
-    this.#written = revision;
+    // Who goes on from before it has missed something, and can tell; who goes on from behind it knows that it has not.
+    this.append([{ kind: 'out-of-sync', revision }], revision);
     this.sync();
   }
 

@@ -14,7 +14,7 @@ export { type ErrorCode, isStoreError, StoreError } from '../core/base/errors.ts
 export type { Revision } from '../core/base/position.ts';
 export type { LdbChanges } from '../actors/ldb-changes.ts';
 export type { ChangesOptions } from './change-feed.ts';
-export type { KeyField, LdbChange } from './change-names.ts';
+export type { KeyField, LdbChange } from '../engine/ldb/changes.ts';
 export type { FilterInput } from '../core/model/ledger-filter.ts';
 export type { ReflectorNews, RunningReflector, StartReflectorOptions } from './options.ts';
 export { startReflector } from './reflector.ts';

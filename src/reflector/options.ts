@@ -9,7 +9,7 @@ import type { ClientEvent } from '../client/types.ts';
 import type { ActorsView } from '../core/wire/actors.ts';
 import type { FilterInput } from '../core/model/ledger-filter.ts';
 import type { ChangesOptions } from './change-feed.ts';
-import type { LdbChange } from './change-names.ts';
+import type { LdbChange } from '../engine/ldb/changes.ts';
 import type { CopyNews } from './copies/copies.ts';
 import type { PartNews } from './parts/decider.ts';
 import type { ReflectorStatus } from './status.ts';

@@ -35,7 +35,7 @@ import { HttpDoor } from '../net/http-door.ts';
 import { startSidecar } from '../sidecar/sidecar.ts';
 import { actorsRoute } from './actors-route.ts';
 import { ChangeFeed, type ChangesOptions } from './change-feed.ts';
-import type { LdbChange } from './change-names.ts';
+import type { LdbChange } from '../engine/ldb/changes.ts';
 import { Copies } from './copies/copies.ts';
 import {
   readersOf,

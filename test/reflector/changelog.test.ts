@@ -6,7 +6,8 @@ import { encodeSchema, tableKey, type TableSchema } from '../../src/core/model/c
 import { type Change, decodeRecords } from '../../src/core/model/ledger.ts';
 import { MemoryDisk } from '../../src/engine/disk/memory-disk.ts';
 import { ChangeFeed } from '../../src/reflector/change-feed.ts';
-import { ChangeNames, type LdbChange, lineOf } from '../../src/reflector/change-names.ts';
+import { changeOfLine, type LdbChange, lineOf } from '../../src/engine/ldb/changes.ts';
+import { ChangeNames } from '../../src/reflector/change-names.ts';
 import { Changelog } from '../../src/reflector/changelog.ts';
 import { startReflector } from '../../src/reflector/index.ts';
 import { seeded } from '../core/base/seeded.ts';
@@ -41,6 +42,7 @@ describe('names', () => {
         told([rowPut('pro', 2n ** 60n)], [schemaPut(PLANS), put('flags/x', '1')], [del(new Uint8Array([0xf0, 1]))]),
       )
       .map(lineOf);
+    expect(lines.map(changeOfLine).map(lineOf)).toEqual(lines);
     expect(lines).toEqual([
       '{"revision":1,"family":"billing","table":"plans","key":[{"name":"id","type":"string","value":"pro"},{"name":"seats","type":"integer","value":"1152921504606846976"}]}',
       '{"revision":2,"family":"billing","table":"plans"}',
@@ -137,7 +139,7 @@ describe('the file', () => {
     const again = open();
     expect(again.after).toBe(5);
     again.append([keyAt(6, 'b'), keyAt(6, 'c')], 6);
-    expect(revisionsIn()).toEqual([5, 6, 6, 6]);
+    expect(revisionsIn()).toEqual([4, 5, 6, 6, 6]);
   });
 
   test('a new one begins where the LDB is; one that went on without changes knows how far it is', () => {
@@ -183,7 +185,7 @@ describe('the file', () => {
     disk.capacityBytes = Number.POSITIVE_INFINITY;
     log.append([keyAt(4, 'd')], 4);
     log.append([keyAt(5, 'e')], 5);
-    expect(read().split('\n').slice(1)).toEqual(['{"revision":4,"outOfSync":true}', '{"revision":5,"key":"e"}', '']);
+    expect(read().split('\n').slice(2)).toEqual(['{"revision":4,"outOfSync":true}', '{"revision":5,"key":"e"}', '']);
   });
 });
 
@@ -247,7 +249,7 @@ describe('a reflector', () => {
     expect(asked).toEqual([2]);
     await second.stop();
     const { readFileSync } = await import('node:fs');
-    expect(readFileSync(path, 'utf8').split('\n')).toHaveLength(4);
+    expect(readFileSync(path, 'utf8').split('\n')).toHaveLength(5);
     expect(new Changelog({ disk: disk.nodeDisk, path, onFailure: () => {} }).after).toBe(4);
   });
 });

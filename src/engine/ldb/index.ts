@@ -14,6 +14,8 @@ export type { Row } from '../../core/model/control/row.ts';
 export type { Field, FieldType, TableSchema } from '../../core/model/control/schema.ts';
 export type { GivenValue, Value } from '../../core/model/control/value.ts';
 export type { LedgerFilter } from '../../core/model/ledger-filter.ts';
+export { type FollowChangelogOptions, followChangelog } from './changelog-follower.ts';
+export type { ChangesFilter, KeyField, LdbChange } from './changes.ts';
 export type { LdbEntry } from './entry.ts';
 export type { LdbPosition } from './format.ts';
 export { stagedIn, type StagedView } from './staged-view.ts';
