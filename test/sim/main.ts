@@ -104,7 +104,7 @@ function report({ failure, ...rest }: Outcome, tookMs: number): void {
     `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s in ${(tookMs / 1000).toFixed(2)} s, ${steps} steps, ` +
       `${committed} committed, ${elections} elections, ${faults} faults, ${acked} acked, ${reads} reads, ` +
       `${unknown} unknown, ${records} fed, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members, ${lostDisks} lost disks, ${repairs} repairs, ${oldDisksFound} of ${oldDisks} old disks found; ` +
-      `replicas: ${replicas.lives} lives, ${replicas.looks} looks, ${replicas.hashes} with a hash, ${snapshots} snapshots, ${replicas.gaps} gaps, ${replicas.diverged} diverged, ${replicas.passed} passed on\n` +
+      `replicas: ${replicas.lives} lives, ${replicas.looks} looks, ${replicas.hashes} with a hash, ${snapshots} snapshots, ${replicas.goneOn} gone on with, ${replicas.gaps} gaps, ${replicas.damaged} damaged, ${replicas.diverged} diverged, ${replicas.passed} passed on\n` +
       `trace hash: ${hash}\n`,
   );
   if (failure === undefined) return;

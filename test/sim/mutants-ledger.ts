@@ -85,6 +85,14 @@ export const LEDGER: readonly Mutant[] = [
     "if (this.cluster !== '') return;",
   ),
   one(
+    'snapshot-rest-is-stale',
+    2,
+    'of a snapshot that is gone on with, the rows that are there stay what they were',
+    'src/engine/ldb/arriving.ts',
+    'compareBytes(key, mark.after) <= 0',
+    'compareBytes(key, mark.after) > 0',
+  ),
+  one(
     'snapshot-loses-next',
     1,
     'a replica goes on two revisions after its snapshot',

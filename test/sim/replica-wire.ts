@@ -97,7 +97,8 @@ export class ReplicaWire {
   #hear(frame: Uint8Array): void {
     const part = partOf(frame);
     this.#hasSnapshot ||= part === wire.PART.snapshotBegin;
-    if (part !== wire.PART.records || this.#isSilent) {
+    const mayBeLost = part === wire.PART.records || part === wire.PART.snapshotEntries;
+    if (!mayBeLost || this.#isSilent) {
       this.#deliver(frame);
       return;
     }

@@ -66,6 +66,10 @@ export class SimReplica {
   #isDeaf = false;
   records = 0;
   snapshots = 0;
+  /** Snapshots that broke off and were gone on with. */
+  goneOn = 0;
+  /** Times that it was sent what it could not check. */
+  damaged = 0;
   gaps = 0;
   diverged = 0;
 
@@ -355,6 +359,7 @@ export class SimReplica {
         break;
       case 'snapshot':
         if (event.state === 'end') this.snapshots++;
+        else if (event.entries > 0) this.goneOn++;
         break;
       case 'diverged':
         this.diverged++;
@@ -364,6 +369,7 @@ export class SimReplica {
         );
         break;
       case 'damaged':
+        this.damaged++;
         assert(this.#hasDisorder, `${this.name}: it was fed with what was not sent: ${event.reason}`);
         break;
       case 'retry':

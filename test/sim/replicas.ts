@@ -15,6 +15,8 @@ export interface ReplicaCounts {
   readonly lives: number;
   readonly records: number;
   readonly snapshots: number;
+  readonly goneOn: number;
+  readonly damaged: number;
   /** Holes in what came that they noticed. */
   readonly gaps: number;
   /** Times that they found that the cluster was another. */
@@ -100,6 +102,8 @@ export class Replicas {
       lives: sum(({ lives }) => lives),
       records: sum(({ records }) => records),
       snapshots: sum(({ snapshots }) => snapshots),
+      goneOn: sum(({ goneOn }) => goneOn),
+      damaged: sum(({ damaged }) => damaged),
       gaps: sum(({ gaps }) => gaps),
       diverged: sum(({ diverged }) => diverged),
       looks: sum(({ oracle }) => oracle.looks),
