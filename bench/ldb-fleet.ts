@@ -10,6 +10,7 @@
  * 990 replicas in memory, in three processes, each with a socket and the reports of a real one; ten with LMDB files. The
  * floor is the same frames to the same number of sockets with nothing of ours on top (`ws fan-out`).
  *
+ *   warm-up    100 writes a second, not counted
  *   steady     100 writes a second: from the answer of a write to its sight, over all replicas
  *   stalled    the same while one replica in a hundred does not read; the nodes' memory before and behind it
  *   restarted  the same while all leave and come back at once: the puts' latency meanwhile, and when all show the newest
@@ -62,6 +63,8 @@ async function measure(bench: Bench, replicas: number): Promise<void> {
   bench.row({ ...rowOf(`puts before there are replicas`), ...puts });
 
   const fleet = await startFleet(bench, servers.endpoints, replicas);
+  // Processes that have just begun take several times as long for a frame: not what a fleet is like.
+  await lagsOf(fleet, await write(bench, writer));
   const beforeBytes = await memoryOf(servers);
   const cpuBefore = cpuOf(servers);
   const steady = await write(bench, writer);

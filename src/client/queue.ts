@@ -49,7 +49,8 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
   push(values: readonly T[], bytes: number): void {
     if (this.#ended !== undefined) return;
     this.#heldBytes += bytes;
-    for (const [i, value] of values.entries()) this.#items.push({ value, bytes: i === values.length - 1 ? bytes : 0 });
+    const last = values.length - 1;
+    for (let i = 0; i <= last; i++) this.#items.push({ value: values[i] as T, bytes: i === last ? bytes : 0 });
     if (values.length === 0) this.#consumed(bytes);
     while (this.#waiting.length > 0) {
       const item = this.#take();

@@ -48,7 +48,7 @@ test('nothing is said before it is known; then the first commit after a pause at
   reports.note(applied(4));
   reports.note(applied(5));
   expect(revisions()).toEqual([3]);
-  timing.pass(500);
+  timing.pass(1_000);
   expect(revisions()).toEqual([3, 5]);
   timing.pass(1_000);
   reports.note(applied(6));
@@ -105,7 +105,7 @@ test('a relay passes on what is asked, and what those below it say: at once whil
   timing.pass(10);
   expect(sent.slice(2)).toMatchObject([{ revision: 4, below: [{ revision: 4 }] }]);
   reports.belowChanged();
-  timing.pass(499);
+  timing.pass(999);
   expect(sent).toHaveLength(3);
   timing.pass(1);
   expect(sent).toHaveLength(4);
