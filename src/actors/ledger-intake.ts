@@ -1,44 +1,44 @@
 /**
  * LedgerIntake: the shipper's actor around its ring. In a turn it takes what the memtable has made, says what watches
- * and replicas can be fed from, and has the Shipper send it on, in rounds.
+ * and replicas can be fed from, and has the Shipper send it on, in rounds over all that read.
  *
- * To feed a thousand sockets takes the gateway's thread some ten milliseconds, in which it does nothing else. So one
- * round is under way at a time, and after one that took long there is a pause in proportion: what comes meanwhile goes with
- * the next, in one frame for all of it. Readers see a write some milliseconds later than they could, puts wait for a fifth
- * of the time instead of for all of it, and a flood costs no more frames than a trickle. With few readers a
- * round takes no time, and there is no pause.
+ * To feed a thousand sockets takes the gateway's thread some ten milliseconds, in which nobody's put gets on. So a round
+ * goes out in slices, of which one is under way at a time, and the gateway's thread gives them a share of its time
+ * (pace.ts). What comes meanwhile goes with the next round, in one frame for all of it: readers see a write some
+ * milliseconds later than they could, puts go on, and a flood costs no more frames than a trickle.
  */
 import { assert } from '../core/base/assert.ts';
+import { Pace } from './pace.ts';
 import type { RingReader } from './runtime/ring.ts';
 import type { Shared } from './shared.ts';
 import type { Shipper } from './shipper.ts';
 import type { ToShipper } from './shipper-messages.ts';
 
-/** Pause after a round, for each millisecond that it took. */
-const PAUSE_PER_ROUND = 4;
-/** Shorter ones are none. */
-const PAUSE_MS_MIN = 1;
-/** What it may add to the time until a write is seen. */
-const PAUSE_MS_MAX = 25;
+/** So many readers are fed before anybody else has a turn at the gateway. */
+const SLICE_READERS = 512;
 
-export type Later = (delayMs: number, work: () => void) => { cancel(): void };
+export interface IntakeWorld {
+  readonly monotonicMs: () => number;
+  readonly later: (delayMs: number, work: () => void) => { cancel(): void };
+}
 
 export class LedgerIntake {
   readonly #shared: Shared;
   readonly #ledger: RingReader;
   readonly #shipper: Shipper;
-  readonly #later: Later;
+  readonly #world: IntakeWorld;
+  readonly #pace = new Pace();
   /** The gateway is sending one. */
-  #isRoundUnderWay = false;
+  #isSliceUnderWay = false;
   #pause: { cancel(): void } | undefined;
-  /** More has come since the last one began. */
+  /** More has come since the round began. */
   #owesRound = false;
 
-  constructor(shared: Shared, ledger: RingReader, shipper: Shipper, later: Later) {
+  constructor(shared: Shared, ledger: RingReader, shipper: Shipper, world: IntakeWorld) {
     this.#shared = shared;
     this.#ledger = ledger;
     this.#shipper = shipper;
-    this.#later = later;
+    this.#world = world;
   }
 
   turn(): void {
@@ -57,24 +57,34 @@ export class LedgerIntake {
     // The memtable may have waited for room.
     shared.bell('memtable').ring();
     this.#owesRound = true;
-    this.#beginRound();
+    this.#goOn();
   }
 
-  #beginRound(): void {
-    if (!this.#owesRound || this.#isRoundUnderWay || this.#pause !== undefined) return;
-    this.#owesRound = false;
-    this.#isRoundUnderWay = this.#shipper.pumpAll(true);
-  }
-
-  #roundSent(tookMs: number): void {
-    assert(this.#isRoundUnderWay, 'a round is told as sent once');
-    this.#isRoundUnderWay = false;
-    const pauseMs = Math.min(PAUSE_MS_MAX, PAUSE_PER_ROUND * tookMs);
-    if (pauseMs < PAUSE_MS_MIN) return this.#beginRound();
-    this.#pause = this.#later(pauseMs, () => {
+  /** The next slice, when there is something to send, nothing under way, and time for it. */
+  #goOn(): void {
+    if (this.#isSliceUnderWay || this.#pause !== undefined) return;
+    if (!this.#shipper.isInRound) {
+      if (!this.#owesRound) return;
+      this.#owesRound = false;
+      this.#pace.beginRound();
+      this.#shipper.beginRound();
+    }
+    const pauseMs = this.#pace.pauseMs(this.#world.monotonicMs());
+    if (pauseMs === 0) {
+      this.#isSliceUnderWay = this.#shipper.pumpSlice(SLICE_READERS);
+      return;
+    }
+    this.#pause = this.#world.later(pauseMs, () => {
       this.#pause = undefined;
-      this.#beginRound();
+      this.#goOn();
     });
+  }
+
+  #sliceSent(tookMs: number): void {
+    assert(this.#isSliceUnderWay, 'a slice is told as sent once');
+    this.#isSliceUnderWay = false;
+    this.#pace.took(tookMs);
+    this.#goOn();
   }
 
   /** Twice a second. */
@@ -92,7 +102,7 @@ export class LedgerIntake {
   receive(message: ToShipper): void {
     // A new subscriber begins at what is there, and what comes while it is not yet counted is not rung for.
     this.turn();
-    if (message.kind === 'sent') this.#roundSent(message.tookMs);
+    if (message.kind === 'sent') this.#sliceSent(message.tookMs);
     else this.#shipper.receive(message);
     this.#shared.set('subscriptions', this.#shipper.subscriptions);
     this.turn();

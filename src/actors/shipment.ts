@@ -38,15 +38,14 @@ export class Shipment {
     return this.#bytes >= BYTES_MAX || this.#to.length >= PARTS_MAX * 3;
   }
 
-  /** All of it leaves, and the frames with it: they are whoever's gets them. False: there was none. */
-  leave(endsRound = false): boolean {
-    if (this.#to.length === 0) return false;
+  /** All of it leaves, and the frames with it: they are whoever's gets them. The end of a slice is told in any case. */
+  leave(endsSlice = false): void {
+    if (this.#to.length === 0 && !endsSlice) return;
     const [frames, to] = [[...this.#places.keys()], this.#to];
     this.#places = new Map();
     this.#to = [];
     this.#bytes = 0;
-    this.#post({ kind: 'parts', frames, to, endsRound });
-    return true;
+    this.#post({ kind: 'parts', frames, to, endsSlice });
   }
 
   /** Of a subscription to which nothing is on its way here. */

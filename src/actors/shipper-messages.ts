@@ -39,7 +39,7 @@ export type ToShipper =
   | Subscribe
   | { readonly kind: 'credit'; readonly sub: number; readonly bytes: number }
   | { readonly kind: 'cancel'; readonly sub: number }
-  /** All parts of a round have been given to their sockets, which took so long. */
+  /** All parts of a slice have been given to their sockets, which took so long. */
   | { readonly kind: 'sent'; readonly tookMs: number }
   /** By reader: bytes that have left the node. */
   | { readonly kind: 'taken'; readonly taken: readonly (readonly [reader: number, bytes: number])[] };
@@ -51,8 +51,8 @@ export type FromShipper =
       readonly frames: readonly Uint8Array<ArrayBuffer>[];
       /** In threes: sub, reader, place in `frames`; in the order in which they leave. */
       readonly to: readonly number[];
-      /** The last of a round: the shipper is told when it has left (`sent`). */
-      readonly endsRound: boolean;
+      /** The last of a slice: the shipper is told when it has left (`sent`). */
+      readonly endsSlice: boolean;
     }
   | { readonly kind: 'end'; readonly sub: number; readonly error: EndReason };
 

@@ -61,9 +61,12 @@ export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
     },
   });
 
-  const intake = new LedgerIntake(shared, new RingReader(args.ledger), shipper, (delayMs, work) => {
-    const timer = setTimeout(work, delayMs);
-    return { cancel: () => clearTimeout(timer) };
+  const intake = new LedgerIntake(shared, new RingReader(args.ledger), shipper, {
+    monotonicMs: () => performance.now(),
+    later: (delayMs, work) => {
+      const timer = setTimeout(work, delayMs);
+      return { cancel: () => clearTimeout(timer) };
+    },
   });
   port.on('message', (message: ToShipper) => intake.receive(message));
   const loop = listen(shared.bell('shipper'), () => intake.turn());

@@ -27,6 +27,7 @@ import { ReaderBudget } from './reader-budget.ts';
 import { Shipment } from './shipment.ts';
 import type { FromShipper, Subscribe, ToShipper } from './shipper-messages.ts';
 import { type FeedWorld, SnapshotFeed } from './snapshot-feed.ts';
+import { Spans } from './spans.ts';
 import { writeWatched } from './watched.ts';
 
 export interface ShipperWorld {
@@ -69,15 +70,6 @@ interface Subscription {
   check: number;
 }
 
-/** Records that a subscription was just sent: the next one that is at the same place gets the same frame. */
-interface Span {
-  readonly from: Revision;
-  readonly bytes: Uint8Array;
-  readonly last: Revision;
-  /** By the request that is in it. */
-  readonly frames: Map<number, Uint8Array<ArrayBuffer>>;
-}
-
 export class Shipper {
   readonly #world: ShipperWorld;
   readonly #shipment: Shipment;
@@ -89,8 +81,12 @@ export class Shipper {
   /** Somebody was sent less than there was, because of what the node holds already. */
   #hasHeldBack = false;
   #slow = 0;
+  /** Who is still to have a turn. */
+  #round: Iterator<Subscription> | undefined;
   /** Until the shipment leaves. */
-  #span: Span | undefined;
+  readonly #spans = new Spans((from, bytesMax) => this.#read(from, bytesMax));
+  /** Parts so far. */
+  #sent = 0;
   /** Watches that ended because their position was no longer kept. */
   compacted = 0;
 
@@ -150,11 +146,37 @@ export class Shipper {
     this.#leave();
   }
 
-  /** Sends everybody what is there for them and they have credit for. True: who gets it will say when it is `sent`. */
-  pumpAll(endsRound = false): boolean {
+  /** Sends everybody what is there for them and they have credit for. */
+  pumpAll(): void {
     this.#hasHeldBack = false;
     for (const sub of this.#subs.values()) this.#pump(sub);
-    return this.#leave(endsRound);
+    this.#leave();
+  }
+
+  /** The same in slices: everybody has one turn in a round. */
+  beginRound(): void {
+    this.#hasHeldBack = false;
+    this.#round = this.#subs.values();
+  }
+
+  get isInRound(): boolean {
+    return this.#round !== undefined;
+  }
+
+  /** Turns of a round, until there are so many parts. True: who gets them will say when they are `sent`. */
+  pumpSlice(parts: number): boolean {
+    const before = this.#sent;
+    while (this.#sent - before < parts) {
+      const next = this.#round?.next();
+      if (next === undefined || next.done === true) {
+        this.#round = undefined;
+        break;
+      }
+      this.#pump(next.value);
+    }
+    if (this.#sent === before) return false;
+    this.#leave(true);
+    return true;
   }
 
   /** Twice a second: says where watches are that asked for it, and who is slow. */
@@ -241,6 +263,8 @@ export class Shipper {
 
   #pumpOn(sub: Subscription): void {
     while (sub.credit > 0) {
+      // Here only: below, a frame that was made for others may be in hand.
+      if (this.#shipment.isFull) this.#leave();
       if (!this.#budget.mayHand(sub.options.reader)) {
         this.#hasHeldBack = true;
         return;
@@ -254,7 +278,7 @@ export class Shipper {
         continue;
       }
       if (sub.next > this.window.last && sub.next > this.#world.applied()) return;
-      const records = this.#spanFor(sub);
+      const records = this.#spans.next(sub.next, Math.min(PART_BYTES, Math.max(sub.credit, 1)));
       if (records === undefined) {
         if (!this.#isCompacted(sub)) return;
         if (sub.options.mode === 'watch') {
@@ -273,31 +297,11 @@ export class Shipper {
         this.#postChecked(sub, (writer) => void writer.u8(PART.records).raw(rest));
       } else if (sub.options.mode === 'ledger') {
         if (sub.options.wantsHashes === true) this.#sendHash(sub, records.last);
-        this.#sendSpan(sub, records);
+        this.#send(sub, this.#spans.frame(sub.options.request));
       } else this.#sendWatched(sub, records.bytes, records.last);
       sub.next = plus(records.last, 1);
       sub.waited = 0;
     }
-  }
-
-  /** What comes next for it: as for the last one, when that was at the same place. */
-  #spanFor(sub: Subscription): Span | undefined {
-    const bytesMax = Math.min(PART_BYTES, Math.max(sub.credit, 1));
-    const span = this.#span;
-    if (span !== undefined && span.from === sub.next && span.bytes.length <= bytesMax) return span;
-    const records = this.#read(sub.next, bytesMax);
-    this.#span = records && { from: sub.next, bytes: records.bytes, last: records.last, frames: new Map() };
-    return this.#span;
-  }
-
-  #sendSpan(sub: Subscription, { bytes, frames }: Span): void {
-    const { request } = sub.options;
-    let frame = frames.get(request);
-    if (frame === undefined) {
-      frame = this.#frame(sub, bytes.length).u8(PART.records).raw(bytes).take();
-      frames.set(request, frame);
-    }
-    this.#send(sub, frame);
   }
 
   /** From the window, or from the tree, which keeps what has left it. */
@@ -324,8 +328,6 @@ export class Shipper {
     if (hash === undefined) return;
     this.#post(sub, (writer) => writer.u8(PART.hash).u64(revision).u32(hash));
   }
-
-  // ── watches ──
 
   #sendWatched(sub: Subscription, bytes: Uint8Array, last: Revision): void {
     const writer = this.#frame(sub).u8(PART.records);
@@ -390,8 +392,8 @@ export class Shipper {
 
   // ── frames ──
 
-  #frame(sub: Subscription, bytes = 1024): ByteWriter {
-    return new ByteWriter(bytes + 16).u8(FRAME.stream).varint(sub.options.request);
+  #frame(sub: Subscription): ByteWriter {
+    return new ByteWriter(1024).u8(FRAME.stream).varint(sub.options.request);
   }
 
   #post(sub: Subscription, fill: (writer: ByteWriter) => ByteWriter): void {
@@ -415,14 +417,14 @@ export class Shipper {
     const { sub: number, reader } = sub.options;
     sub.credit -= frame.length;
     this.#budget.handed(reader, frame.length);
+    this.#sent++;
     this.#shipment.add(number, reader, frame);
-    if (this.#shipment.isFull) this.#leave();
   }
 
   /** What was sent leaves. The frames are gone with it. */
-  #leave(endsRound = false): boolean {
-    this.#span = undefined;
-    return this.#shipment.leave(endsRound);
+  #leave(endsSlice = false): void {
+    this.#spans.clear();
+    this.#shipment.leave(endsSlice);
   }
 
   /** Lets go of all cursors. */

@@ -14,6 +14,7 @@ import type { LogFunction } from '../actors/runtime/thread.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { LIMITS } from '../core/model/limits.ts';
 import { encodeGoodbye } from '../core/wire/client.ts';
+import { Arrivals } from './arrivals.ts';
 
 /** Who is behind the door: a node's gateway, or a relay. */
 export interface ClientHall {
@@ -61,6 +62,7 @@ export class ClientDoor {
   static async open(options: ClientDoorOptions): Promise<ClientDoor> {
     const address = new URL(options.url);
     const http = createUpgradeServer(options.connectionsMax);
+    const arrivals = new Arrivals();
     const server = new WebSocketServer({
       server: http,
       perMessageDeflate: false,
@@ -68,7 +70,7 @@ export class ClientDoor {
       clientTracking: true,
       verifyClient: ({ origin }: { origin: string | undefined }, done) => {
         const isAllowed = origin === undefined || options.originsAllowed.includes(origin);
-        if (isAllowed) done(true);
+        if (isAllowed) arrivals.add(() => done(true));
         else done(false, 403, 'this origin is not allowed');
       },
     });

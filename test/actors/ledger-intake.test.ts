@@ -1,4 +1,4 @@
-/** Rounds: one at a time, and a pause in proportion to what the last one took. */
+/** Rounds in slices: one at a time, as fast as the pace allows. */
 import { expect, test } from 'vitest';
 import { LedgerIntake } from '../../src/actors/ledger-intake.ts';
 import { createRing, RingReader, RingWriter } from '../../src/actors/runtime/ring.ts';
@@ -9,7 +9,8 @@ import { encodeRecord } from '../../src/core/model/ledger.ts';
 import { put, World } from './shipper-world.ts';
 
 class Intake {
-  readonly world = new World();
+  readonly world = new World({ subscriptionsMax: 2_000 });
+  nowMs = 0;
   readonly intake: LedgerIntake;
   readonly pauses: { delayMs: number; work: () => void; isCancelled: boolean }[] = [];
   readonly #ring: RingWriter;
@@ -18,10 +19,13 @@ class Intake {
     const shared = new Shared();
     const buffer = createRing(64 * 1024);
     this.#ring = new RingWriter(buffer);
-    this.intake = new LedgerIntake(shared, new RingReader(buffer), this.world.shipper, (delayMs, work) => {
-      const pause = { delayMs, work, isCancelled: false };
-      this.pauses.push(pause);
-      return { cancel: () => (pause.isCancelled = true) };
+    this.intake = new LedgerIntake(shared, new RingReader(buffer), this.world.shipper, {
+      monotonicMs: () => this.nowMs,
+      later: (delayMs, work) => {
+        const pause = { delayMs, work, isCancelled: false };
+        this.pauses.push(pause);
+        return { cancel: () => void (pause.isCancelled = true) };
+      },
     });
   }
 
@@ -33,8 +37,24 @@ class Intake {
     this.intake.turn();
   }
 
-  sent(tookMs: number): void {
+  sent(tookMs: number, passedMs = tookMs): void {
+    this.nowMs += passedMs;
     this.intake.receive({ kind: 'sent', tookMs });
+  }
+
+  /** The pause that was begun last is over. */
+  goOn(): void {
+    const { delayMs, work } = this.pauses.at(-1) as (typeof this.pauses)[number];
+    this.nowMs += delayMs;
+    work();
+  }
+
+  /** How many readers the last slice fed; undefined: it was told already. */
+  takeSlice(): number | undefined {
+    const messages = this.world.posted.splice(0).flatMap((message) => (message.kind === 'parts' ? [message] : []));
+    if (messages.length === 0) return undefined;
+    expect(messages.map(({ endsSlice }) => endsSlice)).toEqual([...messages.slice(1).map(() => false), true]);
+    return messages.reduce((readers, { to }) => readers + to.length / 3, 0);
   }
 
   /** Revisions of each frame that reader 1 got. */
@@ -56,25 +76,41 @@ test('what comes while a round is being sent goes with the next, in one frame', 
   expect(it.pauses).toEqual([]);
 });
 
-test('after a round that took long there is a pause, four times as long, and never past the bound', () => {
+test('many are fed in slices; the next leaves when the last has, and new records wait for the next round', () => {
+  const it = new Intake();
+  for (let sub = 1; sub <= 1_100; sub++) it.world.subscribe(sub, { mode: 'ledger', request: 7 });
+  it.world.posted.length = 0;
+  it.write('a');
+  expect(it.takeSlice()).toBe(512);
+  it.write('b');
+  expect(it.takeSlice()).toBeUndefined();
+  it.sent(0.5);
+  expect(it.takeSlice()).toBe(512);
+  it.sent(0.5);
+  expect(it.takeSlice()).toBe(76);
+  it.sent(0.2);
+  // Those of the first slice have not seen the second write; the others have.
+  expect(it.takeSlice()).toBe(512);
+  it.sent(0.5);
+  expect(it.takeSlice()).toBeUndefined();
+});
+
+test('what takes its share of the time waits until it has it again', () => {
   const it = new Intake();
   it.world.subscribe(1, { mode: 'ledger' });
   it.write('a');
-  it.sent(3);
+  // More than was saved up.
+  it.sent(60, 10);
   it.write('b');
   it.write('c');
   expect(it.frames).toEqual([[1]]);
-  expect(it.pauses.map(({ delayMs }) => delayMs)).toEqual([12]);
-  it.pauses[0]?.work();
+  expect(it.pauses).toHaveLength(1);
+  it.goOn();
   expect(it.frames).toEqual([[1], [2, 3]]);
-  it.sent(1_000);
-  expect(it.pauses[1]?.delayMs).toBe(25);
-  it.pauses[1]?.work();
+  it.sent(60, 10);
   it.write('d');
-  expect(it.frames).toEqual([[1], [2, 3], [4]]);
-  it.sent(6);
   it.intake.close();
-  expect(it.pauses[2]?.isCancelled).toBe(true);
+  expect(it.pauses.at(-1)?.isCancelled).toBe(true);
 });
 
 test('without readers nothing is owed: the first to come is fed at once', () => {
@@ -89,7 +125,7 @@ test('without readers nothing is owed: the first to come is fed at once', () => 
   expect(it.frames).toEqual([[1, 2], [3]]);
 });
 
-test('a round that nobody began is not told as sent', () => {
+test('a slice that nobody began is not told as sent', () => {
   const it = new Intake();
   expect(() => it.sent(1)).toThrow(/broken/);
 });

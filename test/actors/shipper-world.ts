@@ -33,6 +33,7 @@ export class World {
   readonly memtable: PlainState = new PlainState(new SharedArrayBuffer(32 * MIB));
   readonly shipper: Shipper;
   readonly posted: FromShipper[] = [];
+  onPost: (message: FromShipper) => void = () => {};
   /** The ledger as the tree keeps it, behind the window. */
   kept: LedgerWindow | undefined;
   /** The oldest revision kept; default: the window's. */
@@ -58,7 +59,10 @@ export class World {
       subscriptionsMax: options.subscriptionsMax ?? 10,
       hashAt: (revision) => this.hashes.get(revision),
       heldBytesMax: options.heldBytesMax ?? 1_000 * MIB,
-      post: (message) => this.posted.push(message),
+      post: (message) => {
+        this.posted.push(message);
+        this.onPost(message);
+      },
     });
   }
 

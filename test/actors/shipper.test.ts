@@ -214,6 +214,8 @@ describe('replicas', () => {
 });
 
 describe('many at one place', () => {
+  const buffersOf = (message: FromShipper): ArrayBuffer[] =>
+    message.kind === 'parts' ? message.frames.map(({ buffer }) => buffer) : [];
   const messagesOf = (world: World) => world.posted.flatMap((message) => (message.kind === 'parts' ? [message] : []));
 
   test('a round is one message, with one frame for all that ask by the same number', () => {
@@ -256,19 +258,52 @@ describe('many at one place', () => {
     for (let sub = 1; sub <= 40; sub++) expect(world.revisions(sub)).toEqual([1]);
   });
 
-  test('only the last message of a round ends it, and a round of nothing is none', () => {
+  test('only the last message of a slice ends it; of nothing there is none', () => {
     const world = new World({ subscriptionsMax: 100 });
-    expect(world.shipper.pumpAll(true)).toBe(false);
+    world.shipper.beginRound();
+    expect(world.shipper.pumpSlice(64)).toBe(false);
+    expect(world.shipper.isInRound).toBe(false);
     for (let sub = 1; sub <= 40; sub++) world.subscribe(sub, { mode: 'ledger', request: sub });
     world.write([put('a', 'x'.repeat(100_000))], false);
     world.posted.length = 0;
     world.append();
-    expect(world.shipper.pumpAll(true)).toBe(true);
-    const ends = messagesOf(world).map(({ endsRound }) => endsRound);
-    expect(ends.length).toBeGreaterThan(5);
+    world.shipper.beginRound();
+    expect(world.shipper.pumpSlice(30)).toBe(true);
+    expect(world.shipper.isInRound).toBe(true);
+    const ends = messagesOf(world).map(({ endsSlice }) => endsSlice);
+    expect(ends.length).toBeGreaterThan(3);
     expect(ends.filter(Boolean)).toHaveLength(1);
     expect(ends.at(-1)).toBe(true);
-    expect(world.shipper.pumpAll(true)).toBe(false);
+    // Who leaves and who comes in the middle of a round.
+    world.shipper.receive({ kind: 'cancel', sub: 35 });
+    world.subscribe(41, { mode: 'ledger', request: 41, fromRevision: 2 });
+    expect(world.shipper.pumpSlice(30)).toBe(true);
+    for (let sub = 1; sub <= 40; sub++) expect(world.revisions(sub)).toEqual(sub === 35 ? [] : [1]);
+    expect(world.shipper.pumpSlice(30)).toBe(false);
+    expect(world.shipper.isInRound).toBe(false);
+  });
+
+  test('a frame that has left is never sent again, wherever the message became full', () => {
+    const world = new World({ subscriptionsMax: 1_000 });
+    world.hashes.set(64, 1);
+    for (let i = 0; i < 63; i++) world.write([put('a', 'x'.repeat(900))]);
+    for (let sub = 1; sub <= 700; sub++) {
+      const wantsHashes = sub % 3 > 0;
+      world.subscribe(sub, { mode: 'ledger', request: (sub % 5) + 1, fromRevision: 64, wantsHashes });
+    }
+    // As the thread does it: frames go with their message.
+    for (const message of world.posted) structuredClone(message, { transfer: buffersOf(message) });
+    world.posted.length = 0;
+    const sent = new Map<number, number>();
+    world.onPost = (message) => {
+      for (const { sub, frame } of handed(message)) {
+        expect(frame.length).toBeGreaterThan(0);
+        sent.set(sub, (sent.get(sub) ?? 0) + 1);
+      }
+      structuredClone(message, { transfer: buffersOf(message) });
+    };
+    world.write([put('a', 'x'.repeat(300_000))]);
+    for (let sub = 1; sub <= 700; sub++) expect(sent.get(sub)).toBe(sub % 3 > 0 ? 2 : 1);
   });
 });
 

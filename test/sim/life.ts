@@ -278,7 +278,10 @@ export class Life {
       heldBytesMax: MIB,
       post: (message: FromShipper) => toGateway(() => this.gateway.ship(message)),
     });
-    this.#intake = new LedgerIntake(shared, new RingReader(rings.ledger), shipper, later);
+    this.#intake = new LedgerIntake(shared, new RingReader(rings.ledger), shipper, {
+      monotonicMs: () => clock.monotonicMs(),
+      later,
+    });
 
     this.#answers = new RingWriter(rings.answers);
     this.#ledger = new TappedWriter(rings.ledger, (frame) => {

@@ -37,8 +37,8 @@ export class Subscriptions {
   readonly #undelivered = new Undelivered();
   readonly #monotonicMs: () => number;
   #nextSub = 1;
-  /** What the round that comes in has taken so far. */
-  #roundMs = 0;
+  /** What the slice that comes in has taken so far. */
+  #sliceMs = 0;
 
   constructor(world: {
     readonly toShipper: (message: ToShipper) => void;
@@ -77,16 +77,16 @@ export class Subscriptions {
   /** From the shipper: parts go on as they are. */
   ship(message: FromShipper): void {
     if (message.kind === 'end') return this.#end(message.sub, message.error);
-    const { to, endsRound } = message;
+    const { to, endsSlice } = message;
     const beganMs = this.#monotonicMs();
     const frames = message.frames.map((bytes) => new SharedFrame(bytes));
     for (let at = 0; at < to.length; at += 3) {
       this.#hand(to[at] as number, to[at + 1] as number, frames[to[at + 2] as number] as SharedFrame);
     }
-    this.#roundMs += this.#monotonicMs() - beganMs;
-    if (!endsRound) return;
-    this.#toShipper({ kind: 'sent', tookMs: this.#roundMs });
-    this.#roundMs = 0;
+    this.#sliceMs += this.#monotonicMs() - beganMs;
+    if (!endsSlice) return;
+    this.#toShipper({ kind: 'sent', tookMs: this.#sliceMs });
+    this.#sliceMs = 0;
   }
 
   #hand(sub: number, reader: number, frame: SharedFrame): void {
@@ -110,7 +110,7 @@ export class Subscriptions {
   /** All end with `error`, which says to ask again: the shipper is gone, and its positions with it. */
   endAll(error: StoreError): void {
     this.#undelivered.forget();
-    this.#roundMs = 0;
+    this.#sliceMs = 0;
     const subs = [...this.#subs];
     this.#subs.clear();
     for (const [sub, { connection, request }] of subs) {

@@ -549,7 +549,7 @@ describe('watches and ledgers', () => {
     const [watch] = world.shipped;
     const sub = watch?.kind === 'subscribe' ? watch.sub : 0;
     const frame = new ByteWriter(16).u8(wire.FRAME.stream).varint(7).u8(wire.PART.progress).u64(11).take();
-    world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, 1, 0], endsRound: false });
+    world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, 1, 0], endsSlice: false });
     expect(peer.parts(7)).toHaveLength(1);
     world.gateway.ship({
       kind: 'end',
@@ -557,7 +557,7 @@ describe('watches and ledgers', () => {
       error: { code: 'COMPACTED', message: 'gone', data: { oldestRevision: 90 } },
     });
     expect(peer.errorOf(7)).toMatchObject({ code: 'COMPACTED', data: { oldestRevision: 90 } });
-    world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, 1, 0], endsRound: false });
+    world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, 1, 0], endsSlice: false });
     expect(peer.parts(7)).toHaveLength(1);
   });
 
@@ -603,7 +603,7 @@ describe('watches and ledgers', () => {
     expect(world.shipped.splice(0)).toEqual([]);
     const frame = new Uint8Array(1_000).fill(0).with(0, wire.FRAME.stream).with(1, 7);
     const { sub, reader } = subscribe;
-    world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, reader, 0], endsRound: false });
+    world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, reader, 0], endsSlice: false });
     peer.credit(7, 2 ** 50);
     expect(world.shipped).toMatchObject([{ kind: 'credit', bytes: 1_000 }]);
   });

@@ -14,7 +14,7 @@ const taken = (world: GatewayWorld): (readonly [number, number])[] =>
 function hand(world: GatewayWorld, peer: Peer, { sub, reader, request }: Subscribe, bytes: number): void {
   peer.bufferedBytes += bytes;
   const frame = new Uint8Array(bytes).with(0, wire.FRAME.stream).with(1, request);
-  world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, reader, 0], endsRound: false });
+  world.gateway.ship({ kind: 'parts', frames: [frame], to: [sub, reader, 0], endsSlice: false });
 }
 
 test('what a client wishes for goes to the shipper, with one number for all that it reads', () => {

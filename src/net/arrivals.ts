@@ -1,0 +1,66 @@
+/**
+ * Arrivals: clients at the door, let in a few at a time.
+ *
+ * When a node or a network comes back, all its clients come at once, and to greet one takes about a millisecond: a thousand
+ * of them are a second in which nobody's put gets on. So after each few that were let in the door waits three times as long
+ * as the event loop then took to go round, with all that it had to do besides. Who comes alone does not wait; and nobody
+ * waits longer than WAIT_MS_MAX, which is half of what clients give a handshake.
+ *
+ * Bound: those who wait are sockets that the server has taken, and it takes no more than connections and handshakes may be.
+ */
+
+const TOGETHER = 4;
+const PAUSE_PER_ROUND = 3;
+const PAUSE_MS_MAX = 20;
+export const WAIT_MS_MAX = 1_500;
+
+/** The event loop, for tests to be without. */
+export interface ArrivalsWorld {
+  readonly monotonicMs: () => number;
+  /** Behind everything that waits now. */
+  readonly nextRound: (work: () => void) => void;
+  readonly later: (delayMs: number, work: () => void) => void;
+}
+
+const REAL_WORLD: ArrivalsWorld = {
+  monotonicMs: () => performance.now(),
+  // One for the sockets' events, one for what these have left to the next round.
+  nextRound: (work) => void setImmediate(() => setImmediate(work)),
+  later: (delayMs, work) => void setTimeout(work, delayMs),
+};
+
+export class Arrivals {
+  readonly #world: ArrivalsWorld;
+  #waiting: { readonly letIn: () => void; readonly untilMs: number }[] = [];
+  #isResting = false;
+
+  constructor(world: ArrivalsWorld = REAL_WORLD) {
+    this.#world = world;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** `letIn` is called now, or when it is its turn. */
+  add(letIn: () => void): void {
+    this.#waiting.push({ letIn, untilMs: this.#world.monotonicMs() + WAIT_MS_MAX });
+    if (!this.#isResting) this.#letSomeIn();
+  }
+
+  #letSomeIn(): void {
+    const beganMs = this.#world.monotonicMs();
+    const overdue = this.#waiting.findIndex(({ untilMs }) => untilMs > beganMs);
+    const count = Math.max(TOGETHER, overdue === -1 ? this.#waiting.length : overdue);
+    const some = this.#waiting.splice(0, count);
+    for (const { letIn } of some) letIn();
+    this.#isResting = true;
+    this.#world.nextRound(() => {
+      const pauseMs = Math.min(PAUSE_MS_MAX, PAUSE_PER_ROUND * (this.#world.monotonicMs() - beganMs));
+      this.#world.later(pauseMs, () => {
+        this.#isResting = false;
+        if (this.#waiting.length > 0) this.#letSomeIn();
+      });
+    });
+  }
+}

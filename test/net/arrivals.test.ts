@@ -1,0 +1,63 @@
+/** A crowd at the door. */
+import { expect, test } from 'vitest';
+import { Arrivals, WAIT_MS_MAX } from '../../src/net/arrivals.ts';
+
+class World {
+  nowMs = 0;
+  #planned: { atMs: number; work: () => void }[] = [];
+  /** What a round of the event loop takes. */
+  roundMs = 1;
+  readonly let: { readonly who: number; readonly atMs: number }[] = [];
+  readonly arrivals = new Arrivals({
+    monotonicMs: () => this.nowMs,
+    nextRound: (work) => void this.#planned.push({ atMs: this.nowMs + this.roundMs, work }),
+    later: (delayMs, work) => void this.#planned.push({ atMs: this.nowMs + delayMs, work }),
+  });
+
+  come(who: number): void {
+    this.arrivals.add(() => this.let.push({ who, atMs: this.nowMs }));
+  }
+
+  pass(ms: number): void {
+    const untilMs = this.nowMs + ms;
+    for (;;) {
+      const next = this.#planned.filter(({ atMs }) => atMs <= untilMs).toSorted((a, b) => a.atMs - b.atMs)[0];
+      if (next === undefined) break;
+      this.#planned = this.#planned.filter((other) => other !== next);
+      this.nowMs = Math.max(this.nowMs, next.atMs);
+      next.work();
+    }
+    this.nowMs = untilMs;
+  }
+}
+
+test('who comes alone does not wait', () => {
+  const world = new World();
+  for (let who = 0; who < 5; who++) {
+    world.come(who);
+    expect(world.let.at(-1)).toEqual({ who, atMs: world.nowMs });
+    world.pass(100);
+  }
+});
+
+test('a crowd is let in in its order, a few at a time, with three quarters of the time for others', () => {
+  const world = new World();
+  for (let who = 0; who < 201; who++) world.come(who);
+  expect(world.let).toHaveLength(1);
+  world.pass(WAIT_MS_MAX);
+  expect(world.let.map(({ who }) => who)).toEqual(Array.from({ length: 201 }, (_, who) => who));
+  const times = [...new Set(world.let.map(({ atMs }) => atMs))];
+  expect(times).toEqual(Array.from({ length: 51 }, (_, i) => i * 4));
+  expect(world.arrivals.waiting).toBe(0);
+});
+
+test('a node that has much to do lets in fewer, and nobody waits too long', () => {
+  const world = new World();
+  world.roundMs = 50;
+  for (let who = 0; who < 1_000; who++) world.come(who);
+  world.pass(WAIT_MS_MAX - 100);
+  expect(world.let.length).toBeLessThan(100);
+  world.pass(200);
+  expect(world.let).toHaveLength(1_000);
+  expect(Math.max(...world.let.map(({ atMs }) => atMs))).toBeLessThanOrEqual(WAIT_MS_MAX + 70);
+});
