@@ -42,6 +42,8 @@ export interface ClientWorld {
   readonly readsOnly: boolean;
   /** It makes, fills, clears and drops tables, too. */
   readonly hasControl: boolean;
+  /** It moves stages, too. */
+  readonly hasStages: boolean;
 }
 
 const LATENCY_MS = 0.2;
@@ -381,7 +383,8 @@ export class SimClient {
     const isSafe = !call.isWrite || underWay.seq !== 0 || call.kind === wire.REQUEST.openSession;
     if (error.retry === 'never' || !isSafe) {
       // The number was answered, to nobody: a late copy of this very call came first.
-      assert(error.code !== 'BAD_REQUEST' || underWay.inDoubt, `a call in order is not refused: ${error.message}`);
+      const mayBe = call.mayBeRefused === true || underWay.inDoubt;
+      assert(error.code !== 'BAD_REQUEST' || mayBe, `a call in order is not refused: ${error.message}`);
       this.#gone(underWay, underWay.inDoubt);
       return;
     }

@@ -87,7 +87,7 @@ async function hunt(planted: Planted): Promise<Found | undefined> {
 
 const circumstances = ({ mix, with: what }: Planted): readonly string[] => [
   ...(mix === undefined ? [] : ['--mix', mix]),
-  ...(what === undefined ? [] : [`--${what}`]),
+  ...(what ?? []).map((name) => `--${name}`),
 ];
 
 const passes = new Map<string, Promise<Found | undefined>>();

@@ -7,6 +7,8 @@
  *  - the state hash that it knows is the cluster's at that revision;
  *  - its share is within what its token may have.
  *
+ * Of staged keys it shows what its ring is shown, as history has it, and keeps what that is not aside; nothing else is aside.
+ *
  * A filtered snapshot leaves out the rows of tables that were dropped or cleared and are not swept yet: nobody can read them.
  * So a share may have those or not. All else is exact.
  *
@@ -24,6 +26,14 @@ import {
   tableKey,
   TABLES_PREFIX,
 } from '../../src/core/model/control/schema.ts';
+import {
+  HELD_PREFIX,
+  isStageKey,
+  isUndoKey,
+  keyOfUndo,
+  STAGES_PREFIX,
+  UNDO_PREFIX,
+} from '../../src/core/model/control/stage-keys.ts';
 import type { LedgerFilter } from '../../src/core/model/ledger-filter.ts';
 import {
   decodePosition,
@@ -31,6 +41,7 @@ import {
   FILTER_KEY,
   HASH_KEY,
   POSITION_KEY,
+  RING_KEY,
   ROW_HEADER_BYTES,
   rowExpiryMs,
   rowRevision,
@@ -38,7 +49,10 @@ import {
 import { decodeHash } from '../../src/engine/ldb/ledger-hash.ts';
 import type { LdbView } from './ldb-platter.ts';
 import { CLUSTER } from './options.ts';
-import { type Reference, textOf } from './reference.ts';
+import { type Reference, type StageThen, textOf, type Version } from './reference.ts';
+
+/** What the keys of rows begin with that are held back. */
+const HELD = textOf(HELD_PREFIX);
 
 const bytesOf = (key: string): Uint8Array => Buffer.from(key, 'latin1');
 
@@ -57,6 +71,10 @@ export class LdbOracle {
   isWrong = false;
   /** What it holds, when it was last looked at; undefined: everything. */
   holds: LedgerFilter | undefined;
+  /** The ring whose view its rows are; '': of none. */
+  ring = '';
+  /** Looks that found something held back. */
+  heldBack = 0;
   /** It knew the state hash when it was last looked at. */
   isHashKnown = false;
 
@@ -86,6 +104,8 @@ export class LdbOracle {
     const name = this.#name;
     const reference = this.#reference;
     this.looks++;
+    const storedRing = meta(RING_KEY);
+    this.ring = storedRing === undefined ? '' : text(storedRing);
     const stored = meta(POSITION_KEY);
     if (stored === undefined) {
       assert(this.revision === 0 && rows.size === 0, `${name}: an LDB without a position has nothing`);
@@ -145,33 +165,81 @@ export class LdbOracle {
 
   /** How its rows are not the log's; undefined: they are. */
   #faultOf(rows: LdbView['rows'], filter: LedgerFilter | undefined): string | undefined {
-    const reference = this.#reference;
     const { revision } = this;
+    const reference = this.#reference;
+    const stages = reference.stagesAt(revision);
     let found = 0;
+    let held = 0;
     for (const key of reference.keys) {
-      const then = reference.valueAt(key, revision);
+      const newest = reference.valueAt(key, revision);
       const row = rows.get(key);
-      if (then.value === undefined) {
-        if (row !== undefined) return `${shown(key)} was deleted at ${then.revision}, and it has it`;
+      const mark = stages.length === 0 ? undefined : this.#markOf(stages, key);
+      if (mark === undefined) {
+        const fault = this.#faultOfRow(key, row, newest, filter);
+        if (fault !== undefined) return fault;
+        if (row !== undefined) found++;
         continue;
       }
-      if (filter !== undefined && !this.#isOf(filter, key)) {
-        if (row !== undefined) return `${shown(key)} is not for it, and it has it`;
-        continue;
+      const aside = rows.get(HELD + key);
+      if (row !== undefined) found++;
+      if (aside !== undefined) held++;
+      // Nobody can read it; whether its table was staged when it was dropped is not known here.
+      if (this.#isDead(key)) continue;
+      let fault: string | undefined = 'it is shown';
+      for (const { version, isHeld } of reference.shownAt(key, mark, revision)) {
+        fault = this.#faultOfRow(key, row, version, filter) ?? this.#faultAside(key, aside, isHeld, newest, filter);
+        if (fault === undefined) break;
       }
-      if (row === undefined) {
-        if (filter !== undefined && this.#isDead(key)) continue;
-        return `it lacks ${shown(key)} of ${then.revision}`;
-      }
-      found++;
-      const isSame =
-        rowRevision(row, 0) === then.revision &&
-        rowExpiryMs(row, 0) === then.expiryMs &&
-        equalBytes(row.subarray(ROW_HEADER_BYTES), then.value);
-      if (!isSame)
-        return `${shown(key)} is of ${rowRevision(row, 0)} or another, and the log has that of ${then.revision}`;
+      if (fault !== undefined) return `${fault}; its ring, ${this.ring || 'none'}, is shown ${mark}`;
     }
-    return found === rows.size ? undefined : `it has ${rows.size} rows, and ${found} of them are the log's`;
+    if (held > 0) this.heldBack++;
+    return found + held === rows.size
+      ? undefined
+      : `it has ${rows.size} rows, and ${found + held} of them are the log's`;
+  }
+
+  /** The revision whose state it is shown of the stage that this key is of; undefined: it is of none, or all is shown. */
+  #markOf(stages: readonly StageThen[], key: string): number | undefined {
+    const bytes = bytesOf(key);
+    if (isStageKey(bytes) || isUndoKey(bytes)) return undefined;
+    const stage = stages.find(({ scope }) => this.#isOf(scope, key));
+    const mark = stage?.shownTo(this.ring);
+    return mark === Number.POSITIVE_INFINITY ? undefined : mark;
+  }
+
+  #faultOfRow(
+    key: string,
+    row: Uint8Array | undefined,
+    then: Version,
+    filter: LedgerFilter | undefined,
+  ): string | undefined {
+    if (then.value === undefined)
+      return row === undefined ? undefined : `${shown(key)} was deleted at ${then.revision}, and it has it`;
+    if (filter !== undefined && !this.#isOf(filter, key))
+      return row === undefined ? undefined : `${shown(key)} is not for it, and it has it`;
+    if (row === undefined) {
+      const isLeftOut = filter !== undefined && this.#isDead(key);
+      return isLeftOut ? undefined : `it lacks ${shown(key)} of ${then.revision}`;
+    }
+    if (isRowOf(row, then)) return undefined;
+    return `${shown(key)} is of ${rowRevision(row, 0)} or another, and the log has that of ${then.revision}`;
+  }
+
+  /** What is aside is the newest, as far as it is for this replica. */
+  #faultAside(
+    key: string,
+    aside: Uint8Array | undefined,
+    isHeld: boolean,
+    newest: Version,
+    filter: LedgerFilter | undefined,
+  ): string | undefined {
+    if (!isHeld || (filter !== undefined && !this.#isOf(filter, key)))
+      return aside === undefined ? undefined : `${shown(key)} is held back, and it is shown`;
+    if (aside === undefined) return `the newest ${shown(key)} is not kept aside`;
+    const [flag] = aside.subarray(ROW_HEADER_BYTES);
+    const row = flag === 0 ? undefined : aside.subarray(ROW_HEADER_BYTES + 1);
+    const isNewest = row === undefined ? newest.value === undefined : isRowOf(row, newest);
+    return isNewest ? undefined : `what is aside of ${shown(key)} is not that of ${newest.revision}`;
   }
 
   /** Worked out by names alone, beside the production sieve. */
@@ -179,6 +247,10 @@ export class LdbOracle {
     const bytes = bytesOf(key);
     if (!isControlKey(bytes)) return filter.prefixes.some((prefix) => key.startsWith(textOf(prefix)));
     switch (bytes[1]) {
+      case STAGES_PREFIX[1]:
+        return true;
+      case UNDO_PREFIX[1]:
+        return this.#isOf(filter, textOf(keyOfUndo(bytes)));
       case FAMILIES_PREFIX[1]: {
         const family = text(bytes.subarray(2));
         return filter.families.includes(family) || filter.tables.some((name) => name.family === family);
@@ -197,7 +269,8 @@ export class LdbOracle {
 
   /** A row of a table that was dropped, or cleared, by the revision that it is at. */
   #isDead(key: string): boolean {
-    const bytes = bytesOf(key);
+    const given = bytesOf(key);
+    const bytes = isUndoKey(given) ? keyOfUndo(given) : given;
     if (bytes[0] !== ROWS_PREFIX[0] || bytes[1] !== ROWS_PREFIX[1]) return false;
     const { id, epoch } = idsOf(bytes);
     const name = this.#reference.tableNames.get(id);
@@ -217,5 +290,11 @@ function idsOf(key: Uint8Array): { readonly id: number; readonly epoch: number }
   const view = new DataView(key.buffer, key.byteOffset + ROWS_PREFIX.length, 8);
   return { id: view.getUint32(0), epoch: view.getUint32(4) };
 }
+
+const isRowOf = (row: Uint8Array, { revision, expiryMs, value }: Version): boolean =>
+  value !== undefined &&
+  rowRevision(row, 0) === revision &&
+  rowExpiryMs(row, 0) === expiryMs &&
+  equalBytes(row.subarray(ROW_HEADER_BYTES), value);
 
 const shown = (key: string): string => JSON.stringify(key);

@@ -43,6 +43,8 @@ const { values } = parseArgs({
     'real-ldb': { type: 'boolean', default: false },
     /** Some replicas are relays, whatever the seed says. */
     relays: { type: 'boolean', default: false },
+    /** Stages, whatever the seed says. */
+    stages: { type: 'boolean', default: false },
     /** Milliseconds that a client rests between two calls. */
     think: { type: 'string' },
     plant: { type: 'string' },
@@ -81,6 +83,7 @@ function optionsOf(seed: number): SimOptions {
     ...(values.control ? { hasControl: true } : {}),
     ...(values['real-ldb'] ? { hasLmdb: true } : {}),
     ...(values.relays ? { hasRelays: true } : {}),
+    ...(values.stages ? { hasStages: true } : {}),
     ...(values.think === undefined ? {} : { thinkMs: numberOf('think', values.think) }),
     ...(values.trace ? { print: (line: string) => process.stdout.write(`${line}\n`) } : {}),
   };
@@ -104,7 +107,7 @@ function report({ failure, ...rest }: Outcome, tookMs: number): void {
     `seed ${seed}: ${(virtualMs / 1000).toFixed(1)} s in ${(tookMs / 1000).toFixed(2)} s, ${steps} steps, ` +
       `${committed} committed, ${elections} elections, ${faults} faults, ${acked} acked, ${reads} reads, ` +
       `${unknown} unknown, ${records} fed, ${compacted} compacted, ${flushes} flushes, ${installs} installs, ${memberChanges} changes of members, ${lostDisks} lost disks, ${repairs} repairs, ${oldDisksFound} of ${oldDisks} old disks found; ` +
-      `replicas: ${replicas.lives} lives, ${replicas.looks} looks, ${replicas.hashes} with a hash, ${snapshots} snapshots, ${replicas.goneOn} gone on with, ${replicas.gaps} gaps, ${replicas.damaged} damaged, ${replicas.diverged} diverged, ${replicas.passed} passed on\n` +
+      `replicas: ${replicas.lives} lives, ${replicas.looks} looks, ${replicas.hashes} with a hash, ${snapshots} snapshots, ${replicas.goneOn} gone on with, ${replicas.gaps} gaps, ${replicas.damaged} damaged, ${replicas.diverged} diverged, ${replicas.passed} passed on, ${replicas.held} held back\n` +
       `trace hash: ${hash}\n`,
   );
   if (failure === undefined) return;
@@ -119,7 +122,7 @@ function planted(): string {
   const { plant, mutant } = values;
   const oldDisks = values['no-old-disks'] ? ' --no-old-disks' : '';
   const mix = values.mix === undefined ? '' : ` --mix ${values.mix}`;
-  const given = `${values.control ? ' --control' : ''}${values['real-ldb'] ? ' --real-ldb' : ''}${values.relays ? ' --relays' : ''}`;
+  const given = `${values.control ? ' --control' : ''}${values['real-ldb'] ? ' --real-ldb' : ''}${values.relays ? ' --relays' : ''}${values.stages ? ' --stages' : ''}`;
   return `${oldDisks}${given}${mix}${plant === undefined ? '' : ` --plant ${plant}`}${mutant === undefined ? '' : ` --mutant ${mutant}`}`;
 }
 
@@ -166,6 +169,7 @@ async function share(first: number, count: number, jobs: number): Promise<boolea
   if (values.control) passed.push('--control');
   if (values['real-ldb']) passed.push('--real-ldb');
   if (values.relays) passed.push('--relays');
+  if (values.stages) passed.push('--stages');
   if (values.think !== undefined) passed.push('--think', values.think);
   if (values['until-failed']) passed.push('--until-failed');
   const codes = await Promise.all(

@@ -16,7 +16,7 @@ export interface Mutant {
   /** What goes wrong while it is looked for; left out, the seed says. */
   readonly mix?: Mix;
   /** What is there while it is looked for, whatever the seed says. */
-  readonly with?: 'relays';
+  readonly with?: readonly ('relays' | 'stages')[];
 }
 
 /** One edit. */

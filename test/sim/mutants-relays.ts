@@ -6,8 +6,8 @@ import { type Mutant, one } from './mutant.ts';
 const RELAY = 'src/actors/relay.ts';
 const UPSTREAMS = 'src/reflector/upstreams.ts';
 
-/** Takes minutes of virtual time: left to the night. */
-export const RARE_RELAYS: readonly string[] = ['relay-cuts-down'];
+/** Want minutes of virtual time, or two relays that wish for each other: left to the night. */
+export const RARE_RELAYS: readonly string[] = ['relay-cuts-down', 'relay-forgets-path'];
 
 export const RELAYS: readonly Mutant[] = [
   one(
@@ -20,7 +20,7 @@ export const RELAYS: readonly Mutant[] = [
   ),
   one(
     'relay-forgets-path',
-    7,
+    12,
     'a relay says who it is, and not whom it follows: a circle is not seen',
     RELAY,
     'return [this.#world.id, ...this.#above];',

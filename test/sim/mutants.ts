@@ -8,6 +8,7 @@
 import { LEDGER } from './mutants-ledger.ts';
 import { LIVES, RARE_LIVES } from './mutants-lives.ts';
 import { RARE_RELAYS, RELAYS } from './mutants-relays.ts';
+import { RARE_STAGES, STAGED } from './mutants-stages.ts';
 import { type Mutant, one } from './mutant.ts';
 import type { Switches } from './options.ts';
 
@@ -22,6 +23,7 @@ export const RARE: readonly string[] = [
   ...['read-before-no-op', 'read-joins-round', 'ldb-ignores-hash', 'compacted-goes-on'],
   ...RARE_LIVES,
   ...RARE_RELAYS,
+  ...RARE_STAGES,
 ];
 
 const RAFT = 'src/core/raft/raft.ts';
@@ -372,7 +374,8 @@ export const MUTANTS: readonly Mutant[] = [
   ...DISKS.map((mutant): Mutant => ({ ...mutant, mix: 'crashes' })),
   ...LEDGER,
   ...LIVES.map((mutant): Mutant => ({ ...mutant, mix: 'amnesia' })),
-  ...RELAYS.map((mutant): Mutant => ({ ...mutant, with: 'relays' })),
+  ...RELAYS.map((mutant): Mutant => ({ ...mutant, with: ['relays'] })),
+  ...STAGED.map((mutant): Mutant => ({ with: ['stages'], ...mutant })),
 ];
 
 /** The same for the bugs at the world's seams (options.ts). */

@@ -46,12 +46,21 @@ export interface SimOptions {
   readonly hasLmdb?: boolean;
   /** Some replicas are relays, which others may follow; left out, the seed says. */
   readonly hasRelays?: boolean;
+  /** Clients move stages, and replicas are in rings; left out, the seed says. */
+  readonly hasStages?: boolean;
   /** What goes wrong; left out, the seed says. */
   readonly mix?: Mix;
   /** How long a client rests between two calls; left out, the seed says. */
   readonly thinkMs?: number;
   readonly print?: (line: string) => void;
 }
+
+/** In these, of so many seeds. */
+const STAGES_EVERY = 20;
+const STAGES_AT: readonly number[] = [6, 9, 10, 16, 19];
+
+export const hasStages = ({ seed, hasStages: given }: SimOptions): boolean =>
+  given ?? STAGES_AT.includes(seed % STAGES_EVERY);
 
 export const STEPS_DEFAULT = 25_000;
 /** Virtual time in which a healed quorum must be of use again, and in which all must be alike once all are healed. */

@@ -17,7 +17,7 @@ export const READERS: readonly ReaderGrant[] = [
   { name: 'part', tokenSha256: hexOf(PART), filter: PART_GRANT },
 ];
 
-type Kind = Omit<ReplicaKind, 'platter'>;
+type Kind = Omit<ReplicaKind, 'platter' | 'rings'>;
 
 const WHOLE = { token: ALL, grant: undefined, wishes: [undefined] } as const;
 const SHARE = {

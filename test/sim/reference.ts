@@ -6,11 +6,15 @@ import { assert, must } from '../../src/core/base/assert.ts';
 import { ByteReader, equalBytes } from '../../src/core/base/bytes.ts';
 import { type Index, type Revision, toIndex } from '../../src/core/base/position.ts';
 import { decodeSchema, TABLES_PREFIX } from '../../src/core/model/control/schema.ts';
+import { STAGES_PREFIX } from '../../src/core/model/control/stage-keys.ts';
+import { decodeStage, isDropped, shownTo } from '../../src/core/model/control/stages.ts';
 import { type Change, decodeRecords } from '../../src/core/model/ledger.ts';
+import type { LedgerFilter } from '../../src/core/model/ledger-filter.ts';
 import { Machine } from '../../src/core/model/machine.ts';
 import { decodeMembership, isMembershipEntry, type Membership } from '../../src/core/raft/membership.ts';
 import type { Store, StoredValue } from '../../src/core/model/store.ts';
 import { checksum } from '../../src/engine/disk/checksum.ts';
+import { checkMove } from './stage-law.ts';
 
 /** Origin of every command as the reference sees it, so that it makes all answers. */
 const ORIGIN = 1;
@@ -29,10 +33,23 @@ export interface Committed {
   readonly answer: { readonly code: number; readonly revision: number; readonly extra: Uint8Array } | undefined;
 }
 
-interface Version {
+export interface Version {
   readonly revision: number;
   readonly value: Uint8Array | undefined;
   readonly expiryMs: number;
+}
+
+/** Stages as hosts go by them. */
+export interface StageThen {
+  readonly scope: LedgerFilter;
+  /** The revision whose state a host in this ring is shown ('': in none); Infinity: the newest. */
+  readonly shownTo: (ring: string) => number;
+}
+
+/** A key may be shown so; held: it is not shown as it is, and that is kept aside. */
+export interface Shown {
+  readonly version: Version;
+  readonly isHeld: boolean;
 }
 
 const NEVER: Version = { revision: 0, value: undefined, expiryMs: 0 };
@@ -41,6 +58,7 @@ const NEVER: Version = { revision: 0, value: undefined, expiryMs: 0 };
 export const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 
 const TABLES = textOf(TABLES_PREFIX);
+const STAGES = textOf(STAGES_PREFIX);
 
 class MapStore implements Store {
   readonly values = new Map<string, StoredValue>();
@@ -96,6 +114,7 @@ export class Reference {
   /** "key=value" that was put: every write of the workload is unlike all others. */
   readonly #put = new Set<string>();
 
+  readonly #stageKeys = new Set<string>();
   readonly #hashes: number[] = [];
   /** What tables were ever called, by number: none is used again. */
   readonly tableNames: Map<number, { readonly family: string; readonly table: string }> = new Map();
@@ -193,6 +212,38 @@ export class Reference {
     return undefined;
   }
 
+  /** The stages of `revision`, but for those that were dropped. */
+  stagesAt(revision: number): readonly StageThen[] {
+    const live: StageThen[] = [];
+    for (const key of this.#stageKeys) {
+      const { value } = this.valueAt(key, revision);
+      if (value === undefined) continue;
+      const stage = decodeStage(Buffer.from(key, 'latin1'), value);
+      if (!isDropped(stage)) live.push({ scope: stage.scope, shownTo: (ring) => shownTo(stage, ring) });
+    }
+    return live;
+  }
+
+  /**
+   * How a staged key may be shown at `revision` to who is shown the state of `mark`: as it was before the first command behind the
+   * mark changed it. What expires is gone for all, and from outside a delete of what may expire is one or the other.
+   */
+  shownAt(key: string, mark: number, revision: number): readonly Shown[] {
+    const versions = this.#history.get(key) ?? [];
+    const shown: Shown[] = [];
+    for (const [i, version] of versions.entries()) {
+      if (version.revision <= mark) continue;
+      if (version.revision > revision) break;
+      const before = versions[i - 1] ?? NEVER;
+      shown.push({ version: before, isHeld: true });
+      if (before.expiryMs === 0) return shown;
+      // It may have expired at this very revision, before the command.
+      shown.push({ version: NEVER, isHeld: true });
+      if (version.value !== undefined) return shown;
+    }
+    return [...shown, { version: this.valueAt(key, revision), isHeld: false }];
+  }
+
   /** All keys that ever were. */
   get keys(): Iterable<string> {
     return this.#history.keys();
@@ -219,7 +270,13 @@ export class Reference {
   #changed(revision: number, change: Change): void {
     const key = textOf(change.key);
     const value = change.kind === 'put' ? change.value.slice() : undefined;
-    if (value !== undefined) {
+    const isStage = key.startsWith(STAGES);
+    if (isStage) {
+      this.#stageKeys.add(key);
+      checkMove(change.key, revision, this.#history.get(key)?.at(-1)?.value, value);
+    }
+    // What a stage is now it may have been before.
+    if (value !== undefined && !isStage) {
       const put = `${key}=${textOf(value)}`;
       assert(!this.#put.has(put), `exactly once: ${put} is put again at ${revision}`);
       this.#put.add(put);

@@ -4,10 +4,15 @@
  * see then is looked at. Some fail, as on a full disk.
  */
 import type { LdbStore } from '../../src/engine/ldb/store.ts';
+import type { Chance } from './chance.ts';
 import type { LdbPlatter, ServedLdb } from './ldb-platter.ts';
 import type { RelaySide } from './relay-side.ts';
 
+/** How often a relay's sweep falls into a transaction. */
+const SWEPT = 0.1;
+
 export interface ReplicaDiskWorld {
+  readonly chance: Chance;
   readonly platter: LdbPlatter;
   readonly isOf: (life: number) => boolean;
   /** A while of this life. */
@@ -73,7 +78,7 @@ export class ReplicaDisk {
       meta: (key) => inner.meta(key),
       view: (of) => inner.view(of),
       commit: (rows, meta, records) =>
-        this.#act(life, { isShown: true, prepare: served && (() => served.prepare(records)) }, () =>
+        this.#act(life, { isShown: true, prepare: served && (() => this.#prepare(served, records)) }, () =>
           inner.commit(rows, meta, records),
         ),
       addIncoming: (rows) => this.#act(life, { isShown: false }, () => inner.addIncoming(rows)),
@@ -105,6 +110,13 @@ export class ReplicaDisk {
   async #held<T>(working: Promise<T>): Promise<T> {
     await this.#world.hold(working);
     return working;
+  }
+
+  /** What a relay does now and then it does in the middle of a transaction, too. */
+  #prepare(served: ServedLdb, records: readonly Uint8Array[]): void {
+    const { side, chance } = this.#world;
+    served.prepare(records);
+    if (chance.is(SWEPT)) side?.sweep();
   }
 
   /** `prepare`: what is done of it before it is visible. */

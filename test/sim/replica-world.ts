@@ -37,6 +37,8 @@ export interface ReplicaKind {
   readonly grant: LedgerFilter | undefined;
   /** What it may wish for; a life in so many wishes for another one, and has its LDB rebuilt. */
   readonly wishes: readonly (FilterInput | undefined)[];
+  /** What a life may be in; '': in none. */
+  readonly rings: readonly string[];
   /** It feeds others. */
   readonly isRelay: boolean;
 }

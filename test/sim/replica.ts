@@ -37,6 +37,7 @@ const CONNECT_DEADLINE_MS = 10_000;
 const STALE_AFTER_MS = 5_000;
 const COME_BACK_MS = 4_000;
 const OTHER_WISH = 0.1;
+const OTHER_RING = 0.2;
 const LATENCY_MS = 0.2;
 const SWEEP_EVERY_MS = 250;
 /** Of the newest records, for those who follow. */
@@ -49,6 +50,7 @@ export class SimReplica {
   readonly #kind: ReplicaKind;
   readonly #world: ReplicaWorld;
   #wish: FilterInput | undefined;
+  #ring: string;
   #lives = 0;
   #isAlive = false;
   #isPaused = false;
@@ -79,6 +81,7 @@ export class SimReplica {
     this.#world = world;
     this.#wish = world.chance.of(kind.wishes);
     this.isWireBad = world.chance.is(0.5);
+    this.#ring = this.#drawRing();
     this.oracle = new LdbOracle(kind.name, world.reference, kind.grant);
     const { name, platter, isRelay } = kind;
     this.side = isRelay
@@ -92,6 +95,7 @@ export class SimReplica {
         })
       : undefined;
     this.#disk = new ReplicaDisk({
+      chance: world.chance,
       platter,
       isOf: (life) => this.#isOf(life),
       io: (life) => this.#io(life),
@@ -101,6 +105,11 @@ export class SimReplica {
       side: this.side,
       ledgerBytes: LEDGER_BYTES,
     });
+  }
+
+  #drawRing(): string {
+    const { rings } = this.#kind;
+    return rings.length === 1 ? '' : this.#world.chance.of(rings);
   }
 
   get lives(): number {
@@ -124,6 +133,7 @@ export class SimReplica {
     this.#stop = new AbortController();
     this.#stops.push(this.#stop);
     if (chance.is(OTHER_WISH)) this.#wish = chance.of(this.#kind.wishes);
+    if (this.#kind.rings.length > 1 && chance.is(OTHER_RING)) this.#ring = this.#drawRing();
     const filter = this.#wish && parseFilter(this.#wish);
     const timing = timingOf(queue, chance, (work) => this.#enter(life, work));
     const keeper = new StatusKeeper(STALE_AFTER_MS, () => EPOCH_MS + queue.nowMs);
@@ -287,7 +297,7 @@ export class SimReplica {
 
   #reflectorWorld(life: number, timing: Timing): ReflectorWorld {
     return {
-      open: async (dir) => LdbWriter.over(await this.#disk.open(life), dir),
+      open: async (dir) => LdbWriter.over(await this.#disk.open(life), dir, { ring: this.#ring }),
       sleep: (delayMs, signal) =>
         new Promise((resolve) => {
           const timer = timing.after(delayMs, resolve);
@@ -354,6 +364,12 @@ export class SimReplica {
     const { trace, queue } = this.#world;
     trace.say(queue.nowMs, this.name, () => JSON.stringify(event));
     switch (event.kind) {
+      case 'following':
+        assert(
+          this.oracle.ring === this.#ring,
+          `${this.name}: it is in ring ${this.#ring}, and shows ${this.oracle.ring}`,
+        );
+        break;
       case 'applied':
         this.records += event.records;
         break;

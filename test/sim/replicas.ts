@@ -3,12 +3,13 @@
  */
 import { Chance } from './chance.ts';
 import { lmdbPlatter, memoryPlatter } from './ldb-platter.ts';
-import type { SimOptions } from './options.ts';
+import { hasStages, type SimOptions } from './options.ts';
 import { Loops } from './loops.ts';
 import type { Feeder } from './feeder.ts';
 import { REPLICAS, relaysOf } from './readers.ts';
 import { ReplicaNemesis } from './replica-nemesis.ts';
 import { SimReplica } from './replica.ts';
+import { HOST_RINGS } from './workload-stages.ts';
 import type { ReplicaWorld } from './replica-world.ts';
 
 export interface ReplicaCounts {
@@ -26,6 +27,8 @@ export interface ReplicaCounts {
   readonly hashes: number;
   /** Parts of ledgers that relays passed on. */
   readonly passed: number;
+  /** Looks that found something held back. */
+  readonly held: number;
 }
 
 /** In every so many-th seed they lie in LMDB: its syncs are real. */
@@ -48,10 +51,11 @@ export class Replicas {
     const isReal = hasLmdb ?? seed % LMDB_EVERY === 0;
     this.#isCalm = isCalm;
     const kinds = hasRelays ? [...relaysOf(chance), ...REPLICAS] : REPLICAS;
+    const rings = hasStages(options) ? HOST_RINGS : [''];
     const sides: Feeder[] = [];
     const world = { ...given, chance, relays: () => sides };
     this.#all = kinds.map(
-      (kind) => new SimReplica({ ...kind, platter: isReal ? lmdbPlatter() : memoryPlatter() }, world),
+      (kind) => new SimReplica({ ...kind, rings, platter: isReal ? lmdbPlatter() : memoryPlatter() }, world),
     );
     for (const { side } of this.#all) if (side !== undefined) sides.push(side);
     this.#loops = sides.length > 1 ? new Loops(this.#all, world.queue, world.fail) : undefined;
@@ -108,6 +112,7 @@ export class Replicas {
       diverged: sum(({ diverged }) => diverged),
       looks: sum(({ oracle }) => oracle.looks),
       hashes: sum(({ oracle }) => oracle.hashes),
+      held: sum(({ oracle }) => oracle.heldBack),
       passed: sum(({ side }) => side?.passed ?? 0),
     };
   }

@@ -9,6 +9,7 @@ import * as wire from '../../src/core/wire/client.ts';
 import type { EventFunction, Json } from '../../src/testing/index.ts';
 import type { Chance } from './chance.ts';
 import { encodeControlCall } from './workload-control.ts';
+import { encodeStageCall } from './workload-stages.ts';
 import { type Reference, textOf } from './reference.ts';
 
 export interface Read {
@@ -23,6 +24,8 @@ export interface Call {
   readonly isWrite: boolean;
   readonly body: Uint8Array;
   readonly read?: Read;
+  /** It may be nonsense by the time that it comes. */
+  readonly mayBeRefused?: boolean;
   /** As a history says it (src/testing); left out of it otherwise. */
   readonly history?: { readonly f: EventFunction; readonly key?: string; readonly value?: Json };
 }
@@ -40,7 +43,8 @@ const KINDS = [
 ] as const;
 
 /** Families, tables and rows as well. */
-const WITH_CONTROL = [...KINDS, [25, 'control']] as const;
+const CONTROL = [25, 'control'] as const;
+const STAGES = [9, 'stage'] as const;
 
 const KEYS = 6;
 /** Its values expire, so that nobody can say from outside when: it is in no history. */
@@ -53,17 +57,26 @@ const put = (key: Uint8Array, value: Uint8Array, ttlMs: number = 0): Operation =
 const remove = (key: Uint8Array): Operation => ({ kind: 'delete', key, value: NONE, ttlMs: 0 });
 const read = (key: Uint8Array): Operation => ({ kind: 'get', key, value: NONE, ttlMs: 0 });
 
+/** What a client does, and what it does not. */
+export interface Habits {
+  readonly readsOnly: boolean;
+  readonly hasControl: boolean;
+  readonly hasStages: boolean;
+}
+
 /** `tag` is in no other call. */
 export function nextCall(
   chance: Chance,
   reference: Reference,
   tag: string,
-  { readsOnly, hasControl }: { readonly readsOnly: boolean; readonly hasControl: boolean },
+  { readsOnly, hasControl, hasStages }: Habits,
 ): Call {
   const key = keyAt(chance.below(KEYS));
   // Some are long, so that memtables fill and records cross blocks and segments.
   const value = utf8(chance.is(0.2) ? tag.padEnd(50 + chance.below(700), '.') : tag);
-  const kind = readsOnly ? 'read' : chance.weighted(hasControl ? WITH_CONTROL : KINDS);
+  const kind = readsOnly
+    ? 'read'
+    : chance.weighted([...KINDS, ...(hasControl ? [CONTROL] : []), ...(hasStages ? [STAGES] : [])]);
   switch (kind) {
     case 'put':
       return write(wire.REQUEST.put, (writer) => writer.varint(0).blob(key).blob(value), written(key, value));
@@ -99,6 +112,8 @@ export function nextCall(
     }
     case 'control':
       return write(wire.REQUEST.control, (writer) => encodeControlCall(writer, chance, tag));
+    case 'stage':
+      return { ...write(wire.REQUEST.control, (writer) => encodeStageCall(writer, chance, tag)), mayBeRefused: true };
     case 'local':
       return { kind: wire.REQUEST.get, isWrite: false, body: NONE, read: { key, isLocal: true, atLeast: 0 } };
     default:

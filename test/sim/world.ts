@@ -17,7 +17,7 @@ import { SimClient } from './client.ts';
 import { Nemesis } from './nemesis.ts';
 import { SimNetwork } from './network.ts';
 import { SimNode } from './node.ts';
-import { FED_MS, LIVENESS_MS, type SimOptions } from './options.ts';
+import { FED_MS, hasStages, LIVENESS_MS, type SimOptions } from './options.ts';
 import { SimOperator } from './operator.ts';
 import { Oracle } from './oracle.ts';
 import { EventQueue } from './queue.ts';
@@ -160,6 +160,7 @@ export class SimWorld {
           readsSkipBarrier,
           readsOnly: hasReaders && i >= CLIENTS / 2,
           hasControl: options.hasControl ?? options.seed % CONTROL_EVERY === 0,
+          hasStages: hasStages(options),
         }),
     );
     const seats = new Seats(oracle, nodes);
