@@ -15,5 +15,6 @@ export { type ClusterConfig, type ClusterConfigInput, defineCluster, loadConfig 
 export { type ErrorCode, ERROR_CODES, isStoreError, type Retry, StoreError } from './core/base/errors.ts';
 export type { Revision } from './core/base/position.ts';
 export { VERSION } from './core/base/version.ts';
+export type { NodeFacts } from './actors/facts.ts';
 export { type RunningNode, type StartOptions, startNode } from './node.ts';
 export type { TraceContext, Tracer, TraceSpan, TraceSpanOptions } from './node/tracing.ts';

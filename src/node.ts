@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import type { Registry } from 'prom-client';
 import { Callers } from './actors/gateway/callers.ts';
+import type { NodeFacts } from './actors/facts.ts';
 import { type Death, Restarts } from './actors/restarts.ts';
 import type { ClusterActors } from './actors/runtime/cluster/cluster-actors.ts';
 import type { LogFunction } from './actors/runtime/thread.ts';
@@ -67,8 +68,8 @@ export interface RunningNode extends Omit<Client, 'status' | 'state' | 'endpoint
   getSync(key: Bytes): Entry | undefined;
   /** A consistent range of what this node has now. */
   rangeSync(options?: { readonly prefix?: Bytes; readonly limit?: number }): Entry[];
-  /** What each actor says of itself. */
-  inspect(): Promise<Record<string, unknown>>;
+  /** What each actor says of itself; one that does not run is left out. */
+  inspect(): Promise<Partial<NodeFacts>>;
   /**
    * The application's own actors: they run as long as the node does, and stop before it. When its root gives up, the
    * node stops, with `failed`. `host`, `singleton` and `lookup` reach across the cluster (docs/actors.md).
@@ -394,7 +395,7 @@ class Node implements RunningNode, Breakable {
 
   // ── what it says of itself ──
 
-  inspect(): Promise<Record<string, unknown>> {
+  inspect(): Promise<Partial<NodeFacts>> {
     return this.#parts.supervisor.inspect();
   }
 

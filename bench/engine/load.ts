@@ -63,7 +63,7 @@ async function run(bench: Bench): Promise<void> {
   const { stall, tree } = engine.stats();
   const configured = MEMTABLES * MEMTABLE_BYTES + CACHE_BYTES;
   const grownBytes = peakBytes - beforeBytes;
-  const writtenMB = (Number(tree['flushedBytes']) + Number(tree['compactedBytes'])) / 1e6;
+  const writtenMB = (tree.flushedBytes + tree.compactedBytes) / 1e6;
   const userMB = (KEYS * (16 + VALUE_BYTES)) / 1e6;
   const more = {
     peakMiB: Math.round(peakBytes / MIB),

@@ -4,6 +4,14 @@
  */
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import * as compactor from './compactor.thread.ts';
+import type {
+  CommitterFacts,
+  CompactorFacts,
+  MemtableFacts,
+  ReplicationFacts,
+  ShipperFacts,
+  SyncerFacts,
+} from './facts.ts';
 import { gaugesOf } from './gauges.ts';
 import * as memtable from './memtable.thread.ts';
 import { type PortLife, portLife, type PortLifeOptions, type PortModule } from './runtime/ports/port-actor.ts';
@@ -40,7 +48,9 @@ export interface ReplicationStarted {
 export interface BeginningsOptions {
   readonly plumbing: Plumbing;
   /** Ties the replication thread's module, and what else it wants, to what it is given here. */
-  readonly replication: (options: PortLifeOptions<ReplicationPlumbing, ReplicationStarted>) => PortLife;
+  readonly replication: (
+    options: PortLifeOptions<ReplicationPlumbing, ReplicationStarted>,
+  ) => PortLife<ReplicationFacts>;
   /** Asked once the tables are open. */
   readonly membership: () => ReplicationPlumbing['membership'];
   readonly walDir: string;
@@ -69,7 +79,7 @@ export class Beginnings {
     this.#options = options;
   }
 
-  compactor(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife {
+  compactor(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife<CompactorFacts> {
     const args: compactor.CompactorArgs = { ...this.#stateArgs(), dataDir: this.#options.dataDir };
     return this.#life('compactor', compactor, {
       begin: () => ({ ports, args: Promise.resolve(args) }),
@@ -77,7 +87,11 @@ export class Beginnings {
     });
   }
 
-  replication(ports: Ports, tables: Waypoint<compactor.CompactorStarted>, log: Waypoint<ReplicationStarted>): PortLife {
+  replication(
+    ports: Ports,
+    tables: Waypoint<compactor.CompactorStarted>,
+    log: Waypoint<ReplicationStarted>,
+  ): PortLife<ReplicationFacts> {
     const { plumbing, dataDir, membership } = this.#options;
     const { inbox, toGateway, records, committed, places } = plumbing.rings;
     const { checkpoints } = plumbing;
@@ -94,7 +108,7 @@ export class Beginnings {
     });
   }
 
-  committer(log: Waypoint<ReplicationStarted>, committing: Waypoint<undefined>): PortLife {
+  committer(log: Waypoint<ReplicationStarted>, committing: Waypoint<undefined>): PortLife<CommitterFacts> {
     const { plumbing, walDir, walSegmentBytes, walKeepBytes } = this.#options;
     const { records, places } = plumbing.rings;
     const args = async (): Promise<committer.CommitterArgs> => {
@@ -105,7 +119,7 @@ export class Beginnings {
     return this.#life('wal-committer', committer, { begin: () => ({ args: args() }), onStarted: committing.reach });
   }
 
-  syncer(log: Waypoint<ReplicationStarted>, committing: Waypoint<undefined>): PortLife {
+  syncer(log: Waypoint<ReplicationStarted>, committing: Waypoint<undefined>): PortLife<SyncerFacts> {
     const { plumbing, walDir } = this.#options;
     const args = async (): Promise<syncer.SyncerArgs> => {
       await committing.reached;
@@ -115,7 +129,7 @@ export class Beginnings {
     return this.#life('syncer', syncer, { begin: () => ({ args: args() }) });
   }
 
-  memtable(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife {
+  memtable(ports: Ports, tables: Waypoint<compactor.CompactorStarted>): PortLife<MemtableFacts> {
     const { plumbing, origin, ledgerBytes, ledgerMs, historyMs } = this.#options;
     const { committed, answers, ledger } = plumbing.rings;
     const { checkpoints, tableSizes } = plumbing;
@@ -127,7 +141,7 @@ export class Beginnings {
     return this.#life('memtable', memtable, { begin: () => ({ ports, args: args() }) });
   }
 
-  shipper(tables: Waypoint<compactor.CompactorStarted>): PortLife {
+  shipper(tables: Waypoint<compactor.CompactorStarted>): PortLife<ShipperFacts> {
     const { plumbing, subscriptionsMax, cluster, node, shipperLink } = this.#options;
     const { rings, checkpoints } = plumbing;
     shipperLink.renew();
@@ -155,11 +169,11 @@ export class Beginnings {
     };
   }
 
-  #life<Args, Started>(
+  #life<Args, Started, Facts extends object>(
     name: ActorName,
-    module: PortModule<Args, Started>,
+    module: PortModule<Args, Started, Facts>,
     own: Pick<PortLifeOptions<Args, Started>, 'begin' | 'onStarted'>,
-  ): PortLife {
+  ): PortLife<Facts> {
     return portLife(module, { ...this.#hold(name), ...own });
   }
 }

@@ -9,6 +9,7 @@ import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { PoolRunner } from '../engine/pool/pool.ts';
 import { Compactor, type Frozen } from './compactor.ts';
+import type { CompactorFacts } from './facts.ts';
 import { SnapshotFiles, type ToFiles } from './snapshot-files.ts';
 import { listen } from './runtime/bell.ts';
 import type { StartActor } from './runtime/thread.ts';
@@ -35,7 +36,7 @@ const IDLE_TURN_MS = 1_000;
 
 export const url: string = import.meta.url;
 
-export const start: StartActor<CompactorArgs, CompactorStarted> = (args, context) => {
+export const start: StartActor<CompactorArgs, CompactorStarted, CompactorFacts> = (args, context) => {
   const shared = new Shared(args.shared);
   const actor = new Compactor({
     shared,

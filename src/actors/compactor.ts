@@ -11,6 +11,7 @@ import { assert } from '../core/base/assert.ts';
 import type { Disk } from '../core/base/env.ts';
 import { StoreError } from '../core/base/errors.ts';
 import { Keeper } from '../engine/lsm/tree/keeper.ts';
+import type { TreeFacts } from '../engine/lsm/tree/keeper-world.ts';
 import type { KeeperWorld } from '../engine/lsm/tree/keeper-world.ts';
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
@@ -143,7 +144,7 @@ export class Compactor {
     return this.#keeper.close();
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): TreeFacts {
     return this.#keeper.inspect();
   }
 

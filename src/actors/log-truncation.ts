@@ -14,6 +14,7 @@
 import type { Clock } from '../core/base/env.ts';
 import { type Index, toIndex } from '../core/base/position.ts';
 import type { Raft } from '../core/raft/raft.ts';
+import type { LogFacts } from './facts.ts';
 import type { Shared } from './shared.ts';
 
 export interface TruncationWorld {
@@ -53,7 +54,7 @@ export class LogTruncation {
     shared.set('walTruncateTo', upTo);
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): LogFacts {
     const { raft, shared } = this.#world;
     const { first, matchedByAll } = raft.log;
     return {
@@ -62,7 +63,6 @@ export class LogTruncation {
       truncatable: raft.log.truncatable,
       flushed: shared.get('flushed'),
       keptFrom: shared.get('walKeepFrom'),
-      /** Who holds the log back, and by how many entries; only a leader knows. */
       heldBy: raft.logHolders,
     };
   }

@@ -5,6 +5,7 @@ import { must } from '../core/base/assert.ts';
 import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { StateReader } from '../engine/state/state-reader.ts';
+import type { MemtableFacts } from './facts.ts';
 import { Memtable } from './memtable.ts';
 import { park } from './runtime/bell.ts';
 import { RingReader, RingWriter } from './runtime/ring.ts';
@@ -32,7 +33,7 @@ export interface MemtableArgs {
 
 export const url: string = import.meta.url;
 
-export const start: StartActor<MemtableArgs, undefined> = (args, context) => {
+export const start: StartActor<MemtableArgs, undefined, MemtableFacts> = (args, context) => {
   const shared = new Shared(args.shared);
   const bell = shared.bell('memtable');
   // Cursors of this thread end in the turn that makes them: nothing is deferred.

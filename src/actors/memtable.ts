@@ -27,6 +27,7 @@ import type { StateReader } from '../engine/state/state-reader.ts';
 import { StateWriter } from '../engine/state/state-writer.ts';
 import { CheckpointWriter, isCheckpoint } from './checkpoints.ts';
 import type { Frozen } from './compactor.ts';
+import type { MemtableFacts } from './facts.ts';
 import type { Bell } from './runtime/bell.ts';
 import type { RingReader, RingWriter } from './runtime/ring.ts';
 import type { ActorName, Shared } from './shared.ts';
@@ -166,7 +167,7 @@ export class Memtable {
     return true;
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): MemtableFacts {
     return {
       applied: this.#machine.applied,
       bytes: this.#state.tree.usedBytes,

@@ -27,6 +27,7 @@ import type { MeshMessage } from '../core/wire/mesh.ts';
 import { ApplyOutbox } from './apply-outbox.ts';
 import { CommandGate } from './command-gate.ts';
 import type { DiskWatch } from './disk-watch.ts';
+import type { ReplicationFacts } from './facts.ts';
 import { FleetRelay } from './fleet-relay.ts';
 import { GatewayOutbox } from './gateway-outbox.ts';
 import { HeldCommands } from './held-commands.ts';
@@ -432,7 +433,7 @@ export class Replication {
     if (held.length > 0) this.#route(held);
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): ReplicationFacts {
     return {
       role: this.#raft.role,
       term: this.#raft.term,

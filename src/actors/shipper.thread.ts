@@ -6,6 +6,7 @@ import type { TreeMemory } from '../engine/lsm/tree/memory.ts';
 import type { TreeOptions } from '../engine/lsm/tree/options.ts';
 import { StateReader } from '../engine/state/state-reader.ts';
 import { CheckpointReader } from './checkpoints.ts';
+import type { ShipperFacts } from './facts.ts';
 import { LedgerIntake } from './ledger-intake.ts';
 import { listen } from './runtime/bell.ts';
 import { RingReader } from './runtime/ring.ts';
@@ -36,7 +37,7 @@ const WINDOW_BYTES = 16 * 1024 * 1024;
 
 export const url: string = import.meta.url;
 
-export const start: StartActor<ShipperArgs, undefined> = (args, context) => {
+export const start: StartActor<ShipperArgs, undefined, ShipperFacts> = (args, context) => {
   const shared = new Shared(args.shared);
   const port = must(context.ports['gateway'], 'the shipper has a port to the gateway');
   const state = new StateReader({ memory: args.tree, dir: args.dir, options: args.options, owner: ownerOf('shipper') });

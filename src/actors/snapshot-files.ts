@@ -17,6 +17,7 @@ import { emptyDir, INCOMING, OUTGOING } from '../engine/snapshot/directory.ts';
 import { IncomingSnapshot, incomingMeta } from '../engine/snapshot/incoming.ts';
 import { decideInstall, type Promised } from '../engine/snapshot/install.ts';
 import { OutgoingSnapshot } from '../engine/snapshot/outgoing.ts';
+import type { CompactorFacts } from './facts.ts';
 import type { LogFunction } from './runtime/thread.ts';
 
 /** From replication. */
@@ -129,7 +130,7 @@ export class SnapshotFiles {
     this.#drop();
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): CompactorFacts['snapshots'] {
     return { sends: this.#outgoing?.snapshot.index, receives: this.#incoming?.meta.index };
   }
 

@@ -15,6 +15,7 @@ import { StoreError } from '../core/base/errors.ts';
 import type { Raft } from '../core/raft/raft.ts';
 import type { NodeId } from '../core/raft/types.ts';
 import { snapshotBytes, type SnapshotMessage, type SnapshotMeta } from '../core/wire/snapshot.ts';
+import type { ReceiveFacts } from './facts.ts';
 import type { FromFiles, ToFiles } from './snapshot-files.ts';
 import type { LogFunction } from './runtime/thread.ts';
 
@@ -126,7 +127,7 @@ export class SnapshotReceiver {
     }
   }
 
-  inspect(): Record<string, unknown> | undefined {
+  inspect(): ReceiveFacts | undefined {
     if (this.#current === undefined) return undefined;
     const { meta, from, expected } = this.#current;
     return { from, index: meta.index, bytes: snapshotBytes(meta), received: expected };

@@ -20,6 +20,7 @@ import type { Raft } from '../core/raft/raft.ts';
 import type { NodeId } from '../core/raft/types.ts';
 import { CHUNK_BYTES_MAX, type SnapshotMessage, type SnapshotMeta } from '../core/wire/snapshot.ts';
 import { FileStream } from '../engine/snapshot/directory.ts';
+import type { SendFacts } from './facts.ts';
 import type { FromFiles, ToFiles } from './snapshot-files.ts';
 import type { LogFunction } from './runtime/thread.ts';
 
@@ -128,7 +129,7 @@ export class SnapshotSender {
     }
   }
 
-  inspect(): Record<string, unknown> | undefined {
+  inspect(): SendFacts | undefined {
     if (this.#taken === undefined) return undefined;
     const { meta, stream } = this.#taken;
     const to = Object.fromEntries([...this.#transfers].map(([peer, { acked }]) => [peer, acked]));

@@ -7,6 +7,7 @@ import type { Index } from '../core/base/position.ts';
 import type { Raft } from '../core/raft/raft.ts';
 import type { NodeId } from '../core/raft/types.ts';
 import type { SnapshotMessage } from '../core/wire/snapshot.ts';
+import type { TransferFacts } from './facts.ts';
 import type { Transport } from './mesh-outbox.ts';
 import type { LogFunction } from './runtime/thread.ts';
 import type { Shared } from './shared.ts';
@@ -82,7 +83,7 @@ export class Snapshots {
     if (!this.isInstalling) this.#sender.tick();
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): TransferFacts {
     return { sends: this.#sender.inspect(), receives: this.#receiver.inspect() };
   }
 }

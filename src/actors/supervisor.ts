@@ -10,6 +10,7 @@ import { StoreError } from '../core/base/errors.ts';
 import { letGoOf } from '../engine/lsm/tree/dead-reader.ts';
 import { Beginnings, type BeginningsOptions, type ReplicationStarted, Waypoint } from './beginnings.ts';
 import type { CompactorStarted } from './compactor.thread.ts';
+import type { NodeFacts } from './facts.ts';
 import { gatewayActor, type GatewayLoopWorld, type GatewayProtocol } from './gateway/gateway-actor.ts';
 import { gaugesOf } from './gauges.ts';
 import { NodeDecider } from './node-decider.ts';
@@ -17,7 +18,7 @@ import { type Death, deathBy, mayComeBack, type Restarts } from './restarts.ts';
 import { ActorSystem } from './runtime/core/system.ts';
 import type { ActorReport } from './runtime/core/target.ts';
 import type { ActorRef } from './runtime/core/types.ts';
-import { portActor, type PortLife, type PortProtocol } from './runtime/ports/port-actor.ts';
+import { factsOf, portActor, type PortLife, type PortProtocol } from './runtime/ports/port-actor.ts';
 import type { PulseBounds } from './runtime/ports/pulse-watchdog.ts';
 import { type BreakDown, type LogFunction, type MessagePort, portPair } from './runtime/thread.ts';
 import { Threads } from './runtime/threads/threads.ts';
@@ -36,6 +37,9 @@ export interface SupervisorOptions extends BeginningsOptions {
   readonly onDeath: (death: Death) => void;
 }
 
+/** Those with threads. */
+type Refs = { [Name in keyof NodeFacts]?: ActorRef<PortProtocol<NodeFacts[Name]>> };
+
 /** What the node's own actors are below. */
 export const NODE_PATH = '/node';
 
@@ -50,7 +54,7 @@ export class Supervisor {
   readonly #threads: Threads;
   readonly #decider: NodeDecider;
   readonly #beginnings: Beginnings;
-  readonly #refs = new Map<ActorName, ActorRef<PortProtocol>>();
+  readonly #refs: Refs = {};
   #gateway: ActorRef<GatewayProtocol> | undefined;
   #isGatewayBroken = false;
   /** The first that did not start, and why: others did not for want of it. */
@@ -166,25 +170,29 @@ export class Supervisor {
   async settleWal(dead: ActorName): Promise<string | undefined> {
     const { shared } = this.#options.plumbing;
     // What was written is synced before it is looked at.
-    if (dead === 'wal-committer') await this.#refs.get('syncer')?.stop({ deadlineMs: STOP_DEADLINE_MS });
+    if (dead === 'wal-committer') await this.#refs.syncer?.stop({ deadlineMs: STOP_DEADLINE_MS });
     const doubt = walDoubt(shared, dead);
     if (doubt !== undefined) shared.set('walFailed', 1);
     return doubt;
   }
 
   /** What each actor says of itself. */
-  async inspect(): Promise<Record<string, unknown>> {
-    const alive = this.actors.filter(([name, state]) => state !== 'ended' && this.#refs.has(name));
-    const answers = alive.map(async ([name]) => {
-      const answer = await this.#refs.get(name)?.ask({ kind: 'inspect' }, { deadlineMs: INSPECT_DEADLINE_MS });
-      return [name, answer] as const;
-    });
-    return Object.fromEntries(await Promise.all(answers));
+  async inspect(): Promise<Partial<NodeFacts>> {
+    const facts: { -readonly [Name in keyof NodeFacts]?: NodeFacts[Name] } = {};
+    const ask = async <Name extends keyof NodeFacts>(name: Name, ref: Refs[Name]): Promise<void> => {
+      if (ref !== undefined) facts[name] = await factsOf(ref, { deadlineMs: INSPECT_DEADLINE_MS });
+    };
+    const asked: Promise<void>[] = [];
+    for (const [name, state] of this.actors) {
+      if (name !== 'gateway' && state !== 'ended') asked.push(ask(name, this.#refs[name]));
+    }
+    await Promise.all(asked);
+    return facts;
   }
 
   /** For tests: has an actor break, or vanish at whatever instruction it is. */
   async breakDown(actor: ActorName, how: BreakDown | 'vanish'): Promise<void> {
-    const ref = this.#refs.get(actor);
+    const ref = actor === 'gateway' ? undefined : this.#refs[actor];
     if (ref === undefined) throw new StoreError('BAD_REQUEST', `${actor} has no thread`);
     if (how !== 'vanish') {
       await ref.ask({ kind: 'breakDown', how }, { deadlineMs: BREAK_DEADLINE_MS });
@@ -196,16 +204,21 @@ export class Supervisor {
   }
 
   /** `waypoint`: whoever waits for it there hears it when it does not start. */
-  async #spawn(name: ActorName, life: PortLife, waypoint?: Pick<Waypoint<unknown>, 'fail'>): Promise<void> {
+  async #spawn<Name extends keyof NodeFacts>(
+    name: Name,
+    life: PortLife<NodeFacts[Name]>,
+    waypoint?: Pick<Waypoint<unknown>, 'fail'>,
+  ): Promise<void> {
     try {
-      const ref = await this.#system.spawn(portActor(name), {
+      const ref = await this.#system.spawn(portActor<NodeFacts[Name]>(name), {
         name,
         thread: 'own',
         args: life,
         startDeadlineMs: START_DEADLINE_MS,
         stopDeadlineMs: STOP_DEADLINE_MS,
       });
-      this.#refs.set(name, ref.stable());
+      // What a name stands for the compiler reads from the table, but does not write into it.
+      this.#refs[name] = ref.stable() as Refs[Name];
     } catch (error) {
       this.#unstarted ??= deathBy(name, error);
       waypoint?.fail(error);

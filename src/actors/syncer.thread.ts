@@ -8,6 +8,7 @@
 import type { DiskFile } from '../core/base/env.ts';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import { segmentName } from '../engine/wal/format.ts';
+import type { SyncerFacts } from './facts.ts';
 import { park } from './runtime/bell.ts';
 import type { StartActor } from './runtime/thread.ts';
 import { Shared } from './shared.ts';
@@ -22,7 +23,7 @@ export interface SyncerArgs {
 
 export const url: string = import.meta.url;
 
-export const start: StartActor<SyncerArgs, undefined> = (args) => {
+export const start: StartActor<SyncerArgs, undefined, SyncerFacts> = (args) => {
   const shared = new Shared(args.shared);
   const walSegment = shared.reader('walSegment');
   let open: { readonly segment: number; readonly file: DiskFile } | undefined;

@@ -9,6 +9,7 @@
  */
 import { type Lsn, toLsn } from '../core/base/position.ts';
 import { Syncer } from '../engine/wal/syncer.ts';
+import type { SyncerFacts } from './facts.ts';
 import type { Bell } from './runtime/bell.ts';
 import type { Shared } from './shared.ts';
 import { syncAlone } from './sync-alone.ts';
@@ -61,7 +62,7 @@ export class WalSyncer {
     return true;
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): SyncerFacts {
     return { synced: this.#syncer.synced, syncs: this.#syncer.syncs };
   }
 }

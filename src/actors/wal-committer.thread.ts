@@ -4,6 +4,7 @@
 import { randomInt } from 'node:crypto';
 import { nodeDisk } from '../engine/disk/node-disk.ts';
 import type { WalEnd } from '../engine/wal/recovery.ts';
+import type { CommitterFacts } from './facts.ts';
 import { park } from './runtime/bell.ts';
 import { RingReader, RingWriter } from './runtime/ring.ts';
 import type { StartActor } from './runtime/thread.ts';
@@ -25,7 +26,7 @@ export interface CommitterArgs {
 
 export const url: string = import.meta.url;
 
-export const start: StartActor<CommitterArgs, undefined> = (args, context) => {
+export const start: StartActor<CommitterArgs, undefined, CommitterFacts> = (args, context) => {
   const shared = new Shared(args.shared);
   const bell = shared.bell('wal-committer');
   const actor = new WalCommitter({

@@ -15,6 +15,7 @@ import { PLACE_EVERY_BYTES, type Place } from '../engine/wal/log-state.ts';
 import { firstIndexOf } from '../engine/wal/payload.ts';
 import type { WalEnd } from '../engine/wal/recovery.ts';
 import { Spares } from '../engine/wal/spares.ts';
+import type { CommitterFacts } from './facts.ts';
 import type { Bell } from './runtime/bell.ts';
 import type { RingReader, RingWriter } from './runtime/ring.ts';
 import type { LogFunction } from './runtime/thread.ts';
@@ -149,7 +150,7 @@ export class WalCommitter {
     }
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): CommitterFacts {
     const { logged, segment, offset, firstSegment, firstIndex } = this.#committer;
     return { logged, segment, offset, firstSegment, firstIndex, spares: this.#spares.ready };
   }

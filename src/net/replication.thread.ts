@@ -12,6 +12,7 @@ import { DiskWatch } from '../actors/disk-watch.ts';
 import { PauseWatch } from '../actors/pause-watch.ts';
 import { listen } from '../actors/runtime/bell.ts';
 import { RingReader, RingWriter } from '../actors/runtime/ring.ts';
+import type { ReplicationFacts } from '../actors/facts.ts';
 import type { StartActor } from '../actors/runtime/thread.ts';
 import { Shared } from '../actors/shared.ts';
 import type { ReplicationPlumbing, ReplicationStarted } from '../actors/beginnings.ts';
@@ -58,7 +59,7 @@ const MIB = 1024 * 1024;
 
 export const url: string = import.meta.url;
 
-export const start: StartActor<ReplicationArgs, ReplicationStarted> = async (args, context) => {
+export const start: StartActor<ReplicationArgs, ReplicationStarted, ReplicationFacts> = async (args, context) => {
   const shared = new Shared(args.shared);
   const startedAt = performance.now();
   const recovered = recoverWal(nodeDisk, args.dir);

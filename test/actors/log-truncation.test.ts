@@ -121,12 +121,12 @@ describe('who holds the log back', () => {
     const world = leader(5);
     world.ack('n3', 2);
     pass(world);
-    expect(world.replication.inspect()['log']).toEqual({
+    expect(world.replication.inspect().log).toEqual({
       ...{ first: 1, matchedByAll: 2, truncatable: 2, flushed: 0, keptFrom: 0 },
       heldBy: { slowest: 'n3', entries: 4, stranded: [] },
     });
     world.follow('n2', world.raft.term + 1);
-    expect(world.replication.inspect()['log']).toMatchObject({ matchedByAll: 2, heldBy: undefined });
+    expect(world.replication.inspect().log).toMatchObject({ matchedByAll: 2, heldBy: undefined });
   });
 
   test('and needs what is gone, is named there', () => {

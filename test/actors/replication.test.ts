@@ -94,7 +94,7 @@ describe('to the disk and back', () => {
     const world = alone({ recordsBytes: 64 * 1024 });
     const sizes = [20_000, 20_000, 25_000, 10, 25_000, 10, 10];
     for (const [i, bytes] of sizes.entries()) world.propose(put(i + 1, bytes));
-    expect(world.replication.inspect()['recordBacklog']).toBeGreaterThan(0);
+    expect(world.replication.inspect().recordBacklog).toBeGreaterThan(0);
     const written: number[] = [];
     for (let turns = 0; written.length < sizes.length && turns < 100; turns++) {
       for (const record of world.takeRecords(1)) written.push(...tokens(record.entries));
@@ -223,7 +223,7 @@ describe('from the gateway', () => {
     world.propose(put(1), put(2));
     const [forward] = world.sentTo('n2').filter((message) => message.kind === 'forward');
     expect(forward?.kind === 'forward' && forward.commands.map(tokenOf)).toEqual([1, 2]);
-    expect(world.replication.inspect()['held']).toBe(0);
+    expect(world.replication.inspect().held).toBe(0);
     expect(world.toldOf('refused')).toEqual([]);
   });
 
@@ -231,11 +231,11 @@ describe('from the gateway', () => {
     const world = new ReplicationWorld({ nodes: ['n1', 'n2', 'n3'] });
     world.propose(put(1), put(2));
     world.propose(put(3));
-    expect(world.replication.inspect()['held']).toBe(3);
+    expect(world.replication.inspect().held).toBe(3);
     world.follow('n3', 2);
     const forwards = world.sentTo('n3').flatMap((message) => (message.kind === 'forward' ? message.commands : []));
     expect(forwards.map(tokenOf)).toEqual([1, 2, 3]);
-    expect(world.replication.inspect()['held']).toBe(0);
+    expect(world.replication.inspect().held).toBe(0);
   });
 
   test('a leader that cannot be reached yet gets the commands once its connection is there', () => {
@@ -243,7 +243,7 @@ describe('from the gateway', () => {
     world.open.delete('n2');
     world.follow('n2', 2);
     world.propose(put(1));
-    expect(world.replication.inspect()['held']).toBe(1);
+    expect(world.replication.inspect().held).toBe(1);
     world.open.add('n2');
     world.replication.connected('n2');
     const forwards = world.sentTo('n2').flatMap((message) => (message.kind === 'forward' ? message.commands : []));

@@ -370,7 +370,7 @@ export class Life {
   waitsForSync(actor: ActorName): boolean {
     if (actor === 'syncer') return true;
     const { offset } = this.#committer.inspect();
-    return actor === 'wal-committer' && Number(offset) + 2 * this.#records.usedBytes >= SEGMENT_BYTES / 2;
+    return actor === 'wal-committer' && offset + 2 * this.#records.usedBytes >= SEGMENT_BYTES / 2;
   }
 
   /** What each actor does once a second though nobody rang. */

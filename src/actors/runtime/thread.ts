@@ -14,15 +14,19 @@ import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import { type ErrorCode, StoreError } from '../../core/base/errors.ts';
 
 /** What an actor's thread module exports as `start`. */
-export type StartActor<Args, Started> = (args: Args, context: ThreadContext) => Promise<ActorInThread<Started>>;
+export type StartActor<Args, Started, Facts extends object = object> = (
+  args: Args,
+  context: ThreadContext,
+) => Promise<ActorInThread<Started, Facts>>;
 
-export interface ActorInThread<Started> {
+export interface ActorInThread<Started, Facts extends object = object> {
   /** Told to the supervisor: plain data. */
   readonly started: Started;
   /** The actor's loop: rejects when a turn throws, which ends the thread. */
   readonly ended: Promise<void>;
   stop(): Promise<void>;
-  inspect(): Record<string, unknown> | Promise<Record<string, unknown>>;
+  /** What it says of itself: plain data. */
+  inspect(): Facts | Promise<Facts>;
 }
 
 export interface ThreadContext {
@@ -52,7 +56,7 @@ export type Answer<T> =
 export interface ControlApi {
   start(args: unknown): Promise<Answer<unknown>>;
   stop(): Promise<Answer<undefined>>;
-  inspect(): Promise<Answer<Record<string, unknown>>>;
+  inspect(): Promise<Answer<object>>;
   breakDown(how: BreakDown): Promise<Answer<undefined>>;
 }
 
@@ -145,7 +149,7 @@ export class Thread<Started> {
     return this.started;
   }
 
-  inspect(deadlineMs = 1_000): Promise<Record<string, unknown>> {
+  inspect(deadlineMs = 1_000): Promise<object> {
     return this.#call('inspect', () => this.#control.inspect(), deadlineMs);
   }
 

@@ -1,6 +1,7 @@
 /**
  * What an embedded store can be told when it is opened, written and read.
  */
+import type { TreeFacts } from '../lsm/tree/keeper-world.ts';
 import type { Disk } from '../../core/base/env.ts';
 import type { CursorBounds } from '../lsm/tree/cursor.ts';
 import { type TreeOptions, treeOptions } from '../lsm/tree/options.ts';
@@ -47,7 +48,7 @@ export interface EngineStats {
   readonly revision: number;
   readonly flushedRevision: number;
   readonly memtableBytes: number;
-  readonly tree: Readonly<Record<string, unknown>>;
+  readonly tree: TreeFacts;
   readonly cache: Readonly<Record<string, number>>;
   readonly stall: StallStats;
   readonly walSyncs: number;

@@ -16,7 +16,7 @@ async function until(isDone: () => boolean): Promise<void> {
   expect(isDone()).toBe(true);
 }
 
-const isFull = (engine: Engine): boolean => engine.stats().tree['isFull'] as boolean;
+const isFull = (engine: Engine): boolean => engine.stats().tree.isFull;
 const hasReserve = (disk: MemoryDisk): boolean => disk.exists(`${DIR}/RESERVE`);
 
 test('NoSpace: what is there stays, puts are refused, deletes are not, and with room all is as before', async () => {

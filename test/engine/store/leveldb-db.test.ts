@@ -261,7 +261,7 @@ test('SparseMerge: a few keys over many do not rewrite them all at once', async 
     for (let i = 0; i < 60; i++) await put(engine, `B${String(i).padStart(3, '0')}`, value);
     await put(engine, 'C', 'vc');
     await engine.compact();
-    const before = engine.stats().tree['readBytes'] as number;
+    const before = engine.stats().tree.readBytes;
     for (const [a, c] of [
       ['va2', 'vc2'],
       ['va3', 'vc3'],
@@ -272,7 +272,7 @@ test('SparseMerge: a few keys over many do not rewrite them all at once', async 
       await engine.flush();
       await engine.settled();
     }
-    expect((engine.stats().tree['readBytes'] as number) - before).toBeLessThan(20_000);
+    expect(engine.stats().tree.readBytes - before).toBeLessThan(20_000);
     expect([get(engine, 'A'), get(engine, 'B100'), get(engine, 'C')]).toEqual(['va3', 'bvalue2', 'vc3']);
   });
 });

@@ -16,12 +16,13 @@ import type { ActorDefinition } from '../core/define.ts';
 import { checkName } from '../core/define.ts';
 import type { ActorReport } from '../core/target.ts';
 import { type Ask, ask } from '../core/protocol.ts';
+import type { ActorRef, AskOptions } from '../core/types.ts';
 import type { BreakDown, MessagePort, StartActor } from '../thread.ts';
 
 /** What any port actor may be asked. */
-export type PortProtocol = {
+export type PortProtocol<Facts extends object = object> = {
   /** What it says of itself. It has answered when its event loop has gone round. */
-  readonly inspect: Ask<unknown, Record<string, unknown>>;
+  readonly inspect: Ask<unknown, Facts>;
   /** For tests: BAD_REQUEST in a process that was not started with CTLMESH_TEST_HOOKS=1. */
   readonly breakDown: Ask<{ readonly how: BreakDown }, undefined>;
 };
@@ -32,9 +33,9 @@ const PROTOCOL: PortProtocol = {
 };
 
 /** The module of a port actor's thread. */
-export interface PortModule<Args, Started> {
+export interface PortModule<Args, Started, Facts extends object = object> {
   readonly url: string;
-  readonly start: StartActor<Args, Started>;
+  readonly start: StartActor<Args, Started, Facts>;
 }
 
 /** What a row shows of it, which is in memory that it shares. */
@@ -60,17 +61,20 @@ export interface PortLifeOptions<Args, Started> {
   readonly isKilledWhenStuck: boolean;
 }
 
-/** The same without its types, for the runtime. */
-export interface PortLife extends Omit<PortLifeOptions<unknown, unknown>, 'onStarted'> {
+declare const FACTS: unique symbol;
+
+/** The same without its types, for the runtime; but for what it says of itself. */
+export interface PortLife<Facts extends object = object> extends Omit<PortLifeOptions<unknown, unknown>, 'onStarted'> {
+  readonly [FACTS]?: Facts;
   readonly url: string;
   readonly started: (value: unknown) => void;
 }
 
-/** The one place where a port actor's arguments and its answer are tied to its module's types. */
-export function portLife<Args, Started>(
-  { url }: PortModule<Args, Started>,
+/** The one place where a port actor's arguments and its answers are tied to its module's types. */
+export function portLife<Args, Started, Facts extends object>(
+  { url }: PortModule<Args, Started, Facts>,
   { onStarted = () => {}, ...options }: PortLifeOptions<Args, Started>,
-): PortLife {
+): PortLife<Facts> {
   // What the thread's `start` gives crosses as a clone; its type is that of the module.
   return { url, ...options, started: (value) => onStarted(value as Started) };
 }
@@ -80,7 +84,8 @@ const portActors = new WeakSet<object>();
 
 export const isPortActor = (definition: object): boolean => portActors.has(definition);
 
-export function portActor(name: string): ActorDefinition<PortProtocol, PortLife> {
+/** `Facts`: those of the module that its life is of. */
+export function portActor<Facts extends object>(name: string): ActorDefinition<PortProtocol<Facts>, PortLife<Facts>> {
   checkName(name);
   const definition: ActorDefinition<PortProtocol, PortLife> = {
     name,
@@ -98,5 +103,12 @@ export function portActor(name: string): ActorDefinition<PortProtocol, PortLife>
     },
   };
   portActors.add(definition);
-  return definition;
+  // Whoever spawns it gives a life of the same facts: what crosses from its thread is what that module says.
+  return definition as unknown as ActorDefinition<PortProtocol<Facts>, PortLife<Facts>>;
+}
+
+/** What it says of itself. Rejects as `ask` does. */
+export function factsOf<Facts extends object>(ref: ActorRef<PortProtocol<Facts>>, options: AskOptions): Promise<Facts> {
+  // For a type that is not known yet the compiler cannot see which kinds there are.
+  return (ref as unknown as ActorRef<PortProtocol>).ask({ kind: 'inspect' }, options) as Promise<Facts>;
 }

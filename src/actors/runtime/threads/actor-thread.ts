@@ -198,9 +198,9 @@ export class ActorThread {
   #report(): Promise<readonly ActorReport[]> {
     this.#reports ??= (async () => {
       try {
-        const { actors } = await this.#thread.inspect();
-        // None, before it has started.
-        return (actors ?? []) as readonly ActorReport[];
+        // As actor-host.thread.ts says it; none, before it has started.
+        const { actors = [] } = (await this.#thread.inspect()) as { readonly actors?: readonly ActorReport[] };
+        return actors;
       } catch (error) {
         // It is busy or dying: there is nothing to show of it, and whoever looks at a tree wants the rest.
         this.#options.system.world.log('warn', 'actor.thread.silent', { thread: this.name, message: String(error) });

@@ -45,6 +45,19 @@ export interface KeeperStats {
   readBytes: number;
 }
 
+/** A tree as its keeper sees it; by level, and counted since it was opened. */
+export interface TreeFacts extends Readonly<KeeperStats> {
+  readonly tables: readonly number[];
+  readonly bytes: readonly number[];
+  readonly flushedRevision: number;
+  /** Memtables that wait to be written. */
+  readonly frozen: number;
+  /** Files that somebody still reads. */
+  readonly leaving: number;
+  /** Of its disk. */
+  readonly isFull: boolean;
+}
+
 export const noStats = (): KeeperStats => ({
   flushes: 0,
   compactions: 0,

@@ -38,7 +38,7 @@ import {
   planLevel,
   rangesBelow,
 } from './picker.ts';
-import { type KeeperStats, type KeeperWorld, noStats, removeFile } from './keeper-world.ts';
+import { type KeeperStats, type KeeperWorld, noStats, removeFile, type TreeFacts } from './keeper-world.ts';
 import { Published } from './published.ts';
 import { Room } from './room.ts';
 import { readTableRefs } from './table-refs.ts';
@@ -423,7 +423,7 @@ export class Keeper {
     this.#manifest.close();
   }
 
-  inspect(): Record<string, unknown> {
+  inspect(): TreeFacts {
     return {
       tables: this.version.levels.map((tables) => tables.length),
       bytes: this.version.levels.map((_, level) => this.version.bytesOf(level)),
