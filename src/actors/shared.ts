@@ -108,6 +108,9 @@ const MARKS = [
   'readersHeldBytes',
   'readersSlow',
   'watchesCompacted',
+  // the clients' door
+  /** Clients that have come and are not let in yet. */
+  'clientsWaiting',
   // compactor
   /** What entries up to here did is in synced tables that the manifest names. 0: in memory only, as it is without one. */
   'flushed',

@@ -34,18 +34,19 @@ export class Arrivals {
   #waiting: { readonly letIn: () => void; readonly untilMs: number }[] = [];
   #isResting = false;
 
-  constructor(world: ArrivalsWorld = REAL_WORLD) {
-    this.#world = world;
-  }
+  readonly #onWaiting: (count: number) => void;
 
-  get waiting(): number {
-    return this.#waiting.length;
+  /** `onWaiting` is told how many wait, whenever that has changed. */
+  constructor(onWaiting: (count: number) => void = () => {}, world: ArrivalsWorld = REAL_WORLD) {
+    this.#world = world;
+    this.#onWaiting = onWaiting;
   }
 
   /** `letIn` is called now, or when it is its turn. */
   add(letIn: () => void): void {
     this.#waiting.push({ letIn, untilMs: this.#world.monotonicMs() + WAIT_MS_MAX });
-    if (!this.#isResting) this.#letSomeIn();
+    if (this.#isResting) this.#onWaiting(this.#waiting.length);
+    else this.#letSomeIn();
   }
 
   #letSomeIn(): void {
@@ -53,6 +54,7 @@ export class Arrivals {
     const overdue = this.#waiting.findIndex(({ untilMs }) => untilMs > beganMs);
     const count = Math.max(TOGETHER, overdue === -1 ? this.#waiting.length : overdue);
     const some = this.#waiting.splice(0, count);
+    this.#onWaiting(this.#waiting.length);
     for (const { letIn } of some) letIn();
     this.#isResting = true;
     this.#world.nextRound(() => {

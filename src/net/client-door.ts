@@ -33,6 +33,8 @@ export interface ClientDoorOptions {
   /** Runs what a socket's event asks for; what that throws is the node's to answer for, not the process's. */
   readonly guard: (work: () => void) => void;
   readonly log: LogFunction;
+  /** So many clients have come and are not let in yet. */
+  readonly onWaiting?: (count: number) => void;
 }
 
 const PING_EVERY_MS = 5_000;
@@ -62,7 +64,7 @@ export class ClientDoor {
   static async open(options: ClientDoorOptions): Promise<ClientDoor> {
     const address = new URL(options.url);
     const http = createUpgradeServer(options.connectionsMax);
-    const arrivals = new Arrivals();
+    const arrivals = new Arrivals(options.onWaiting);
     const server = new WebSocketServer({
       server: http,
       perMessageDeflate: false,

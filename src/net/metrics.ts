@@ -82,6 +82,11 @@ const SERIES: readonly MarkSeries[] = [
     name: 'ledger_slow_readers',
     help: 'Watches and replicas that are too slow for their bounds.',
   },
+  {
+    mark: 'clientsWaiting',
+    name: 'clients_waiting',
+    help: 'Clients that have come and are not let in yet: they came all at once.',
+  },
   { mark: 'watchesCompacted', name: 'ledger_compacted_total', help: 'Watches ended because they were too far behind.' },
 ];
 

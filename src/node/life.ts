@@ -59,7 +59,9 @@ export class Life {
     });
     const guard = (work: () => void): void => this.#guard(work);
     const { connectionsMax, originsAllowed } = config;
-    this.#door = await ClientDoor.open({ url: clientUrl, connectionsMax, originsAllowed, gateway, guard, log });
+    const onWaiting = (count: number): void => shared.set('clientsWaiting', count);
+    const door = { url: clientUrl, connectionsMax, originsAllowed, gateway, guard, log, onWaiting };
+    this.#door = await ClientDoor.open(door);
   }
 
   /** In reverse: clients get a goodbye, then the threads stop in the order that loses nothing. May be called twice. */

@@ -8,7 +8,8 @@ class World {
   /** What a round of the event loop takes. */
   roundMs = 1;
   readonly let: { readonly who: number; readonly atMs: number }[] = [];
-  readonly arrivals = new Arrivals({
+  waiting = 0;
+  readonly arrivals = new Arrivals((count) => void (this.waiting = count), {
     monotonicMs: () => this.nowMs,
     nextRound: (work) => void this.#planned.push({ atMs: this.nowMs + this.roundMs, work }),
     later: (delayMs, work) => void this.#planned.push({ atMs: this.nowMs + delayMs, work }),
@@ -44,11 +45,12 @@ test('a crowd is let in in its order, a few at a time, with three quarters of th
   const world = new World();
   for (let who = 0; who < 201; who++) world.come(who);
   expect(world.let).toHaveLength(1);
+  expect(world.waiting).toBe(200);
   world.pass(WAIT_MS_MAX);
   expect(world.let.map(({ who }) => who)).toEqual(Array.from({ length: 201 }, (_, who) => who));
   const times = [...new Set(world.let.map(({ atMs }) => atMs))];
   expect(times).toEqual(Array.from({ length: 51 }, (_, i) => i * 4));
-  expect(world.arrivals.waiting).toBe(0);
+  expect(world.waiting).toBe(0);
 });
 
 test('a node that has much to do lets in fewer, and nobody waits too long', () => {
