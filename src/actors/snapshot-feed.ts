@@ -8,8 +8,8 @@
  * What goes over the wire is decided here, and when it goes by the shipper, which knows credit and budgets. A cursor holds
  * its revision readable for as long as it stands: whoever makes a feed closes it.
  */
-import { assert } from '../core/base/assert.ts';
 import type { ByteWriter } from '../core/base/bytes.ts';
+import { StoreError } from '../core/base/errors.ts';
 import { plus, type Revision, toIndex } from '../core/base/position.ts';
 import { firstRecordFrom } from '../core/model/ledger.ts';
 import { type BrokenSnapshot, encodeEntry, PART } from '../core/wire/client.ts';
@@ -51,7 +51,7 @@ export class SnapshotFeed {
   #rows = 0;
   #isDone = false;
 
-  /** Throws what a scan throws: OVERLOADED when there are too many. */
+  /** Throws what a scan throws: OVERLOADED when there are too many. UNAVAILABLE when it is to go on with a newer one. */
   constructor(world: FeedWorld, options: FeedOptions) {
     this.#world = world;
     this.#options = options;
@@ -62,7 +62,12 @@ export class SnapshotFeed {
     this.#cursor = filtered?.scan(goOn?.after) ?? world.state.scan({ from, to: undefined, reverse: false });
     this.revision = this.#cursor.revision;
     this.#next = plus(goOn === undefined ? this.revision : toIndex(goOn.revision), 1);
-    assert(this.#next <= this.revision + 1, 'a snapshot goes on with one that is not newer');
+    if (this.#next <= this.revision + 1) return;
+    this.#cursor.close();
+    throw new StoreError(
+      'UNAVAILABLE',
+      `the state here is of ${this.revision}, and a snapshot of ${goOn?.revision} is to go on`,
+    );
   }
 
   begin(post: Post): void {

@@ -30,7 +30,7 @@ export interface Part {
 
 /** A shipper, and the memtable's side of it played by the test. */
 export class World {
-  readonly memtable: PlainState = new PlainState(new SharedArrayBuffer(32 * MIB));
+  readonly memtable: PlainState;
   readonly shipper: Shipper;
   readonly posted: FromShipper[] = [];
   onPost: (message: FromShipper) => void = () => {};
@@ -43,8 +43,20 @@ export class World {
   timeMs = 0;
 
   constructor(
-    options: { readonly windowBytes?: number; readonly subscriptionsMax?: number; readonly heldBytesMax?: number } = {},
+    options: {
+      readonly windowBytes?: number;
+      readonly subscriptionsMax?: number;
+      readonly heldBytesMax?: number;
+      /** The node that this one is after a restart. */
+      readonly before?: World;
+    } = {},
   ) {
+    const { before } = options;
+    this.memtable = before?.memtable ?? new PlainState(new SharedArrayBuffer(32 * MIB));
+    this.applied = before?.applied ?? 0;
+    this.timeMs = before?.timeMs ?? 0;
+    this.ledgerFrom = before?.ledgerFrom;
+    this.kept = before?.shipper.window;
     this.shipper = new Shipper({
       state: {
         scan: (bounds, revision) => this.memtable.scan(bounds, revision ?? toIndex(this.applied)),

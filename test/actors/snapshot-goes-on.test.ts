@@ -304,6 +304,18 @@ describe('everything', () => {
     expect(eventsOf(second, 'retry')).toEqual([]);
   });
 
+  test('the node was restarted meanwhile: its records are in the tree', async () => {
+    const first = await live({ partsMax: 5 }, isCut);
+    meanwhile(1);
+    world.shipper.close();
+    world = new World({ before: world });
+    const second = await live({}, isThere);
+    const { state, ldb } = await both();
+    expect(ldb).toEqual(state);
+    expect(second.wire.keys.filter((key) => first.wire.keys.includes(key))).toEqual([]);
+    expect(eventsOf(second, 'given-up')).toEqual([]);
+  });
+
   test('a node that is behind it waits, and goes on with it once it is not', () => {
     const goOn = { revision: world.applied + 2, after: utf8(keyOf(50)) };
     const kinds = (): string[] => world.parts(1).map(({ part }) => part);

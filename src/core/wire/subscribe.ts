@@ -113,8 +113,17 @@ export function decodeLedger(reader: ByteReader): LedgerRequest {
     wantsChecks: (flags & CHECKS) !== 0,
     relay: (flags & RELAY) === 0 ? undefined : reader.string(),
     ldb: (flags & LDB) === 0 ? undefined : decodeLdbStream(reader),
-    goOn: (flags & GO_ON) === 0 ? undefined : { revision: reader.varint(), after: reader.blob() },
+    goOn: (flags & GO_ON) === 0 ? undefined : decodeGoOn(reader),
   };
+}
+
+/** Longer than any key of a replica's rows (engine/ldb/format.ts). */
+const AFTER_BYTES_MAX = 4096;
+
+function decodeGoOn(reader: ByteReader): BrokenSnapshot {
+  const [revision, after] = [reader.varint(), reader.blob()];
+  if (after.length <= AFTER_BYTES_MAX) return { revision, after };
+  throw new StoreError('PROTOCOL_ERROR', `a snapshot cannot go on behind a key of ${after.length} bytes`);
 }
 
 /**

@@ -140,6 +140,12 @@ describe('what is written is read', () => {
       relay: 'host-1',
     };
     roundTrip({ fromRevision: 7, cluster: 'c', creditBytes: 9, ...said }, client.encodeLedger, client.decodeLedger);
+    const goOn = { revision: 6, after: new Uint8Array(2_000).fill(7) };
+    const rest = { fromRevision: 1, cluster: '', creditBytes: 9, ...said, goOn };
+    roundTrip(rest, client.encodeLedger, client.decodeLedger);
+    const tooLong = new ByteWriter(8);
+    client.encodeLedger(tooLong, { ...rest, goOn: { revision: 6, after: new Uint8Array(5_000) } });
+    expect(() => client.decodeLedger(new ByteReader(tooLong.take()))).toThrow('behind a key of 5000 bytes');
     const path = Array.from({ length: client.RELAY_PATH_MAX }, (_, i) => `relay-${i}`);
     const reader = new ByteReader(client.encodePath(new ByteWriter(8), path).take());
     expect(reader.u8()).toBe(client.PART.path);
