@@ -19,22 +19,31 @@ const STOP_MS = 5_000;
 const PORT_MIN = 20_000;
 const PORT_MAX = 30_000;
 
+export interface ReflectorWishes {
+  readonly family?: string | undefined;
+  readonly from?: string | undefined;
+  readonly listen?: string | undefined;
+}
+
 export class Processes {
   readonly #dir: string;
   readonly #configFile: string;
   readonly config: ClusterConfigInput;
+  /** Where a replica may feed others. */
+  readonly relay: string;
   readonly #running = new Map<string, ChildProcess>();
   #isStopping = false;
 
-  private constructor(dir: string, config: ClusterConfigInput) {
+  private constructor(dir: string, config: ClusterConfigInput, relay: string) {
     this.#dir = dir;
     this.config = config;
+    this.relay = relay;
     this.#configFile = join(dir, 'cluster.config.json');
     writeFileSync(this.#configFile, `${JSON.stringify(config, null, 2)}\n`);
   }
 
   static async create(dir: string): Promise<Processes> {
-    const ports = await freePorts(NODES.length * 3);
+    const [relay, ...ports] = await freePorts(NODES.length * 3 + 1);
     const nodes = Object.fromEntries(
       NODES.map((id, i) => [
         id,
@@ -46,7 +55,7 @@ export class Processes {
         },
       ]),
     );
-    return new Processes(dir, { cluster: 'demo', nodes });
+    return new Processes(dir, { cluster: 'demo', nodes }, `ws://127.0.0.1:${relay}`);
   }
 
   get ids(): readonly string[] {
@@ -90,10 +99,12 @@ export class Processes {
     this.#fork('ldb', join(root, 'demo', 'follower.ts'), args);
   }
 
-  /** A replica in `ldbDirOf(name)`; of one family, where one is named. */
-  startReflector(name: string, family?: string): void {
+  /** A replica in `ldbDirOf(name)`: of one family, where one is named; of the nodes, or of the relay at `from`. */
+  startReflector(name: string, { family, from, listen }: ReflectorWishes = {}): void {
     const filter = family === undefined ? [] : ['--family', family];
-    const args = ['reflector', '--from', this.urls.join(','), '--ldb', this.ldbDirOf(name), '--json', ...filter];
+    const feeds = listen === undefined ? [] : ['--listen', listen];
+    const upstream = from ?? this.urls.join(',');
+    const args = ['reflector', '--from', upstream, '--ldb', this.ldbDirOf(name), '--json', ...filter, ...feeds];
     this.#fork(name, join(root, 'demo', 'follower.ts'), args);
   }
 

@@ -118,7 +118,8 @@ Examples:
 
 A token for clusters whose config names its readers: CTLMESH_TOKEN. What a relay got with a token it gives to those who
 show the same one, or, with --readers, one of theirs.
-For s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3.`;
+For s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL_S3. They are read at the
+start; roles of instances and containers are not asked for, nor is ~/.aws.`;
 
 function changelogOf({ changelog: path, changelogMaxBytes: maxBytes, changelogKeep: keep }: Flags): {
   readonly changelog?: NonNullable<StartReflectorOptions['changelog']>;
