@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
 import { encodeRow } from '../../src/core/model/control/row.ts';
@@ -7,6 +8,9 @@ import { encodeValue, type GivenValue } from '../../src/core/model/control/value
 import { LdbWriter } from '../../src/engine/ldb/writer.ts';
 import { type Sidecar, startSidecar } from '../../src/sidecar/sidecar.ts';
 import { put, records, temporaryDir } from '../engine/ldb/ledger.ts';
+import { openApiOf } from '../../src/net/http/openapi.ts';
+import { sidecarRoutes } from '../../src/sidecar/routes.ts';
+import { bodyFor, isAnswer, type Operation, operationsIn } from '../support/openapi-fuzz.ts';
 
 const SCHEMA: TableSchema = {
   family: 'billing',
@@ -157,4 +161,34 @@ test('a replica that is not there, or was never filled, is told apart; then it i
   expect((await ask('/ping')).status).toBe(503);
   expect(await ask('/nothing')).toMatchObject({ status: 404 });
   nowhere.remove();
+});
+
+test('whatever is asked, the answer is one of the sidecar’s own', async () => {
+  await fill();
+  const unused = (): never => {
+    throw new Error('only their document is wanted');
+  };
+  const operations = operationsIn(openApiOf(sidecarRoutes({ ldb: unused, rowsMax: 0 }), 'sidecar'));
+  expect(operations).toHaveLength(5);
+  const name = fc.oneof(fc.constantFrom('billing', 'prices', 'PRICES'), fc.string({ unit: 'binary', minLength: 1 }));
+  const asked = fc
+    .nat(operations.length - 1)
+    .map((n) => operations[n] as Operation)
+    .chain((operation) => fc.tuple(fc.constant(operation), name, name, bodyFor(operation, ['pro', 'value', 'cHJv'])));
+  await fc.assert(
+    fc.asyncProperty(asked, async ([{ request }, family, table, body]) => {
+      const [method = '', path = ''] = request
+        .replace('{family}', encodeURIComponent(family.toWellFormed()))
+        .replace('{table}', encodeURIComponent(table.toWellFormed()))
+        .split(' ');
+      const response = await fetch(sidecar.url + path, method === 'GET' ? {} : { method, body: body as string });
+      await response.arrayBuffer();
+      const { status, headers } = response;
+      // A row that is not there has a header instead of a code.
+      const isMissing = status === 404 && headers.get('x-ctlstore') === 'Not Found';
+      const code = headers.get('ctlmesh-code') ?? '';
+      expect([request, status, code, isMissing || isAnswer({ status, code })]).toEqual([request, status, code, true]);
+    }),
+    { numRuns: Number(process.env['CTLMESH_HTTP_FUZZ'] ?? 150) },
+  );
 });
