@@ -49,6 +49,11 @@ export class Arrivals {
     else this.#letSomeIn();
   }
 
+  /** Nobody is to wait any longer: the server is closed, and tells them. */
+  close(): void {
+    for (const { letIn } of this.#waiting.splice(0)) letIn();
+  }
+
   #letSomeIn(): void {
     const beganMs = this.#world.monotonicMs();
     const overdue = this.#waiting.findIndex(({ untilMs }) => untilMs > beganMs);

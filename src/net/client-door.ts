@@ -50,12 +50,14 @@ export class ClientDoor {
   readonly #http: Server;
   readonly #server: WebSocketServer;
   readonly #heard = new Map<WebSocket, number>();
+  readonly #arrivals: Arrivals;
   readonly #pinger: NodeJS.Timeout;
 
-  private constructor(options: ClientDoorOptions, http: Server, server: WebSocketServer) {
+  private constructor(options: ClientDoorOptions, http: Server, server: WebSocketServer, arrivals: Arrivals) {
     this.#options = options;
     this.#http = http;
     this.#server = server;
+    this.#arrivals = arrivals;
     server.on('connection', (socket, { socket: tcp }) => this.#accept(socket, tcp));
     server.on('error', (error) => options.log('error', 'door.server', { message: error.message }));
     this.#pinger = setInterval(() => this.#ping(), PING_EVERY_MS);
@@ -82,7 +84,7 @@ export class ClientDoor {
       server.once('error', reject);
       http.listen(Number(address.port), address.hostname.replace(/^\[|\]$/g, ''));
     });
-    return new ClientDoor(options, http, server);
+    return new ClientDoor(options, http, server, arrivals);
   }
 
   get sockets(): number {
@@ -94,6 +96,7 @@ export class ClientDoor {
     clearInterval(this.#pinger);
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()));
     this.#server.close();
+    this.#arrivals.close();
     for (const socket of this.#server.clients) {
       this.#closeSocket(socket, 1001, 'stopping');
     }

@@ -63,3 +63,12 @@ test('a node that has much to do lets in fewer, and nobody waits too long', () =
   expect(world.let).toHaveLength(1_000);
   expect(Math.max(...world.let.map(({ atMs }) => atMs))).toBeLessThanOrEqual(WAIT_MS_MAX + 70);
 });
+
+test('closed, nobody waits', () => {
+  const world = new World();
+  for (let who = 0; who < 10; who++) world.come(who);
+  world.arrivals.close();
+  expect(world.let).toHaveLength(10);
+  world.pass(1_000);
+  expect(world.let).toHaveLength(10);
+});

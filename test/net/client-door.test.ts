@@ -6,12 +6,10 @@ import { SharedFrame } from '../../src/actors/shipment.ts';
 import { ClientDoor } from '../../src/net/client-door.ts';
 import { freePorts } from '../support/cluster-process.ts';
 
-test('a shared frame is what ws would have sent, of every size, in order with the others', async () => {
-  const [port] = await freePorts(1);
-  const doors: Door[] = [];
-  const door = await ClientDoor.open({
+function open(port: number, doors: Door[]): Promise<ClientDoor> {
+  return ClientDoor.open({
     url: `ws://127.0.0.1:${port}`,
-    connectionsMax: 10,
+    connectionsMax: 100,
     originsAllowed: [],
     gateway: {
       open: (opened) => {
@@ -25,6 +23,31 @@ test('a shared frame is what ws would have sent, of every size, in order with th
     guard: (work) => work(),
     log: () => {},
   });
+}
+
+test('who still waits to be let in when the door closes is told, at once', async () => {
+  const [port] = await freePorts(1);
+  const door = await open(port as number, []);
+  const answers: Promise<string>[] = [];
+  for (let i = 0; i < 60; i++) {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}`);
+    answers.push(
+      new Promise((resolve) => {
+        socket.once('open', () => resolve('open'));
+        socket.once('error', ({ message }) => resolve(message));
+      }),
+    );
+  }
+  expect(await Promise.race(answers)).toBe('open');
+  await door.close();
+  const heard = new Set(await Promise.all(answers));
+  for (const answer of heard) expect(answer).toMatch(/^open$|503|ECONNRESET|ECONNREFUSED|hang up/);
+});
+
+test('a shared frame is what ws would have sent, of every size, in order with the others', async () => {
+  const [port] = await freePorts(1);
+  const doors: Door[] = [];
+  const door = await open(port as number, doors);
   const sizes = [0, 1, 125, 126, 127, 65_535, 65_536, 200_000];
   const clients = [1, 2].map(() => {
     const heard: Buffer[] = [];
