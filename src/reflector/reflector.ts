@@ -141,9 +141,11 @@ class Reflector implements RunningReflector, BreakableParts {
     this.failed = new Promise((fail) => {
       this.#tellFailed = fail;
     });
-    const decider = new PartDecider(realClock, (news) => this.#onEvent(news));
+    // What a listener throws is not to meet those who bring parts back: it is the process's.
+    const tell = (news: ReflectorNews): void => queueMicrotask(() => this.#onEvent(news));
+    const decider = new PartDecider(realClock, tell);
     const escalate = (error: StoreError): void => this.#fail(error);
-    const log = newsOf((news) => this.#onEvent(news));
+    const log = newsOf(tell);
     this.#system = new ActorSystem({ log }, { path: REFLECTOR_PATH, decider, escalate });
   }
 
@@ -155,7 +157,8 @@ class Reflector implements RunningReflector, BreakableParts {
     try {
       if (http !== undefined) await this.#spawn('http', () => this.#openDoor(http));
       await this.#spawn('changes', (life) => this.#tellChanges(life));
-      this.#follower = await this.#spawn('follower', (life) => this.#follow(life));
+      // Whichever life it is in when it is wanted no more.
+      this.#follower = (await this.#spawn('follower', (life) => this.#follow(life))).stable();
       if (listen !== undefined) await this.#spawn('relay', (life) => this.#serve(listen, life));
       if (this.#copies.areWanted) await this.#spawn('copies', (life) => this.#copies.begin(life));
       if (sidecar !== undefined) {
