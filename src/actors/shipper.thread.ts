@@ -50,6 +50,7 @@ export const start: StartActor<ShipperArgs, undefined, ShipperFacts> = (args, co
     node: args.node,
     windowBytes: WINDOW_BYTES,
     ledgerFrom: shared.reader('ledgerFrom'),
+    rowsAbout: () => Math.max(0, shared.get('tableKeys') + shared.get('memtableKeys')),
     subscriptionsMax: args.subscriptionsMax,
     heldBytesMax: HELD_BYTES_MAX,
     hashAt: (revision) => checkpoints.ledgerAt(revision),

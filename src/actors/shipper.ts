@@ -30,15 +30,12 @@ import { type FeedWorld, SnapshotFeed } from './snapshot-feed.ts';
 import { Spans } from './spans.ts';
 import { writeWatched } from './watched.ts';
 
-export interface ShipperWorld {
+export interface ShipperWorld extends Omit<FeedWorld, 'read'> {
   readonly state: Pick<StateReader, 'scan' | 'readLedger'>;
   readonly applied: () => number;
-  readonly timeMs: () => number;
   readonly cluster: string;
   readonly node: string;
   readonly windowBytes: number;
-  /** The oldest revision of the ledger that is kept, in the window or behind it. */
-  readonly ledgerFrom: () => number;
   readonly subscriptionsMax: number;
   /** The hash of the ledger at a checkpoint, while it is known. */
   readonly hashAt: (revision: number) => number | undefined;
@@ -93,8 +90,7 @@ export class Shipper {
   constructor(world: ShipperWorld) {
     this.#world = world;
     this.#shipment = new Shipment(world.post);
-    const { state, timeMs, ledgerFrom } = world;
-    this.#feedWorld = { state, timeMs, ledgerFrom, read: (from) => this.#read(from, PART_BYTES) };
+    this.#feedWorld = { ...world, read: (from) => this.#read(from, PART_BYTES) };
     this.#budget = new ReaderBudget(world.heldBytesMax);
     this.window = new LedgerWindow(world.windowBytes);
   }

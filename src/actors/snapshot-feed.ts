@@ -21,8 +21,10 @@ export interface FeedWorld {
   readonly timeMs: () => number;
   /** Whole records from `from` on; undefined: they are not here, any more or yet. */
   readonly read: (from: Revision) => { readonly bytes: Uint8Array; readonly last: Revision } | undefined;
-  /** The oldest revision of the ledger that is kept. */
+  /** The oldest revision of the ledger that is kept, in memory or not. */
   readonly ledgerFrom: () => number;
+  /** How many rows there are, about; not there: nobody has counted. */
+  readonly rowsAbout?: () => number;
 }
 
 export interface FeedOptions {
@@ -30,7 +32,7 @@ export interface FeedOptions {
   readonly filtered: FilteredLedger | undefined;
   /** What its reader has of one that broke off. */
   readonly goOn: BrokenSnapshot | undefined;
-  /** Its reader wants to know how many rows it was sent. */
+  /** Its reader wants to know how many rows it was sent, and how many there will be. */
   readonly isChecked: boolean;
 }
 
@@ -71,9 +73,12 @@ export class SnapshotFeed {
   }
 
   begin(post: Post): void {
-    const { goOn } = this.#options;
+    const { goOn, filtered, isChecked } = this.#options;
+    // Of a part nobody knows, but by a scan.
+    const about = filtered === undefined ? (this.#world.rowsAbout?.() ?? 0) : 0;
     post((writer) => {
       writer.u8(PART.snapshotBegin).u64(this.revision).f64(this.#timeMs);
+      if (isChecked || goOn !== undefined) writer.u64(about);
       if (goOn !== undefined) writer.u64(goOn.revision).blob(goOn.after);
     });
   }

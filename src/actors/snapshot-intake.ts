@@ -18,6 +18,8 @@ import type { LdbWriter, SnapshotRow } from '../engine/ldb/writer.ts';
 export interface SnapshotBegin {
   readonly revision: Revision;
   readonly timeMs: number;
+  /** How many rows it will have, about; undefined: nobody knows. */
+  readonly about?: number;
   /** What it goes on with: rows of `revision` up to the key `after`. */
   readonly goesOn?: { readonly revision: Revision; readonly after: Uint8Array };
 }
@@ -31,8 +33,14 @@ export type SnapshotEvent =
       readonly timeMs: number;
       readonly entries: number;
     }
-  /** More of it is on disk, where no reader looks yet. */
-  | { readonly kind: 'arrived'; readonly revision: Revision; readonly entries: number; readonly bytes: number }
+  /** More of it is on disk, where no reader looks yet; `about`: how many there will be, as far as anybody knows. */
+  | {
+      readonly kind: 'arrived';
+      readonly revision: Revision;
+      readonly entries: number;
+      readonly bytes: number;
+      readonly about: number | undefined;
+    }
   /** One that broke off is not gone on with. */
   | { readonly kind: 'given-up'; readonly revision: Revision; readonly entries: number; readonly reason: string };
 
@@ -46,6 +54,7 @@ interface UnderWay {
   readonly revision: Revision;
   readonly timeMs: number;
   readonly goesOn: boolean;
+  readonly about: number | undefined;
   /** Of this stream. */
   came: number;
   /** With those of earlier streams. */
@@ -91,7 +100,7 @@ export class SnapshotIntake {
   }
 
   async begin(begin: SnapshotBegin, { cluster, filter }: Pick<SnapshotMark, 'cluster' | 'filter'>): Promise<void> {
-    const { revision, timeMs, goesOn } = begin;
+    const { revision, timeMs, about, goesOn } = begin;
     if (this.#underWay !== undefined) {
       // It can be gone on with no more, says who sends it.
       this.#underWay = undefined;
@@ -104,7 +113,7 @@ export class SnapshotIntake {
       await this.#writer.beginSnapshot({ cluster, revision, timeMs }, filter);
     } else await this.#goOn({ cluster, revision, timeMs }, { filter, from: goesOn });
     const isRest = goesOn !== undefined;
-    this.#underWay = { revision, timeMs, goesOn: isRest, came: 0, entries: isRest ? entries : 0 };
+    this.#underWay = { revision, timeMs, about, goesOn: isRest, came: 0, entries: isRest ? entries : 0 };
     this.#tell('begin', this.#underWay);
   }
 
@@ -180,7 +189,8 @@ export class SnapshotIntake {
     if (records.length > 0) mark = await this.#orGiveUp(this.#writer.rollSnapshot(records));
     if (rows.length > 0) mark = await this.#orGiveUp(this.#writer.addSnapshot(rows));
     if (mark === undefined) return;
-    this.#onEvent({ kind: 'arrived', revision: mark.revision, entries: mark.rows, bytes: mark.bytes });
+    const { revision, rows: entries, bytes } = mark;
+    this.#onEvent({ kind: 'arrived', revision, entries, bytes, about: this.#underWay?.about });
   }
 
   #forget(): void {

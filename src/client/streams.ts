@@ -270,12 +270,13 @@ export class LedgerStream implements Stream {
     if (kind === wire.PART.snapshotBegin) {
       const [revision, timeMs] = [toIndex(reader.u64()), reader.f64()];
       this.#revision = revision;
+      const about = reader.left === 0 ? 0 : reader.u64();
+      const begin = { kind: 'snapshot-begin' as const, revision, timeMs, ...(about === 0 ? {} : { about }) };
       if (reader.left === 0) {
         this.#broken = undefined;
-        return { kind: 'snapshot-begin', revision, timeMs };
+        return begin;
       }
-      const goesOn = { revision: toIndex(reader.u64()), after: reader.blob().slice() };
-      return { kind: 'snapshot-begin', revision, timeMs, goesOn };
+      return { ...begin, goesOn: { revision: toIndex(reader.u64()), after: reader.blob().slice() } };
     }
     if (kind === wire.PART.snapshotEntries) {
       const entries: SnapshotEntry[] = [];

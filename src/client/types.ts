@@ -295,6 +295,8 @@ export type LedgerFrame =
       readonly kind: 'snapshot-begin';
       readonly revision: Revision;
       readonly timeMs: number;
+      /** How many rows there are, about; undefined: nobody knows. */
+      readonly about?: number;
       readonly goesOn?: BrokenSnapshot;
     }
   | { readonly kind: 'snapshot-entries'; readonly entries: readonly SnapshotEntry[] }

@@ -25,6 +25,8 @@ export interface Arriving {
   readonly rows: number;
   /** Of keys and values. */
   readonly bytes: number;
+  /** How many rows it will have, about; undefined: nobody knows. */
+  readonly about: number | undefined;
 }
 
 interface ReplicaStatus {
@@ -100,7 +102,7 @@ export class StatusKeeper {
         this.#divergences++;
         break;
       case 'arrived':
-        this.#arriving = { rows: event.entries, bytes: event.bytes };
+        this.#arriving = { rows: event.entries, bytes: event.bytes, about: event.about };
         break;
       case 'given-up':
         this.#arriving = undefined;
@@ -151,7 +153,7 @@ export class StatusKeeper {
   readiness(): Readiness {
     const { isFresh, lagMs, isFollowing, lastReason, revision, arriving } = this.status;
     const age = Number.isFinite(lagMs) ? `${lagMs} ms` : 'never filled';
-    const came = arriving === undefined ? '' : `: ${arriving.rows} rows, ${arriving.bytes} bytes`;
+    const came = arriving === undefined ? '' : `: ${showArriving(arriving)}`;
     const stream = isFollowing ? 'following' : lastReason === '' ? 'connecting' : `waiting: ${lastReason}`;
     return {
       ok: isFresh,
@@ -163,6 +165,9 @@ export class StatusKeeper {
     };
   }
 }
+
+const showArriving = ({ rows, bytes, about }: Arriving): string =>
+  `${rows}${about === undefined ? '' : ` of about ${about}`} rows, ${bytes} bytes`;
 
 /** The status as Prometheus series, read when they are asked for. */
 export function reflectorMetrics(read: () => ReflectorStatus): Registry {

@@ -65,6 +65,7 @@ export class World {
       ledgerFrom: () => this.ledgerFrom ?? (this.shipper.window.last > 0 ? this.shipper.window.first : 1),
       applied: () => this.applied,
       timeMs: () => this.timeMs,
+      rowsAbout: () => 1_000 + this.applied,
       cluster: 'c',
       node: 'n1',
       windowBytes: options.windowBytes ?? MIB,

@@ -234,6 +234,7 @@ describe('everything', () => {
       expect(ldb, `cut after ${partsMax} parts`).toEqual(state);
       const [begin] = eventsOf(second, 'snapshot');
       expect(begin).toMatchObject({ state: 'begin', entries: came });
+      for (const { about } of eventsOf(second, 'arrived')) expect(about).toBe(1_000 + world.applied);
       expect(second.wire.keys.filter((key) => first.wire.keys.includes(key))).toEqual([]);
       expect(eventsOf(second, 'given-up')).toEqual([]);
       dir.remove();

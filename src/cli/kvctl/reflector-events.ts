@@ -50,7 +50,8 @@ function printProgress(context: Context): OnEvent {
         const nowMs = performance.now();
         if (nowMs - saidAtMs < PROGRESS_EVERY_MS) return;
         saidAtMs = nowMs;
-        return say(`of the snapshot ${event.entries} rows, ${showBytes(event.bytes)}`);
+        const about = event.about === undefined ? '' : ` of about ${event.about}`;
+        return say(`of the snapshot ${event.entries}${about} rows, ${showBytes(event.bytes)}`);
       }
       case 'given-up':
         return say(

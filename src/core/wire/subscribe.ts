@@ -131,7 +131,8 @@ function decodeGoOn(reader: ByteReader): BrokenSnapshot {
  *   progress          revision u64              everything up to it was sent (a watch's first part, too)
  *   records           records (ledger.ts)       whole revisions, in order; in a watch without what was not asked for
  *   hello             cluster string | node string | filter, if it is not everything (model/ledger-filter.ts)
- *   snapshotBegin     revision u64 | timeMs f64 | since u64, after blob
+ *   snapshotBegin     revision u64 | timeMs f64 | about u64 | since u64, after blob
+ *                                               about: only in a checked part: so many rows there are, 0: nobody knows;
  *                                               since, after: only when it goes on with one that broke off: records from
  *                                               since + 1 to revision come first, then the rows behind `after`
  *   snapshotEntries   entry*
