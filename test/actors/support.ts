@@ -13,7 +13,7 @@ import { ByteWriter, utf8 } from '../../src/core/base/bytes.ts';
 import { type CommandKind, encodeCommandHeader } from '../../src/core/model/commands.ts';
 
 /** Waits for a condition, never for a time; throws, naming it, when it does not come. */
-export async function until(what: string, condition: () => boolean, withinMs = 10_000): Promise<void> {
+export async function until(what: string, condition: () => boolean, withinMs = 25_000): Promise<void> {
   const deadlineMs = performance.now() + withinMs;
   while (!condition()) {
     if (performance.now() > deadlineMs) throw new Error(`not within ${withinMs} ms: ${what}`);
