@@ -11,6 +11,7 @@ import type { Revision } from '../core/base/position.ts';
 import { encodeTxn } from '../core/model/commands.ts';
 import { checkKey, checkUserKey, checkValue } from '../core/model/limits.ts';
 import { decodeActorsView } from '../core/wire/actors.ts';
+import { PROBE_KEY } from '../core/wire/access.ts';
 import * as wire from '../core/wire/client.ts';
 import { CallSet } from './call-set.ts';
 import { type Answered, checkDeadline } from './calls.ts';
@@ -73,8 +74,8 @@ export class StoreClient implements api.Client {
     this.#streams = new StreamSet(world);
     this.members = new ClientMembers({
       ask: (body, call) => this.#call(wire.REQUEST.members, false, body, call),
-      // The key is of no interest: the answer comes once the node has applied that far.
-      applied: (index, call) => this.get('members', { ...call, consistency: 'local', atLeast: index }),
+      // The answer comes once the node has applied that far.
+      applied: (index, call) => this.get(PROBE_KEY, { ...call, consistency: 'local', atLeast: index }),
       deadlineMs: world.deadlineMs,
     });
     this.fleet = new ClientFleet({ ask: (body, call) => this.#call(wire.REQUEST.fleet, false, body, call) });

@@ -8,6 +8,7 @@ import { Witness } from '../../src/core/raft/witness.ts';
 import { Mesh } from '../../src/net/mesh/mesh.ts';
 import { ByteWriter } from '../../src/core/base/bytes.ts';
 import { crc32c } from '../../src/core/base/crc32c.ts';
+import { COMMAND_LEVEL } from '../../src/core/model/command-levels.ts';
 import { type Channel, encodeMesh, encodeMeshHello, MESH_VERSION, type MeshMessage } from '../../src/core/wire/mesh.ts';
 
 const FIRST_LIFE = { life: 1, lineage: [], began: { term: toTerm(0), lastTerm: toTerm(0), lastIndex: toIndex(0) } };
@@ -17,6 +18,8 @@ interface Node {
   readonly heard: { readonly from: string; readonly message: MeshMessage }[];
   /** What was told of peers' data directories. */
   readonly dirs: string[];
+  /** Which commands each peer said that it knows. */
+  readonly levels: ReadonlyMap<string, number>;
   readonly events: string[];
   readonly refusals: string[];
   /** Level and event of each line that was logged. */
@@ -72,6 +75,7 @@ async function open(
   const refusals: string[] = [];
   const logged: string[] = [];
   const dirs: string[] = [];
+  const levels = new Map<string, number>();
   const witness = new Witness();
   const mesh = new Mesh({
     cluster: options.cluster ?? 'c',
@@ -79,7 +83,10 @@ async function open(
     life: { ...FIRST_LIFE, boot: options.boot ?? 1, dir: `dir of ${name}` },
     meet: (peer, life) => witness.meet(peer, life),
     onRolledBack: (peer, reason) => events.push(`rolled back: ${peer} says ${reason}`),
-    onMet: (peer, dir) => dirs.push(`${peer}: ${dir}`),
+    onMet: (peer, dir, commands) => {
+      dirs.push(`${peer}: ${dir}`);
+      levels.set(peer, commands);
+    },
     listen: new URL(options.listen ?? peers[name] ?? '').host,
     guests: asPeers(options.guests ?? {}),
     log: (level, event, fields) => {
@@ -91,7 +98,7 @@ async function open(
     onDisconnected: (peer) => events.push(`disconnected ${peer}`),
     onPeerLeft: (peer) => events.push(`left ${peer}`),
   });
-  const node = { mesh, heard, events, refusals, logged, dirs };
+  const node = { mesh, heard, events, refusals, logged, dirs, levels };
   nodes.push(node);
   const known = asPeers(peers).map((peer) => ({ ...peer, dir: options.dirs?.[peer.id] ?? '' }));
   mesh.setPeers(known, options.index ?? 0);
@@ -162,13 +169,15 @@ test('a peer with another data directory than is known of it is not let in; one 
   await open('n2', peers);
   await until('n2 is let in', () => n1.dirs.length > 0);
   expect(n1.dirs[0]).toBe('n2: dir of n2');
+  expect(n1.levels.get('n2')).toBe(COMMAND_LEVEL);
   const wiped = await dial(peers['n1'] ?? '');
   wiped.socket.send(hello({ from: 'n3', dir: 'a new one' }));
   expect(await wiped.closed).toMatchObject({ reason: expect.stringContaining('another data directory') });
   expect(n1.refusals.join()).toContain('remove the member n3, and add it again');
   const restored = await dial(peers['n1'] ?? '');
-  restored.socket.send(hello({ from: 'n3', dir: 'restored-7' }));
+  restored.socket.send(hello({ from: 'n3', dir: 'restored-7', commands: 300 }));
   await until('n3 is let in', () => n1.dirs.includes('n3: restored-7'));
+  expect(n1.levels.get('n3')).toBe(300);
 });
 
 test('a directory that was replaced is heard no more, and the one in its place only once it is named', async () => {

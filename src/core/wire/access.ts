@@ -8,9 +8,10 @@
  *
  * Following the ledger is a matter of its own where the config names readers (actors/gateway/readers.ts).
  */
-import { ByteReader } from '../base/bytes.ts';
+import { ByteReader, equalBytes } from '../base/bytes.ts';
 import { controlKind } from '../model/control/commands.ts';
-import { REQUEST, type RequestKind } from './client.ts';
+import { CONTROL_BYTE } from '../model/limits.ts';
+import { decodeGet, REQUEST, type RequestKind } from './client.ts';
 import { decodeMemberRequest } from './members.ts';
 
 /** What a config may give. */
@@ -32,8 +33,13 @@ export const mayAsk = (role: Role, need: Need): boolean => MAY[role].includes(ne
 /** The least of a config's roles that may. */
 export const roleFor = (need: Need): CallerRole => CALLER_ROLES.find((role) => mayAsk(role, need)) ?? 'admin';
 
+/**
+ * Nothing ever lies at this key. Who gets it `atLeast` some revision learns when a node has applied that far, and nothing
+ * else: so it is asked for with requests about members.
+ */
+export const PROBE_KEY: Uint8Array = Uint8Array.of(CONTROL_BYTE, 0);
+
 const READS: ReadonlySet<RequestKind> = new Set([
-  REQUEST.get,
   REQUEST.range,
   REQUEST.watch,
   REQUEST.ledger,
@@ -49,6 +55,7 @@ const READS: ReadonlySet<RequestKind> = new Set([
 export function needOf(kind: RequestKind, body: Uint8Array): Need | undefined {
   if (kind === REQUEST.status) return undefined;
   if (kind === REQUEST.members) return needOfMembers(body);
+  if (kind === REQUEST.get) return equalBytes(decodeGet(new ByteReader(body)).key, PROBE_KEY) ? 'members' : 'read';
   if (kind === REQUEST.control) return needOfControl(body);
   return READS.has(kind) ? 'read' : 'write';
 }

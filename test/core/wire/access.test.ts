@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest';
 import { ByteWriter } from '../../../src/core/base/bytes.ts';
 import { controlKind, encodeControl } from '../../../src/core/model/control/commands.ts';
-import { mayAsk, needOf, type Role, roleFor } from '../../../src/core/wire/access.ts';
-import { REQUEST } from '../../../src/core/wire/client.ts';
+import { mayAsk, needOf, PROBE_KEY, type Role, roleFor } from '../../../src/core/wire/access.ts';
+import { encodeGet, REQUEST } from '../../../src/core/wire/client.ts';
 
 const NONE = new Uint8Array(0);
 const json = (value: object): Uint8Array => Buffer.from(JSON.stringify(value));
@@ -14,16 +14,24 @@ const whoMay = (kind: number, body: Uint8Array = NONE): string => {
 };
 
 test('requests about keys and streams', () => {
-  const { control, members, ...plain } = REQUEST;
+  const { control, members, get, ...plain } = REQUEST;
   const said = Object.fromEntries(Object.entries(plain).map(([name, kind]) => [name, whoMay(kind)]));
   const reads = 'read write admin';
   const writes = 'write admin';
   expect(said).toEqual({
-    ...{ status: 'anybody', get: reads, range: reads, watch: reads, ledger: reads },
+    ...{ status: 'anybody', range: reads, watch: reads, ledger: reads },
     ...{ controlRead: reads, actors: reads, fleet: reads },
     ...{ put: writes, delete: writes, txn: writes, openSession: writes, keepAlive: writes, closeSession: writes },
   });
   expect(whoMay(99)).toBe(writes);
+  const got = (key: Uint8Array): Uint8Array => {
+    const writer = new ByteWriter(32);
+    encodeGet(writer, { key, isLocal: true, atLeast: 7 });
+    return writer.take();
+  };
+  expect(whoMay(get, got(Buffer.from('k')))).toBe(reads);
+  // How far a node has applied: with requests about members.
+  expect(whoMay(get, got(PROBE_KEY))).toBe('read write admin node');
   expect([control, members]).toEqual([8, 21]);
 });
 
