@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto';
 import type { CallerRole } from '../core/wire/access.ts';
 import { tokenHash } from './readers.ts';
 import type { ClusterConfig } from './types.ts';
+import { isLoopback, parseAddress } from './url.ts';
 
 interface CallerGrant {
   readonly name: string;
@@ -29,6 +30,13 @@ export function callerGrants(config: Pick<ClusterConfig, 'callers'>, env: Env): 
 export function nodeToken(config: Pick<ClusterConfig, 'callers'>, env: Env): string | undefined {
   const named = namedGrants(config, env);
   return named.length === 0 ? undefined : tokenOfNodes(named);
+}
+
+/** Where other machines may ask a node for everything, as nobody is asked who he is: its addresses; mostly none. */
+export function openAddresses({ callers, nodes }: Pick<ClusterConfig, 'callers' | 'nodes'>, id: string): string[] {
+  const node = nodes[id];
+  if (node === undefined || Object.keys(callers).length > 0) return [];
+  return [node.client, node.http].filter((address) => !isLoopback(parseAddress(address)?.host ?? ''));
 }
 
 const namedGrants = ({ callers }: Pick<ClusterConfig, 'callers'>, env: Env): CallerGrant[] =>

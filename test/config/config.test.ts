@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { configFaults, defineCluster, parseConfig, readerGrants } from '../../src/config/index.ts';
+import { configFaults, defineCluster, parseConfig, readerGrants, openAddresses } from '../../src/config/index.ts';
 import { RAFT_OPTIONS, TOP_KEYS, TUNING_OPTIONS } from '../../src/config/options.ts';
 import { nearest } from '../../src/config/suggest.ts';
 import { isStoreError } from '../../src/core/base/errors.ts';
@@ -213,6 +213,17 @@ describe('callers', () => {
     expect(faultsIn({ view: { role: 'read', tokenSha256: hash } })).toEqual([
       expect.stringContaining('callers: one of them has the role admin'),
     ]);
+  });
+
+  test('are asked for: without them a node says which of its ports are open to other machines', () => {
+    const open = (host: string, callers: object): string[] => {
+      const n1 = { client: `ws://${host}:7411`, peer: 'ws://10.0.0.1:7421', http: 'http://[::1]:7431', dataDir: 'd' };
+      const { nodes } = parseConfig({ nodes: { n1 } }, { baseDir: '/' });
+      return openAddresses({ nodes, callers: callers as never }, 'n1');
+    };
+    expect(open('10.0.0.1', {})).toEqual(['ws://10.0.0.1:7411']);
+    expect(open('0.0.0.0', {})).toHaveLength(1);
+    expect([open('localhost', {}), open('10.0.0.1', { ops: { role: 'admin', tokenEnv: 'OPS' } })]).toEqual([[], []]);
   });
 
   test.each([

@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { NodeStatus } from '../../client/types.ts';
-import type { ClusterConfig } from '../../config/index.ts';
+import { type ClusterConfig, openAddresses } from '../../config/index.ts';
 import { toFault, toFaultInService } from './fault.ts';
 import type { Fault, FromNode, ToNode } from './messages.ts';
 import { watchServing } from './serving.ts';
@@ -50,6 +50,7 @@ export async function runNode(options: RunNodeOptions): Promise<Outcome> {
   try {
     const node = await options.startNode(options.config, options.id, { logger: options.logger });
     void tell(options, { kind: 'up' });
+    warnIfOpen(options);
     const unwatch = watchServing(
       () => node.status(),
       (term) => void tell(options, { kind: 'serving', term }),
@@ -76,6 +77,13 @@ async function failed(
   if (fault.code === 'INTERNAL') options.logger.error({ err: error }, 'the node failed');
   await tell(options, { kind: 'fault', fault });
   return { exitCode: fault.code === 'ACTOR_STOPPED' ? EXIT_ACTOR : 1, fault };
+}
+
+/** Said at each start: a port that is not on loopback is safe behind somebody's firewall, and we cannot see one. */
+function warnIfOpen({ config, id, logger }: RunNodeOptions): void {
+  const addresses = openAddresses(config, id);
+  if (addresses.length === 0) return;
+  logger.warn({ addresses }, 'whoever reaches these may do everything: the config names no callers');
 }
 
 /** To the launcher, or into the log when there is none. Resolves when the message has left. */
