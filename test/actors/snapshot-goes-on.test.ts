@@ -63,6 +63,8 @@ interface Faults {
   /** Of each stream so many parts come; then it ends, or, when `comesBack`, the SDK goes on with it on another connection. */
   readonly partsMax?: number;
   readonly comesBack?: () => boolean;
+  /** It is too old to know of such a thing. */
+  readonly refusesToGoOn?: boolean;
   /** What comes instead of a part, by its number in all streams. */
   readonly changed?: (payload: Uint8Array, part: number) => Uint8Array;
 }
@@ -82,6 +84,9 @@ class Wire {
 
   async *#follow(asked: Parameters<LedgerSource>[0]): AsyncGenerator<LedgerFrame> {
     const { filter, partsMax = Infinity, comesBack, changed = (payload) => payload } = this.#faults;
+    if (this.#faults.refusesToGoOn === true && asked.goOn?.from !== undefined) {
+      throw new StoreError('PROTOCOL_ERROR', 'cannot read at offset 9: 12 bytes too many');
+    }
     let sub = 0;
     const stream = new LedgerStream(asked, {
       onConsumed: (bytes) => world.credit(sub, bytes),
@@ -358,6 +363,15 @@ describe('everything', () => {
     meanwhile(2);
     const second = await live({}, isThere);
     expect(second.wire.keys.filter((key) => first.wire.keys.includes(key))).toEqual([]);
+    const { state, ldb } = await both();
+    expect(ldb).toEqual(state);
+  });
+
+  test('a node that is too old to go on with it is asked without', async () => {
+    await live({ partsMax: 5 }, isCut);
+    const second = await live({ refusesToGoOn: true }, isThere);
+    expect(eventsOf(second, 'given-up')).toMatchObject([{ reason: expect.stringContaining('too old') }]);
+    expect(eventsOf(second, 'retry')).toHaveLength(1);
     const { state, ldb } = await both();
     expect(ldb).toEqual(state);
   });

@@ -177,7 +177,7 @@ test('too far behind: a snapshot, and then on from there; what was deleted meanw
   sameState(stateOfLdb(reader), state, 'the replica and the cluster');
 });
 
-test('killed inside a snapshot it begins again, and never shows half of one', async () => {
+test('killed inside a snapshot it goes on with it, and never shows half of one', async () => {
   cluster = await TestCluster.start({ config: { ledgerBytes: MIB } });
   const at = cluster;
   const dir = join(at.dir, 'ldb');
@@ -186,7 +186,8 @@ test('killed inside a snapshot it begins again, and never shows half of one', as
   await Promise.all(Array.from({ length: 3_000 }, (_, i) => client.put(`big/${i}`, value)));
   for (let kill = 0; kill < 3; kill++) {
     const run = follow(at.urls, dir);
-    await run.sees(/"kind":"snapshot","state":"begin"/);
+    // It gets on each time, so a later life may find that all of it is there.
+    await run.sees(/"kind":"(snapshot|applied)"/);
     await run.kill();
     try {
       const reader = openLdb(dir);
