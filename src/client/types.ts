@@ -240,7 +240,7 @@ export interface Client extends AsyncDisposable {
   readonly control: Control;
   /** The local replicas that follow the cluster, and what they show. */
   readonly fleet: Fleet;
-  /** The whole ledger, as a reflector needs it. See `LedgerFrame`. */
+  /** The whole ledger, as a reflector needs it. See `LedgerFrame`. `LDB_MISSING`: it goes on, and who was asked has nothing yet. */
   ledger(options: LedgerOptions): AsyncIterable<LedgerFrame>;
   /** Sends what waits, closes the session, closes the socket. May be called twice. */
   close(): Promise<void>;

@@ -66,10 +66,10 @@ export const STEPS_DEFAULT = 25_000;
 /** Virtual time in which a healed quorum must be of use again, and in which all must be alike once all are healed. */
 export const LIVENESS_MS = 60_000;
 /**
- * The same for replicas and watches. One that has chosen a node which is wiped, and not let in, leaves it after up to a minute
- * (actors/silence.ts), and chooses at random again.
+ * The same for replicas and watches. One that has nothing yet, and has chosen a node that is wiped and not let in, leaves it after up
+ * to a minute (actors/silence.ts), and chooses at random again. One that has something is told at once.
  */
-export const FED_MS: number = 10 * LIVENESS_MS;
+export const FED_MS: number = 3 * LIVENESS_MS;
 
 export const HEARTBEAT_MS = 100;
 export const ELECTION_TIMEOUT_MS = 500;

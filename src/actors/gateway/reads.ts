@@ -40,6 +40,7 @@ export interface ReadsWorld {
   readonly outbox: RingWriter;
   readonly replication: Bell;
   readonly toShipper: (message: ToShipper) => void;
+  readonly node: string;
   readonly cluster: string;
   /** Who may read the ledger, and what of it. */
   readonly readers: Readers;
@@ -150,6 +151,11 @@ export class Reads {
         if (ledger.cluster !== '' && ledger.cluster !== cluster) {
           const message = `the replica belongs to cluster "${ledger.cluster}"; this is "${cluster}"`;
           throw new StoreError('LDB_FOREIGN', message);
+        }
+        // It was wiped, or is not let in yet, or has not replayed its log. Not UNAVAILABLE, which the SDK asks again here:
+        // who has something already is fed by others at once.
+        if (ledger.fromRevision > 1 && this.#world.applied() === 0) {
+          throw new StoreError('LDB_MISSING', `${this.#world.node} has no state yet`);
         }
         const filter = this.#world.readers.grant(ledger.token, ledger.filter);
         const { wantsSnapshot, wantsHashes, wantsChecks, goOn } = ledger;

@@ -131,6 +131,7 @@ describe('limits', () => {
     ],
     ['a body with more behind it', { ...ask.status(1), body: (writer: ByteWriter) => writer.u8(1) }, 'PROTOCOL_ERROR'],
     ['another cluster’s replica', ask.ledger(1, 'other'), 'LDB_FOREIGN'],
+    ['a replica that goes on, of a node that has nothing', ask.ledger(1, 'test', 2), 'LDB_MISSING'],
     ['a ledger from before the first revision', ask.ledger(1, 'test', 0), 'BAD_REQUEST'],
   ] as [string, Ask, string][])(
     '%s is refused with its code; the next request of the frame is served',
@@ -540,6 +541,7 @@ describe('ranges', () => {
 describe('watches and ledgers', () => {
   test('one from a revision goes to the shipper at once; its parts and its end come back', () => {
     const world = new GatewayWorld();
+    world.write(['k']);
     const peer = world.peer();
     peer.ask(ask.watch(7, 12), ask.ledger(8, 'test', 3));
     expect(world.shipped).toMatchObject([
