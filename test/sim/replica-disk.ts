@@ -3,6 +3,7 @@
  * life: in one that has ended it waits for ever. A transaction takes some before it is visible and some after; what readers
  * see then is looked at. Some fail, as on a full disk.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { LdbStore } from '../../src/engine/ldb/store.ts';
 import type { Chance } from './chance.ts';
 import type { LdbPlatter, ServedLdb } from './ldb-platter.ts';
@@ -43,20 +44,18 @@ export class ReplicaDisk {
     this.#failsNext = true;
   }
 
-  /** The process is gone, or has closed it. */
+  /**
+   * The process is gone. What its promises do yet, of what had come before, they do to a store that is open: LMDB does not
+   * survive to be read when it is closed.
+   */
   end(): void {
     const store = this.#store;
     this.#store = undefined;
-    if (store !== undefined) this.#close(store);
+    if (store !== undefined) this.#closing = this.#held(nextTurn().then(() => store.close()));
   }
 
   remove(): void {
     void this.#world.hold(this.#closing.then(() => this.#world.platter.remove()));
-  }
-
-  /** What LMDB has under way is done or not when the process is gone: closing waits for it. */
-  #close(store: LdbStore): void {
-    this.#closing = this.#held(store.close());
   }
 
   async open(life: number): Promise<LdbStore> {
@@ -88,7 +87,7 @@ export class ReplicaDisk {
       close: async () => {
         await io(life);
         this.#store = undefined;
-        this.#close(inner);
+        this.#closing = this.#held(inner.close());
         await this.#closing;
         await io(life);
       },
