@@ -83,6 +83,9 @@ export async function startReflector(options: StartReflectorOptions): Promise<Ru
   if (upstreams.length === 0 || upstreams.some(({ length }) => length === 0)) {
     throw new StoreError('BAD_REQUEST', 'a reflector follows at least one node');
   }
+  for (const url of [options.http, options.sidecar, options.listen]) {
+    if (url !== undefined && !URL.canParse(url)) throw new StoreError('BAD_REQUEST', `'${url}' is no URL to listen at`);
+  }
   const reflector = new Reflector(options);
   await reflector.open();
   return reflector;

@@ -304,6 +304,17 @@ describe('ldb', () => {
 });
 
 describe('reflector', () => {
+  test.each([
+    ['reflector', '--http', '127.0.0.1:7440', 'is not a URL'],
+    ['reflector', '--listen', 'http://127.0.0.1:7450', 'must be ws://host:port'],
+    ['reflector', '--sidecar', 'http://127.0.0.1', 'has no port'],
+    ['sidecar', '--http', 'here', 'is not a URL'],
+  ])('%s %s %s: the command line is wrong', async (command, option, address, why) => {
+    const ran = await kvctl([command, '--ldb', 'ldb', option, address], {});
+    expect(ran.code).toBe(2);
+    expect(ran.err).toContain(why);
+  });
+
   test('runs until it is asked to stop, and then stops it', async () => {
     const stop = new AbortController();
     let stops = 0;

@@ -1,5 +1,6 @@
 /** Parsers for option values; each throws commander's usage error. */
 import { InvalidArgumentError } from 'commander';
+import { addressFault } from '../../config/url.ts';
 
 export const ENDPOINTS_DEFAULT = 'ws://127.0.0.1:7411,7412,7413';
 
@@ -12,6 +13,15 @@ export const wholeNumber =
       throw new InvalidArgumentError(`it must be a whole number, ${min} or more.`);
     }
     return value;
+  };
+
+/** Where to listen: `http://host:port`, or `ws://`. */
+export const listenAddress =
+  (protocol: 'http:' | 'ws:'): ((text: string) => string) =>
+  (text) => {
+    const fault = addressFault(text, protocol);
+    if (fault !== undefined) throw new InvalidArgumentError(`it ${fault}.`);
+    return text;
   };
 
 /** 'ws://h:1,h:2,3' → three URLs: a part without a scheme is host:port, a bare number a port of the host before. */

@@ -6,7 +6,7 @@ import { isStoreError } from '../../core/base/errors.ts';
 import { loadConfig, readerGrants } from '../../config/index.ts';
 import type { FilterInput } from '../../reflector/index.ts';
 import type { RunningReflector, StartReflectorOptions } from '../../reflector/options.ts';
-import { parseEndpoints, wholeNumber } from './arguments.ts';
+import { listenAddress, parseEndpoints, wholeNumber } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { parseDuration, showMs } from './duration.ts';
 import { describe, UsageError } from './errors.ts';
@@ -60,7 +60,11 @@ export function registerReflector(program: Command, run: Run): void {
       ]),
     )
     .addOption(new Option('--ldb <dir>', "the replica's directory; made when missing").env('CTLMESH_LDB'))
-    .addOption(new Option('--http <url>', 'where to listen, like http://127.0.0.1:7440').env('CTLMESH_REFLECTOR_HTTP'))
+    .addOption(
+      new Option('--http <url>', 'where to listen, like http://127.0.0.1:7440')
+        .env('CTLMESH_REFLECTOR_HTTP')
+        .argParser(listenAddress('http:')),
+    )
     .addOption(
       new Option('--max-lag <duration>', '/readyz says no when the replica is older')
         .env('CTLMESH_MAX_LAG')
@@ -68,7 +72,9 @@ export function registerReflector(program: Command, run: Run): void {
         .default(MAX_LAG_MS, showMs(MAX_LAG_MS)),
     )
     .addOption(
-      new Option('--sidecar <url>', 'serve its rows too, like http://127.0.0.1:1331').env('CTLMESH_SIDECAR_HTTP'),
+      new Option('--sidecar <url>', 'serve its rows too, like http://127.0.0.1:1331')
+        .env('CTLMESH_SIDECAR_HTTP')
+        .argParser(listenAddress('http:')),
     )
     .addOption(
       new Option('--stale-after <duration>', 'with several --from: one that stays older than this is left')
@@ -76,7 +82,9 @@ export function registerReflector(program: Command, run: Run): void {
         .default(STALE_AFTER_MS, showMs(STALE_AFTER_MS)),
     )
     .addOption(
-      new Option('--listen <url>', 'feed other reflectors from here, like ws://0.0.0.0:7450').env('CTLMESH_RELAY'),
+      new Option('--listen <url>', 'feed other reflectors from here, like ws://0.0.0.0:7450')
+        .env('CTLMESH_RELAY')
+        .argParser(listenAddress('ws:')),
     )
     .option('--readers <file>', 'with --listen: a cluster config; its readers may follow, each with their token')
     .option('--changelog <file>', 'write what changes there, a line of JSON each (docs/ldb.md)')

@@ -2,7 +2,7 @@
  * sidecar: a replica over HTTP, for programs of the host in other languages.
  */
 import { type Command, Option } from 'commander';
-import { wholeNumber } from './arguments.ts';
+import { listenAddress, wholeNumber } from './arguments.ts';
 import type { Context, Run } from './context.ts';
 import { UsageError } from './errors.ts';
 
@@ -22,7 +22,12 @@ export function registerSidecar(program: Command, run: Run): void {
       'Serves the rows of a replica, as ctlstore’s sidecar does: POST /get-row-by-key/F/T, POST /get-rows-by-key-prefix/F/T, GET /get-ledger-latency, /healthcheck and /ping.',
     )
     .addOption(new Option('--ldb <dir>', "the replica's directory").env('CTLMESH_LDB'))
-    .addOption(new Option('--http <url>', 'where to listen').env('CTLMESH_SIDECAR_HTTP').default(URL_DEFAULT))
+    .addOption(
+      new Option('--http <url>', 'where to listen')
+        .env('CTLMESH_SIDECAR_HTTP')
+        .argParser(listenAddress('http:'))
+        .default(URL_DEFAULT),
+    )
     .addOption(
       new Option('--max-rows <n>', 'rows of one answer, past which it is 416; 0: all')
         .env('CTLMESH_SIDECAR_MAX_ROWS')
@@ -34,7 +39,6 @@ export function registerSidecar(program: Command, run: Run): void {
 
 async function serve(context: Context, { ldb, http, maxRows }: Flags): Promise<number> {
   if (ldb === undefined) throw new UsageError('say where the replica is: --ldb <dir>, or CTLMESH_LDB');
-  if (!URL.canParse(http)) throw new UsageError(`'${http}' is no address; write ${URL_DEFAULT}`);
   const { signal } = context.deps;
   const sidecar = await context.deps.startSidecar({ dir: ldb, url: http, rowsMax: maxRows });
   context.note(`rows of ${ldb} at ${sidecar.url}; Ctrl-C stops`);
