@@ -104,7 +104,9 @@ export class OldDisk {
     } else {
       trace.note(queue.nowMs, 'fault old disk', node.name, this.#livesCopied);
       this.restored++;
-      const ack = leader.ear.acks.get(node.name);
+      const heard = leader.ear.acks.get(node.name);
+      // Who was removed and added again is new to the leader: of what it acknowledged before, nobody has a book.
+      const ack = heard !== undefined && heard.index >= oracle.reference.memberSince(node.name) ? heard : undefined;
       const first = node.lives + 1;
       const met = this.#whoMet(node);
       node.restoreCopy();

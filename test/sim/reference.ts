@@ -135,6 +135,14 @@ export class Reference {
     return must(this.#members.at(-1), 'somebody founded the cluster');
   }
 
+  /** The entry by which this node became a member, when it was none before; 0: it always was. */
+  memberSince(id: string): number {
+    const isIn = ({ members: { members } }: { readonly members: Membership }): boolean =>
+      members.some((member) => member.id === id);
+    const without = this.#members.findLastIndex((said) => !isIn(said));
+    return this.#members[without + 1]?.index ?? this.last;
+  }
+
   membersAt(index: number): Membership {
     return must(
       this.#members.findLast((said) => said.index <= index),
