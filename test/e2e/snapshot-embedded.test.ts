@@ -64,6 +64,10 @@ test('its object, its watch and its calls go on while its state is replaced unde
   await n3.stop();
   running.delete(n3);
   for (let i = 1; i < 300; i += 20) await Promise.all(Array.from({ length: 20 }, (_, j) => put(i + j)));
+  // What it lacks is truncated some time after it was flushed; till then the log would do.
+  for (const node of [n1, n2]) {
+    await until('its log begins later', async () => ((await node.inspect())['wal-committer']?.firstIndex ?? 0) > 10);
+  }
   const away = await start('n3');
   let failure: Error | undefined;
   void (async () => {

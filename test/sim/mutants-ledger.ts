@@ -94,7 +94,7 @@ export const LEDGER: readonly Mutant[] = [
   ),
   one(
     'snapshot-loses-next',
-    1,
+    2,
     'a replica goes on two revisions after its snapshot',
     'src/actors/shipper.ts',
     'sub.next = plus(snapshot.revision, 1);',

@@ -65,7 +65,7 @@ export const LIVES: readonly Mutant[] = [
   ),
   one(
     'lost-acks-count',
-    18,
+    7,
     'what a directory acknowledged counts for the one that took its place',
     'src/core/raft/leadership.ts',
     'if (dir !== undefined && next !== dir) this.#progress.delete(id);',
@@ -73,7 +73,7 @@ export const LIVES: readonly Mutant[] = [
   ),
   one(
     'told-without-looking',
-    17,
+    21,
     'a node takes a leader at its word for commits that it lacks',
     'src/core/raft/acceptor.ts',
     'if (commit > log.last) {',
@@ -81,7 +81,7 @@ export const LIVES: readonly Mutant[] = [
   ),
   one(
     'log-not-aside',
-    6,
+    4,
     'a repaired node begins its new directory with the log of the old one',
     'src/engine/repair/aside.ts',
     "const DIRS = ['wal', 'tree',",

@@ -36,7 +36,7 @@ export const RELAYS: readonly Mutant[] = [
   ),
   one(
     'switch-resumes-too-high',
-    1,
+    2,
     'with another upstream a replica goes on one revision after the next',
     UPSTREAMS,
     'client.ledger({ ...at, ...who })',
