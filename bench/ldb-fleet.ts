@@ -75,10 +75,10 @@ async function measure(bench: Bench, replicas: number): Promise<void> {
   const steadyPuts = percentilesOf(putsOf(steady));
   bench.row({
     ...rowOf(`${replicas} replicas`),
-    ...lag,
-    more: { putP50Ms: steadyPuts.p50Ms, putP99Ms: steadyPuts.p99Ms, ...cpuPerWrite },
+    ...lag.all,
+    more: { realP99Ms: lag.realP99Ms, putP50Ms: steadyPuts.p50Ms, putP99Ms: steadyPuts.p99Ms, ...cpuPerWrite },
   });
-  bench.target({ what: `${replicas} replicas: p99`, unit: 'ms', measured: lag.p99Ms, wanted: 50, is: 'at most' });
+  bench.target({ what: `${replicas} replicas: p99`, unit: 'ms', measured: lag.all.p99Ms, wanted: 50, is: 'at most' });
 
   const stalled = Math.max(1, Math.round(replicas / 100 / PROCESSES)) * PROCESSES;
   for (const child of fleet.slice(0, PROCESSES)) {
@@ -88,7 +88,7 @@ async function measure(bench: Bench, replicas: number): Promise<void> {
   const withStalled = await lagsOf(fleet, await write(bench, writer));
   const afterBytes = await memoryOf(servers);
   const memory = { nodesMiBBefore: mib(beforeBytes), nodesMiBAfter: mib(afterBytes) };
-  bench.row({ ...rowOf(`${stalled} of them stalled`), ...withStalled, more: memory });
+  bench.row({ ...rowOf(`${stalled} of them stalled`), ...withStalled.all, more: memory });
 
   const writing = write(bench, writer);
   await sleep(RESTART_AFTER_MS);
@@ -174,25 +174,33 @@ async function shown(fleet: Fleet, revision: number): Promise<number | undefined
   return lastNs;
 }
 
-/** Of every write at every replica that reads. */
-async function lagsOf(fleet: Fleet, writes: readonly PacedWrite[]): Promise<Percentiles> {
+interface Lags {
+  /** Of every write at every replica that reads. */
+  readonly all: Percentiles;
+  /** The ten with LMDB files, whose commits wait for a disk that three nodes sync to. */
+  readonly realP99Ms: number;
+}
+
+async function lagsOf(fleet: Fleet, writes: readonly PacedWrite[]): Promise<Lags> {
   if ((await shown(fleet, newestOf(writes))) === undefined)
     throw new BenchError('not all replicas show the last write');
   const asked = writes.map(({ revision, resolvedNs }) => [revision, resolvedNs] as const);
   for (const child of fleet) child.tell({ kind: 'lags', writes: asked });
-  const counts: number[] = [];
+  const all: number[] = [];
+  let real: readonly number[] = [];
   let bucketMs = 0;
   for (const child of fleet) {
     const { bucketMs: width, buckets } = await child.hear('lags', START_MS);
     bucketMs = width;
-    for (const [i, count] of buckets.entries()) counts[i] = (counts[i] ?? 0) + count;
+    for (const [i, count] of buckets.entries()) all[i] = (all[i] ?? 0) + count;
+    // They are the last process.
+    real = buckets;
   }
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  const at = (share: number): number => {
-    let left = total * share;
+  const at = (counts: readonly number[], share: number): number => {
+    let left = counts.reduce((sum, count) => sum + count, 0) * share;
     return (counts.findIndex((count) => (left -= count) <= 0) + 1) * bucketMs;
   };
-  return { p50Ms: at(0.5), p99Ms: at(0.99), p999Ms: at(0.999) };
+  return { all: { p50Ms: at(all, 0.5), p99Ms: at(all, 0.99), p999Ms: at(all, 0.999) }, realP99Ms: at(real, 0.99) };
 }
 
 function putsOf(writes: readonly PacedWrite[]): ReturnType<typeof newHistogram> {

@@ -9,7 +9,7 @@
  * Bound: those who wait are sockets that the server has taken, and it takes no more than connections and handshakes may be.
  */
 
-const TOGETHER = 4;
+const TOGETHER = 2;
 const PAUSE_PER_ROUND = 3;
 const PAUSE_MS_MAX = 20;
 export const WAIT_MS_MAX = 1_500;
