@@ -1,15 +1,16 @@
 /**
- * Arrivals: clients at the door, let in a few at a time.
+ * Arrivals: clients at the door, let in one after the other.
  *
  * When a node or a network comes back, all its clients come at once, and to greet one takes about a millisecond: a thousand
- * of them are a second in which nobody's put gets on. So after each few that were let in the door waits three times as long
- * as the event loop then took to go round, with all that it had to do besides. Who comes alone does not wait; and nobody
- * waits longer than WAIT_MS_MAX, which is half of what clients give a handshake.
+ * of them are a second in which nobody's put gets on. So after each that was let in the door waits three times as long as
+ * the event loop then took to go round, with all that it had to do besides. Who comes alone does not wait. Who has waited for
+ * WAIT_MS_MAX, half of what clients give a handshake, is let in with the next few, and the loop goes round between.
  *
  * Bound: those who wait are sockets that the server has taken, and it takes no more than connections and handshakes may be.
  */
 
-const TOGETHER = 2;
+const TOGETHER = 1;
+const LATE_TOGETHER = 8;
 const PAUSE_PER_ROUND = 3;
 const PAUSE_MS_MAX = 20;
 export const WAIT_MS_MAX = 1_500;
@@ -56,15 +57,14 @@ export class Arrivals {
 
   #letSomeIn(): void {
     const beganMs = this.#world.monotonicMs();
-    const overdue = this.#waiting.findIndex(({ untilMs }) => untilMs > beganMs);
-    const count = Math.max(TOGETHER, overdue === -1 ? this.#waiting.length : overdue);
-    const some = this.#waiting.splice(0, count);
+    const isLate = (this.#waiting[0]?.untilMs ?? Number.POSITIVE_INFINITY) <= beganMs;
+    const some = this.#waiting.splice(0, isLate ? LATE_TOGETHER : TOGETHER);
     this.#onWaiting(this.#waiting.length);
     for (const { letIn } of some) letIn();
     this.#isResting = true;
     this.#world.nextRound(() => {
-      const pauseMs = Math.min(PAUSE_MS_MAX, PAUSE_PER_ROUND * (this.#world.monotonicMs() - beganMs));
-      this.#world.later(pauseMs, () => {
+      const tookMs = this.#world.monotonicMs() - beganMs;
+      this.#world.later(isLate ? 0 : Math.min(PAUSE_MS_MAX, PAUSE_PER_ROUND * tookMs), () => {
         this.#isResting = false;
         if (this.#waiting.length > 0) this.#letSomeIn();
       });
