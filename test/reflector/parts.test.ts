@@ -6,64 +6,30 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { ReflectorEvent } from '../../src/actors/reflector.ts';
 import { openLdb } from '../../src/engine/ldb/index.ts';
 import { LdbWriter } from '../../src/engine/ldb/writer.ts';
-import {
-  type LdbChange,
-  type ReflectorNews,
-  type RunningReflector,
-  startReflector,
-} from '../../src/reflector/index.ts';
-import type { StartReflectorOptions } from '../../src/reflector/options.ts';
+import { type LdbChange, type ReflectorNews, type RunningReflector } from '../../src/reflector/index.ts';
 import type { PartName } from '../../src/reflector/parts/part.ts';
 import { type LdbReader, ServedLdb } from '../../src/reflector/parts/served-ldb.ts';
 import { BREAK_PART, type BreakableParts } from '../../src/reflector/parts/test-hooks.ts';
 import { decodeRecords } from '../../src/core/model/ledger.ts';
-import { dump, StreamModel, streamRecords, temporaryDir, timeOf } from '../engine/ldb/ledger.ts';
+import { dump, StreamModel, streamRecords } from '../engine/ldb/ledger.ts';
 import { Cluster, freeUrl } from './cluster.ts';
+import { Reflectors, until } from './reflectors.ts';
 
-const WAIT_MS = 60_000;
 /** As many as may break in half a minute. */
 const BROKEN: readonly PartName[] = ['follower', 'relay', 'copies', 'changes', 'sidecar'];
 
-// Its waits are for conditions, however slow the machine.
-vi.setConfig({ testTimeout: 120_000 });
-
-let dir: ReturnType<typeof temporaryDir>;
-let running: RunningReflector[];
+const reflectors = new Reflectors();
+const { start } = reflectors;
 let news: ReflectorNews[];
 
 beforeEach(() => {
   vi.stubEnv('CTLMESH_TEST_HOOKS', '1');
-  dir = temporaryDir();
-  running = [];
   news = [];
 });
 
-afterEach(async () => {
+afterEach(() => {
   vi.unstubAllEnvs();
-  for (const reflector of running) await reflector.stop();
-  dir.remove();
 });
-
-async function start(options: Partial<StartReflectorOptions> & { readonly dir: string }): Promise<RunningReflector> {
-  const reflector = await startReflector({
-    // The records of these tests are of 1970.
-    nowMs: () => timeOf(0),
-    retryDelayMs: 1,
-    retryDelayMsMax: 20,
-    ...options,
-    dir: join(dir.path, options.dir),
-  });
-  running.push(reflector);
-  return reflector;
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const startedMs = performance.now();
-  while (!holds()) {
-    if (performance.now() - startedMs > WAIT_MS) throw new Error(`${what} never came true`);
-    await sleep(2);
-  }
-}
 
 const strike = (reflector: RunningReflector, part: PartName): void =>
   (reflector as unknown as BreakableParts)[BREAK_PART](part);
@@ -73,7 +39,7 @@ const has = (part: string, state: 'failed' | 'back'): boolean =>
 
 /** Of a stopped reflector's LDB. */
 async function contentOf(name: string): Promise<{ rows: Record<string, string>; hash: number | undefined }> {
-  const path = join(dir.path, name);
+  const path = join(reflectors.path, name);
   const ldb = openLdb(path);
   const rows = dump(ldb);
   ldb.close();
@@ -88,8 +54,8 @@ test('a part that breaks comes back by itself, the others go on, and the replica
   cluster.hashes = true;
   cluster.grow(64);
   const [url, http, sidecar] = [await freeUrl(), await freeUrl('http'), await freeUrl('http')];
-  const changelog = join(dir.path, 'log', 'changes');
-  mkdirSync(join(dir.path, 'log'));
+  const changelog = join(reflectors.path, 'log', 'changes');
+  mkdirSync(join(reflectors.path, 'log'));
   const reflector = await start({
     dir: 'relay',
     endpoints: ['ws://node'],
@@ -98,7 +64,7 @@ test('a part that breaks comes back by itself, the others go on, and the replica
     http,
     sidecar,
     changelog: { path: changelog },
-    snapshotTo: pathToFileURL(join(dir.path, 'copies')).href,
+    snapshotTo: pathToFileURL(join(reflectors.path, 'copies')).href,
     onEvent: (event) => news.push(event),
   });
   const leaf = await start({ dir: 'leaf', endpoints: [url] });
@@ -139,7 +105,7 @@ test('a part that breaks comes back by itself, the others go on, and the replica
   expect(metrics).toContain('ctlmesh_actor_restarts_total{actor="relay",thread="main"} 1');
   expect(reflector.status.divergences + leaf.status.divergences).toBe(0);
 
-  for (const one of running) await one.stop();
+  await reflectors.stop();
   await loop;
   const contents = [await contentOf('relay'), await contentOf('leaf')];
   for (const { rows: kept } of contents) expect(kept).toEqual(new StreamModel().advanceTo(revision).dump());
@@ -182,7 +148,7 @@ test('what the follower had not told when it broke is told by its next life: not
 
 test('a relay that comes back between a commit and the news of it begins with that news, and what nobody takes is let go', async () => {
   const served = new ServedLdb(1_000_000);
-  const writer = await served.openWriter(dir.path, {});
+  const writer = await served.openWriter(reflectors.path, {});
   const told: string[] = [];
   const reader: LdbReader = {
     opened: ({ position }) => told.push(`opened at ${position.revision}`),
@@ -211,17 +177,17 @@ test('a part that cannot come back is the end of the reflector, after five times
   const cluster = new Cluster();
   cluster.grow(1);
   const http = await freeUrl('http');
-  mkdirSync(join(dir.path, 'log'));
+  mkdirSync(join(reflectors.path, 'log'));
   const reflector = await start({
     dir: 'ldb',
     endpoints: ['ws://node'],
     connect: cluster.connect,
     http,
-    changelog: { path: join(dir.path, 'log', 'changes') },
+    changelog: { path: join(reflectors.path, 'log', 'changes') },
     onEvent: (event) => news.push(event),
   });
   await until('it is filled', () => reflector.status.revision === 1);
-  rmSync(join(dir.path, 'log'), { recursive: true });
+  rmSync(join(reflectors.path, 'log'), { recursive: true });
   strike(reflector, 'changes');
   cluster.grow(1);
   expect(await reflector.failed).toMatchObject({
@@ -257,7 +223,7 @@ test('a listener that throws has missed a change, and is the end of it at once, 
   expect((await reflector.failed).message).toBe('onChanges threw: Error: no more');
   const isFree = async (): Promise<boolean> => {
     try {
-      await (await LdbWriter.open(join(dir.path, 'ldb'))).close();
+      await (await LdbWriter.open(join(reflectors.path, 'ldb'))).close();
       return true;
     } catch (error) {
       expect(error).toMatchObject({ code: 'DIR_LOCKED' });

@@ -1,52 +1,16 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { connect } from '../../src/client/index.ts';
 import { openLdb } from '../../src/engine/ldb/index.ts';
 import { LdbWriter } from '../../src/engine/ldb/writer.ts';
-import { type ReflectorNews, type RunningReflector, startReflector } from '../../src/reflector/index.ts';
+import type { ReflectorNews, RunningReflector } from '../../src/reflector/index.ts';
 import type { StartReflectorOptions } from '../../src/reflector/options.ts';
 import { Cluster, freeUrl } from './cluster.ts';
-import { dump, put, records, StreamModel, temporaryDir, timeOf } from '../engine/ldb/ledger.ts';
+import { Reflectors, until } from './reflectors.ts';
+import { dump, put, records, StreamModel, timeOf } from '../engine/ldb/ledger.ts';
 
-const WAIT_MS = 60_000;
-
-// Its waits are for conditions, however slow the machine.
-vi.setConfig({ testTimeout: 120_000 });
-
-let dir: ReturnType<typeof temporaryDir>;
-let running: RunningReflector[];
-
-beforeEach(() => {
-  dir = temporaryDir();
-  running = [];
-});
-
-afterEach(async () => {
-  for (const reflector of running) await reflector.stop();
-  dir.remove();
-});
-
-async function start(options: Partial<StartReflectorOptions> & { readonly dir: string }): Promise<RunningReflector> {
-  const reflector = await startReflector({
-    // The records of these tests are of 1970.
-    nowMs: () => timeOf(0),
-    retryDelayMs: 1,
-    retryDelayMsMax: 20,
-    ...options,
-    dir: join(dir.path, options.dir),
-  });
-  running.push(reflector);
-  return reflector;
-}
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const startedMs = performance.now();
-  while (!holds()) {
-    if (performance.now() - startedMs > WAIT_MS) throw new Error(`${what} never came true`);
-    await sleep(2);
-  }
-}
+const reflectors = new Reflectors();
+const { start } = reflectors;
 
 const isAt =
   (reflector: RunningReflector, revision: number): (() => boolean) =>
@@ -57,7 +21,7 @@ const isAt =
 async function contentOf(
   name: string,
 ): Promise<{ rows: Record<string, string>; hash: number | undefined; timeMs: number }> {
-  const path = join(dir.path, name);
+  const path = join(reflectors.path, name);
   const ldb = openLdb(path);
   const rows = dump(ldb);
   ldb.close();
@@ -81,7 +45,7 @@ test('two hops away a replica is the same: rows, revision, log time, state hash'
   expect(upper.status).toMatchObject({ followers: 1, upstream: 'ws://node', path: [expect.any(String)] });
   expect(lower.status.path).toEqual([expect.any(String), ...upper.status.path]);
   expect(leaf.status).toMatchObject({ path: [], upstream: second, divergences: 0 });
-  for (const reflector of running) await reflector.stop();
+  await reflectors.stop();
   const contents = [await contentOf('upper'), await contentOf('lower'), await contentOf('leaf')];
   for (const { rows, timeMs } of contents) {
     expect(rows).toEqual(new StreamModel().advanceTo(704).dump());
