@@ -2,10 +2,12 @@
  * What a gateway and its shipper say to each other: subscriptions and credit one way, parts and ends the other.
  */
 import type { StoreError } from '../core/base/errors.ts';
-import type { LedgerFilter } from '../core/model/ledger-filter.ts';
-import type { BrokenSnapshot } from '../core/wire/client.ts';
+import type { LedgerRequest } from '../core/wire/client.ts';
 
-export interface Subscribe {
+/** Of a ledger: how its reader wants to be fed. */
+export type Wishes = Pick<LedgerRequest, 'filter' | 'wantsSnapshot' | 'wantsHashes' | 'wantsChecks' | 'goOn'>;
+
+export interface Subscribe extends Wishes {
   readonly kind: 'subscribe';
   /** Number of the subscription, given by the gateway. */
   readonly sub: number;
@@ -23,16 +25,6 @@ export interface Subscribe {
   readonly bookmarks: boolean;
   /** Watch: a behind part when it is slow. */
   readonly tellSlow: boolean;
-  /** Ledger: what it gets; undefined: everything. */
-  readonly filter?: LedgerFilter | undefined;
-  /** Ledger: it begins with a snapshot, whatever is kept. */
-  readonly wantsSnapshot?: boolean | undefined;
-  /** Ledger, of everything: hash parts. */
-  readonly wantsHashes?: boolean | undefined;
-  /** Ledger: checked parts, for snapshots and what is filtered. */
-  readonly wantsChecks?: boolean | undefined;
-  /** Ledger: a snapshot that broke off, to be gone on with. */
-  readonly goOn?: BrokenSnapshot | undefined;
 }
 
 export type ToShipper =

@@ -7,7 +7,7 @@
 import { StoreError } from '../../core/base/errors.ts';
 import type * as wire from '../../core/wire/client.ts';
 import { SharedFrame } from '../shipment.ts';
-import type { EndReason, FromShipper, Subscribe, ToShipper } from '../shipper-messages.ts';
+import type { EndReason, FromShipper, ToShipper, Wishes } from '../shipper-messages.ts';
 import type { Connection } from './connection.ts';
 import { Undelivered } from './undelivered.ts';
 
@@ -26,9 +26,6 @@ interface Sub {
 const CREDIT_BYTES_SHARED = 16 * 1024 * 1024;
 const CREDIT_BYTES_MAX = 1024 * 1024;
 const CREDIT_BYTES_MIN = 256 * 1024;
-
-/** What a ledger is asked for that a watch is not. */
-type LedgerWishes = Pick<Subscribe, 'filter' | 'wantsSnapshot' | 'wantsHashes' | 'wantsChecks' | 'goOn'>;
 
 export class Subscriptions {
   readonly #toShipper: (message: ToShipper) => void;
@@ -56,7 +53,7 @@ export class Subscriptions {
     request: number,
     mode: 'watch' | 'ledger',
     options: wire.WatchRequest,
-    more: LedgerWishes = {},
+    more: Wishes = {},
   ): number {
     if (options.fromRevision < 1) throw new StoreError('BAD_REQUEST', 'the first revision is 1');
     const sub = this.#nextSub++;
