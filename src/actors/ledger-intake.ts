@@ -62,18 +62,21 @@ export class LedgerIntake {
 
   /** The next slice, when there is something to send, nothing under way, and time for it. */
   #goOn(): void {
-    if (this.#isSliceUnderWay || this.#pause !== undefined) return;
-    if (!this.#shipper.isInRound) {
-      if (!this.#owesRound) return;
-      this.#owesRound = false;
-      this.#pace.beginRound();
-      this.#shipper.beginRound();
+    // A round may be over without a last slice: nobody who was left could be sent anything. Then the next one is due.
+    while (!this.#isSliceUnderWay && this.#pause === undefined) {
+      if (!this.#shipper.isInRound) {
+        if (!this.#owesRound) return;
+        this.#owesRound = false;
+        this.#pace.beginRound();
+        this.#shipper.beginRound();
+      }
+      const pauseMs = this.#pace.pauseMs(this.#world.monotonicMs());
+      if (pauseMs === 0) this.#isSliceUnderWay = this.#shipper.pumpSlice(SLICE_READERS);
+      else this.#rest(pauseMs);
     }
-    const pauseMs = this.#pace.pauseMs(this.#world.monotonicMs());
-    if (pauseMs === 0) {
-      this.#isSliceUnderWay = this.#shipper.pumpSlice(SLICE_READERS);
-      return;
-    }
+  }
+
+  #rest(pauseMs: number): void {
     this.#pause = this.#world.later(pauseMs, () => {
       this.#pause = undefined;
       this.#goOn();

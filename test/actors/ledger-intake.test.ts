@@ -95,6 +95,22 @@ test('many are fed in slices; the next leaves when the last has, and new records
   expect(it.takeSlice()).toBeUndefined();
 });
 
+test.each([
+  ['as many as a slice holds', 512],
+  ['the rest without credit', 600],
+])('a round whose end has nothing to send is over, and what came meanwhile goes at once: %s', (_what, readers) => {
+  const it = new Intake();
+  for (let sub = 1; sub <= readers; sub++) {
+    it.world.subscribe(sub, { mode: 'ledger', request: 7, ...(sub > 512 ? { creditBytes: 0 } : {}) });
+  }
+  it.world.posted.length = 0;
+  it.write('a');
+  expect(it.takeSlice()).toBe(512);
+  it.write('b');
+  it.sent(0.5);
+  expect(it.takeSlice()).toBe(512);
+});
+
 test('what takes its share of the time waits until it has it again', () => {
   const it = new Intake();
   it.world.subscribe(1, { mode: 'ledger' });

@@ -53,6 +53,7 @@ export class Spin {
   readonly #port: MessagePort;
   readonly #posted: Posted;
   readonly #receive: (message: unknown) => void;
+  readonly #lookNow = (): void => this.#look();
   #received = 0;
   #planned: NodeJS.Immediate | undefined;
   /** Occasions yet to be let go, and how many after the next try in vain. */
@@ -69,7 +70,7 @@ export class Spin {
   plan(): void {
     if (this.#planned !== undefined) return;
     if (this.#skips > 0) this.#skips--;
-    else this.#planned = setImmediate(() => this.#look());
+    else this.#planned = setImmediate(this.#lookNow);
   }
 
   /** A message came by itself. */
